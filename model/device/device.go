@@ -1,0 +1,96 @@
+package device
+
+import (
+	"github.com/muster-train/muster/internal/philox"
+	"github.com/muster-train/muster/model/params"
+)
+
+// Device is hardware that runs networks.
+type Device interface {
+	// Name tells what it is, for logs and status: cpu/2 avx2.
+	Name() string
+	// Compile binds g to the device and allocates all that its steps need. It
+	// fails where the device can't run g or lacks the memory.
+	Compile(g *Graph, o Options) (Plan, error)
+	// Close gives back what the device holds; its plans must be closed before.
+	Close() error
+}
+
+// Options size a plan.
+type Options struct {
+	Images int // most images of one batch, at least 1
+	Nodes  int // most nodes of one batch; 0: the plan never trains, and holds no gradients
+}
+
+// Plan is a network bound to a device.
+type Plan interface {
+	// Parameters is the host's vector of parameters, of Graph.Parameters values,
+	// owned by the plan and valid until Close. The caller fills it between calls
+	// and reports every range it has changed to Loaded before the next call.
+	Parameters() []float32
+	// Loaded tells the plan that the values of r have changed.
+	Loaded(r params.Range)
+
+	// Gradient computes, for every node of b.Nodes, the sum over its shards of
+	// the gradients of the images' cross-entropies (sums over images, not
+	// means), and a tally for every shard of b.Shards, valid until the next call.
+	// While it runs it calls ready, from one goroutine at a time, for each range
+	// of each node as soon as Sum holds its final values; ready may be nil.
+	Gradient(b *Batch, ready func(node int, r params.Range)) ([]Tally, error)
+	// Sum is the host's vector of gradients of node i of the last batch, owned by
+	// the plan and valid until the next Gradient.
+	Sum(i int) []float32
+
+	// Evaluate runs the network in testing form and returns a tally for every
+	// shard of b.Shards, valid until the next call.
+	Evaluate(b *Batch) ([]Tally, error)
+	// Predict runs the network in testing form and writes the probabilities of
+	// all images: p (N, Classes).
+	Predict(p []float32, b *Batch) error
+
+	// Close frees the plan's memory.
+	Close() error
+}
+
+// Batch is the images of some shards, one shard after the other.
+type Batch struct {
+	Seed   uint64
+	Step   params.Step
+	Images []float32 // (N, C, H, W), as the network takes them
+	Labels []int32   // (N), from 0
+	Index  []uint32  // (N), number of each image in its set: with seed, step and layer it keys dropout
+	Shards []ShardImages
+	Nodes  []params.Node // nodes whose shards are in Shards or have no images; only for Gradient
+}
+
+// ShardImages says that the next Images images belong to Shard. Shards ascend.
+type ShardImages struct {
+	Shard, Images int
+}
+
+// Tally is what the forward passes of one shard's images add up to.
+type Tally struct {
+	Shard, Images int
+	Loss          float64 // sum of the cross-entropies, in the order of the images
+	Top1, Top5    int     // images whose label ranked first, or among the first five
+}
+
+// Mask appends to keep, for each of the first n values of an image at a
+// dropout layer, whether it is kept: where a random 16-bit number is at least
+// round(p * 65536). Words come from philox's place (seed, Dropout+layer, step,
+// index), two numbers a word, low half first.
+func Mask(keep []bool, n int, p float32, seed uint64, layer uint32, step params.Step, index uint32) []bool {
+	s := philox.New(seed, philox.Dropout+philox.Purpose(layer), uint32(step), index)
+	threshold := Threshold(p)
+	for i := 0; i < n; i += 2 {
+		w := s.Uint32()
+		keep = append(keep, w&0xffff >= threshold)
+		if i+1 < n {
+			keep = append(keep, w>>16 >= threshold)
+		}
+	}
+	return keep
+}
+
+// Threshold is round(p * 65536): a value is kept where its 16 random bits are at least that.
+func Threshold(p float32) uint32 { return uint32(float64(p)*65536 + 0.5) }
