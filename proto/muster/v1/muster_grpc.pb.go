@@ -52,7 +52,7 @@ type MusterServiceClient interface {
 	Pull(ctx context.Context, in *PullRequest, opts ...grpc.CallOption) (*PullResponse, error)
 	// Status tells what the job is doing.
 	Status(ctx context.Context, in *StatusRequest, opts ...grpc.CallOption) (*StatusResponse, error)
-	// Stop ends the job after the current step, with a checkpoint.
+	// Stop ends the job at its newest whole step, with a checkpoint.
 	Stop(ctx context.Context, in *StopRequest, opts ...grpc.CallOption) (*StopResponse, error)
 	// Checkpoint writes a checkpoint of the newest whole step and answers when it is durable.
 	Checkpoint(ctx context.Context, in *CheckpointRequest, opts ...grpc.CallOption) (*CheckpointResponse, error)
@@ -160,7 +160,7 @@ type MusterServiceServer interface {
 	Pull(context.Context, *PullRequest) (*PullResponse, error)
 	// Status tells what the job is doing.
 	Status(context.Context, *StatusRequest) (*StatusResponse, error)
-	// Stop ends the job after the current step, with a checkpoint.
+	// Stop ends the job at its newest whole step, with a checkpoint.
 	Stop(context.Context, *StopRequest) (*StopResponse, error)
 	// Checkpoint writes a checkpoint of the newest whole step and answers when it is durable.
 	Checkpoint(context.Context, *CheckpointRequest) (*CheckpointResponse, error)

@@ -1,0 +1,136 @@
+package serve
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/muster-train/muster/cmd/internal/logs"
+	"github.com/muster-train/muster/cmd/internal/settings"
+	"github.com/muster-train/muster/internal/telemetry"
+	"github.com/muster-train/muster/paramserver"
+)
+
+// Command is the paramserver command.
+func Command() *cobra.Command {
+	var o struct {
+		Options
+		logs      logs.Options
+		port      uint16
+		listen    []string
+		advertise string
+		json      bool
+	}
+	cmd := &cobra.Command{
+		Use:   "paramserver",
+		Short: "Own the parameters of one job: wait for workers, train, evaluate, checkpoint",
+		Long: `Paramserver owns the parameters of one job. It waits for workers, asks each for
+the gradients of its shards, applies them under one learning-rate schedule,
+evaluates each epoch, writes checkpoints, and ends when the job is done.`,
+		Example: `  paramserver --port 9000 --shards 8
+  worker --shard 0/8      # and 1/8 to 7/8, on this machine or others`,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			log, console, err := o.logs.Open(cmd.ErrOrStderr())
+			if err != nil {
+				return err
+			}
+			addresses := o.listen
+			if len(addresses) == 0 || cmd.Flags().Changed("port") {
+				addresses = append([]string{fmt.Sprintf(":%d", o.port)}, addresses...)
+			}
+			progress := telemetry.NewProgress(console, log, telemetry.Auto)
+			defer progress.Close()
+			listeners, err := Listen(addresses)
+			if err != nil {
+				return err
+			}
+			host, err := Open(cmd.Context(), cmd, &o.Options, log, progress)
+			if err != nil {
+				closeAll(listeners)
+				return err
+			}
+			defer host.Close()
+			if o.advertise == "" {
+				o.advertise = reachable(listeners[0])
+			}
+			log.Info("parameter server ready", "job", paramserver.Describe(host.Config.Job), "address", o.advertise, "checkpoints", host.Config.CheckpointDir)
+			result, err := host.Run(cmd.Context(), o.advertise, listeners)
+			progress.Close()
+			return Report(cmd.OutOrStdout(), o.json, host, result, err)
+		},
+	}
+	settings.Group(cmd.Flags(), "Address", func(fs *pflag.FlagSet) {
+		fs.Uint16Var(&o.port, "port", 9000, "TCP `port` for workers, on all addresses of the machine")
+		fs.StringArrayVar(&o.listen, "listen", nil, "`address` to listen on instead: host:port or unix:///path; may be repeated")
+		fs.StringVar(&o.advertise, "advertise", "", "`address` that workers find in etcd (default: this machine's)")
+	})
+	o.Define(cmd.Flags())
+	o.logs.Define(cmd.Flags())
+	cmd.Flags().BoolVar(&o.json, "json", false, "print the result as one line of JSON")
+	return cmd
+}
+
+func closeAll(listeners []net.Listener) {
+	for _, l := range listeners {
+		l.Close()
+	}
+}
+
+// Run serves listeners and trains the job to its end. address is where others
+// reach the first of them.
+func (h *Host) Run(ctx context.Context, address string, listeners []net.Listener) (paramserver.Result, error) {
+	if err := h.Advertise(ctx, address); err != nil {
+		closeAll(listeners)
+		return paramserver.Result{}, err
+	}
+	serving, stop := context.WithCancel(context.WithoutCancel(ctx))
+	defer stop()
+	training, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	served := make(chan error, 1)
+	go func() {
+		err := h.Server.Serve(serving, listeners...)
+		if err != nil {
+			cancel(err) // nobody can reach the job any more: save it and end
+		}
+		served <- err
+	}()
+	result, err := h.Server.Run(training)
+	stop()
+	return result, errors.Join(err, <-served)
+}
+
+// Report prints how a job ended, on out; a job that was stopped says how to
+// go on, as the error.
+func Report(out io.Writer, asJSON bool, h *Host, r paramserver.Result, err error) error {
+	if err != nil && !errors.Is(err, paramserver.ErrStopped) {
+		return err
+	}
+	stopped := err != nil
+	if asJSON {
+		line := map[string]any{
+			"job": h.Config.Job.Name, "network": h.Config.Job.Network, "step": r.Step, "samples": r.Samples,
+			"parameters_sha256": r.Hash, "checkpoint": r.Checkpoint, "synthetic": r.Synthetic, "done": !stopped,
+			"images_per_second": r.Split.ImagesPerSecond(), "epochs": r.Epochs, "best": r.Best,
+		}
+		if err := json.NewEncoder(out).Encode(line); err != nil {
+			return err
+		}
+	} else if _, err := fmt.Fprintf(out, "parameters sha256:%s\n", r.Hash); err != nil {
+		return err
+	}
+	if !stopped {
+		return nil
+	}
+	message := fmt.Sprintf("stopped at step %d", r.Step)
+	if r.Checkpoint != "" {
+		message += fmt.Sprintf("; the state is saved in %s and the same command goes on from it", r.Checkpoint)
+	}
+	return &settings.Stopped{Message: message}
+}

@@ -1,0 +1,101 @@
+package serve
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/muster-train/muster/cmd/internal/settings"
+	"github.com/muster-train/muster/internal/membership"
+	"github.com/muster-train/muster/model"
+	musterv1 "github.com/muster-train/muster/proto/muster/v1"
+)
+
+// JobOptions are the flags that describe a job.
+type JobOptions struct {
+	Name, Network, Activation, LRNOrder string
+	InputSize                           uint32
+	Shards, Batch, Epochs, LimitBatches uint32
+	Seed                                uint64
+	LearningRate, Momentum, WeightDecay float32
+	Nesterov                            bool
+	Schedule, Augment                   string
+	MaxTime                             time.Duration
+}
+
+// Define defines the flags.
+func (o *JobOptions) Define(flags *pflag.FlagSet) {
+	settings.Group(flags, "Job", func(fs *pflag.FlagSet) {
+		fs.StringVar(&o.Name, "job", "default", "`name` of the job")
+		fs.StringVar(&o.Network, "network", "alexnet", "`network`: "+strings.Join(model.Names(), ", "))
+		fs.StringVar(&o.Activation, "activation", "relu", "`function` of hidden layers: relu, leaky-relu, softplus")
+		fs.Uint32Var(&o.InputSize, "input-size", 0, "side of the network's input in `pixels` (0: the network's own)")
+		fs.StringVar(&o.LRNOrder, "lrn-order", "", "`place` of normalisation in alexnet-2012: article (after pooling), paper (before)")
+		fs.Uint32Var(&o.Shards, "shards", 8, "logical `shards` of the training set, fixed for the job's life")
+		fs.Uint32Var(&o.Batch, "batch", 128, "`images` in a step over all shards, a multiple of --shards")
+		fs.Uint32Var(&o.Epochs, "epochs", 10, "`epochs` to train (the article: 200)")
+		fs.Uint32Var(&o.LimitBatches, "limit-batches", 0, "`batches` of an epoch at most (0: the whole training set)")
+		fs.DurationVar(&o.MaxTime, "max-time", 0, "end training after this `time`, e.g. 30m (0: no limit)")
+		fs.Uint64Var(&o.Seed, "seed", 1, "`seed` of every random choice")
+	})
+	settings.Group(flags, "Optimisation (defaults: the network's recipe)", func(fs *pflag.FlagSet) {
+		fs.Float32Var(&o.LearningRate, "lr", 0, "learning `rate`, of the mean gradient")
+		fs.Float32Var(&o.Momentum, "momentum", 0, "momentum `coefficient`")
+		fs.Float32Var(&o.WeightDecay, "weight-decay", 0, "L2 `coefficient`, on weights and biases alike")
+		fs.BoolVar(&o.Nesterov, "nesterov", false, "Nesterov's form of momentum")
+		fs.StringVar(&o.Schedule, "schedule", "", "learning-rate `schedule`: constant, discexp:a,b, exp:a,b, poly:a,b, caffe_poly:a,b, linear:a,b, manual:seg:rate,..., pass_manual:..., cosine[:total], onecycle[:...]; warmup:N+ before any")
+		fs.StringVar(&o.Augment, "augment", "", "`changes` to training images: none, or a list of pad-crop, flip, colour-pca")
+	})
+}
+
+// Spec is the job that the flags describe: what was not given is the network's recipe.
+func (o *JobOptions) Spec(cmd *cobra.Command) (*musterv1.JobSpec, error) {
+	net, err := model.New(o.Network, model.Options{Activation: o.Activation, InputSize: int(o.InputSize), LRNOrder: o.LRNOrder})
+	if err != nil {
+		return nil, settings.Usagef("%w", err)
+	}
+	if err := membership.ValidateJob(o.Name); err != nil {
+		return nil, settings.Usagef("%s: %w", settings.Origin(cmd, "job"), err)
+	}
+	recipe := net.Recipe
+	spec := &musterv1.JobSpec{
+		Name: o.Name, Network: o.Network, Activation: o.Activation, InputSize: o.InputSize, LrnOrder: o.LRNOrder,
+		Shards: o.Shards, Batch: o.Batch, Epochs: o.Epochs, LimitBatches: o.LimitBatches, Seed: o.Seed,
+		LearningRate: recipe.LearningRate, Momentum: recipe.Momentum, WeightDecay: recipe.WeightDecay, Nesterov: recipe.Nesterov,
+		Schedule: recipe.Schedule, Augment: recipe.Augment,
+	}
+	given := func(name string, set func()) {
+		if cmd.Flags().Changed(name) {
+			set()
+		}
+	}
+	given("lr", func() { spec.LearningRate = o.LearningRate })
+	given("momentum", func() { spec.Momentum = o.Momentum })
+	given("weight-decay", func() { spec.WeightDecay = o.WeightDecay })
+	given("nesterov", func() { spec.Nesterov = o.Nesterov })
+	given("schedule", func() { spec.Schedule = o.Schedule })
+	given("augment", func() { spec.Augment = o.Augment })
+	if spec.Shards > 0 && spec.Batch%spec.Shards != 0 {
+		near := spec.Batch / spec.Shards * spec.Shards
+		return nil, settings.Usagef("%s %d is not divisible by --shards %d: %d or %d would be",
+			settings.Origin(cmd, "batch"), spec.Batch, spec.Shards, max(near, spec.Shards), near+spec.Shards)
+	}
+	return spec, nil
+}
+
+// every parses --checkpoint-every: a time, or a number of steps as 100steps.
+func every(text string) (at time.Duration, steps int, err error) {
+	if n, ok := strings.CutSuffix(text, "steps"); ok {
+		if _, err := fmt.Sscan(n, &steps); err != nil || steps < 1 || fmt.Sprint(steps) != n {
+			return 0, 0, fmt.Errorf("%q: want a time such as 60s, or a number of steps such as 100steps", text)
+		}
+		return 0, steps, nil
+	}
+	if at, err = time.ParseDuration(text); err != nil || at < 0 {
+		return 0, 0, fmt.Errorf("%q: want a time such as 60s, or a number of steps such as 100steps", text)
+	}
+	return at, 0, nil
+}

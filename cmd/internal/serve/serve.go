@@ -1,0 +1,199 @@
+package serve
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"github.com/muster-train/muster/cmd/internal/settings"
+	"github.com/muster-train/muster/internal/membership"
+	"github.com/muster-train/muster/internal/membership/embedded"
+	"github.com/muster-train/muster/paramserver"
+)
+
+// leaseTTL is how long a worker that was lost keeps its shards.
+const leaseTTL = 5 * time.Second
+
+// Options are the flags of a server beside those of its job.
+type Options struct {
+	Job             JobOptions
+	CheckpointDir   string
+	CheckpointEvery string
+	Keep            int
+	Resume          string
+	ShardTimeout    time.Duration
+	Etcd            []string
+}
+
+// Define defines the flags of the job and of the server that owns it.
+func (o *Options) Define(flags *pflag.FlagSet) {
+	o.Job.Define(flags)
+	settings.Group(flags, "Checkpoints", func(fs *pflag.FlagSet) {
+		fs.StringVar(&o.CheckpointDir, "checkpoint-dir", "", "`directory` of the job's state (default ./muster-JOB)")
+		fs.StringVar(&o.CheckpointEvery, "checkpoint-every", "60s", "`time or steps` between checkpoints within an epoch, e.g. 60s or 100steps; each epoch ends with one")
+		fs.IntVar(&o.Keep, "keep", 3, "newest `checkpoints` to keep, beside the best one")
+		fs.StringVar(&o.Resume, "resume", "auto", "`what` to go on from: auto (the newest checkpoint, if any), none, or a checkpoint's path")
+	})
+	settings.Group(flags, "Workers", func(fs *pflag.FlagSet) {
+		fs.DurationVar(&o.ShardTimeout, "shard-timeout", 30*time.Second, "`time` that a pinned shard waits for its worker before another may take it")
+		fs.StringSliceVar(&o.Etcd, "etcd", nil, "`URLs` of an external etcd (default: one inside this process, its data in the checkpoint directory)")
+	})
+}
+
+// Host is a server put together, with what it stands on.
+type Host struct {
+	Server   *paramserver.Server
+	Config   paramserver.Config
+	registry *membership.Registry
+	log      *slog.Logger
+	closers  []func()
+}
+
+// Open makes a server from the flags: it starts or reaches etcd, and takes up
+// the job's state. The caller closes it.
+func Open(ctx context.Context, cmd *cobra.Command, o *Options, log *slog.Logger, progress paramserver.Observer) (*Host, error) {
+	job, err := o.Job.Spec(cmd)
+	if err != nil {
+		return nil, err
+	}
+	cfg := paramserver.DefaultConfig()
+	cfg.Job, cfg.CheckpointDir, cfg.Keep, cfg.Resume = job, o.CheckpointDir, o.Keep, o.Resume
+	cfg.ShardTimeout, cfg.MaxTime, cfg.Log, cfg.Progress = o.ShardTimeout, o.Job.MaxTime, log, progress
+	if cfg.CheckpointDir == "" {
+		cfg.CheckpointDir = "muster-" + job.Name
+	}
+	if cfg.CheckpointEvery, cfg.CheckpointSteps, err = every(o.CheckpointEvery); err != nil {
+		return nil, settings.Usagef("%s %w", settings.Origin(cmd, "checkpoint-every"), err)
+	}
+	if err := cfg.Validate(); err != nil {
+		return nil, settings.Usage(err)
+	}
+	h := &Host{Config: cfg, log: log}
+	etcd, err := h.etcd(ctx, o.Etcd)
+	if err != nil {
+		h.Close()
+		return nil, err
+	}
+	h.registry = membership.NewRegistry(etcd, job.Name, leaseTTL, log)
+	if h.Server, err = paramserver.New(cfg, h.registry); err != nil {
+		h.Close()
+		return nil, settings.Usage(err)
+	}
+	return h, nil
+}
+
+// etcd reaches the etcd that was named, or starts one of its own.
+func (h *Host) etcd(ctx context.Context, endpoints []string) (*clientv3.Client, error) {
+	if len(endpoints) > 0 {
+		client, err := membership.Connect(ctx, endpoints, h.log)
+		if err != nil {
+			return nil, settings.Usage(err)
+		}
+		h.closers = append(h.closers, func() { client.Close() })
+		return client, nil
+	}
+	server, err := embedded.Start(ctx, embedded.Config{Dir: filepath.Join(h.Config.CheckpointDir, "etcd")}, h.log)
+	if err != nil {
+		return nil, settings.Usage(err)
+	}
+	h.closers = append(h.closers, server.Close)
+	return server.Client(), nil
+}
+
+// Close ends what Open started, newest first.
+func (h *Host) Close() {
+	for i := len(h.closers) - 1; i >= 0; i-- {
+		h.closers[i]()
+	}
+	h.closers = nil
+}
+
+// Advertise tells etcd where the server is reached, until Close.
+func (h *Host) Advertise(ctx context.Context, address string) error {
+	lease, err := h.registry.RegisterServer(ctx, membership.Server{ID: "server-" + strings.ToLower(rand.Text()[:8]), Address: address, Part: 0, Parts: 1})
+	if err != nil {
+		return err
+	}
+	h.closers = append(h.closers, func() {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
+		defer cancel()
+		if err := lease.Release(ctx); err != nil {
+			h.log.Debug("the server's lease was not given back, it will run out", "err", err)
+		}
+	})
+	return nil
+}
+
+// Listen opens every address: host:port or unix:///path. A port in use is the
+// user's matter to change.
+func Listen(addresses []string) ([]net.Listener, error) {
+	var listeners []net.Listener
+	for _, address := range addresses {
+		l, err := listen(address)
+		if err != nil {
+			for _, open := range listeners {
+				open.Close()
+			}
+			return nil, settings.Usage(err)
+		}
+		listeners = append(listeners, l)
+	}
+	return listeners, nil
+}
+
+func listen(address string) (net.Listener, error) {
+	network, at := "tcp", address
+	if path, ok := strings.CutPrefix(address, "unix://"); ok {
+		network, at = "unix", path
+		// A socket that nobody answers is left over from a process that was killed.
+		if conn, err := net.Dial(network, at); err == nil {
+			conn.Close()
+			return nil, fmt.Errorf("%s is in use by another process", address)
+		}
+		if info, err := os.Stat(at); err == nil && info.Mode()&os.ModeSocket != 0 {
+			os.Remove(at)
+		}
+	}
+	l, err := net.Listen(network, at)
+	var op *net.OpError
+	if errors.As(err, &op) {
+		if strings.Contains(op.Err.Error(), "address already in use") {
+			return nil, fmt.Errorf("%s is in use by another process; choose another with --port or --listen", address)
+		}
+		return nil, fmt.Errorf("listen on %q: %w", address, op.Err)
+	}
+	return l, err
+}
+
+// reachable is the address by which others reach a listener: that of the
+// listener itself, or, where it takes any address, that of this machine.
+func reachable(l net.Listener) string {
+	tcp, ok := l.Addr().(*net.TCPAddr)
+	if !ok {
+		return "unix://" + l.Addr().String()
+	}
+	host := tcp.IP.String()
+	if tcp.IP.IsUnspecified() {
+		host = "127.0.0.1"
+		addresses, err := net.InterfaceAddrs()
+		for _, a := range addresses {
+			if ip, ok := a.(*net.IPNet); err == nil && ok && ip.IP.IsGlobalUnicast() && ip.IP.To4() != nil {
+				host = ip.IP.String()
+				break
+			}
+		}
+	}
+	return net.JoinHostPort(host, strconv.Itoa(tcp.Port))
+}

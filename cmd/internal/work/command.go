@@ -1,0 +1,186 @@
+package work
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/muster-train/muster/cmd/internal/logs"
+	"github.com/muster-train/muster/cmd/internal/settings"
+	"github.com/muster-train/muster/dataset"
+	"github.com/muster-train/muster/internal/kernel"
+	"github.com/muster-train/muster/internal/membership"
+	"github.com/muster-train/muster/model/device/cpu"
+	"github.com/muster-train/muster/worker"
+)
+
+// leaseTTL is how long a worker with a lease of its own keeps its shards once
+// it is lost.
+const leaseTTL = 5 * time.Second
+
+// Options are the flags of a worker.
+type Options struct {
+	Data    DataOptions
+	Threads int
+}
+
+// Define defines the flags that `muster train` takes too.
+func (o *Options) Define(flags *pflag.FlagSet) {
+	o.Data.Define(flags)
+	settings.Group(flags, "Device", func(fs *pflag.FlagSet) {
+		fs.IntVar(&o.Threads, "threads", 0, "CPU `threads` of a worker (0: all cores)")
+	})
+}
+
+// Device opens the device.
+func (o *Options) Device() (*cpu.Device, error) {
+	if err := kernel.Check(); err != nil {
+		return nil, settings.Usage(err)
+	}
+	d, err := cpu.New(o.Threads)
+	return d, settings.Usage(err)
+}
+
+// Config is a worker's configuration with a fresh identity.
+func (o *Options) Config(ctx context.Context, log *slog.Logger) (worker.Config, func(), error) {
+	cfg := worker.DefaultConfig()
+	device, err := o.Device()
+	if err != nil {
+		return cfg, nil, err
+	}
+	set, err := o.Data.Open(ctx, log)
+	if err != nil {
+		device.Close()
+		return cfg, nil, err
+	}
+	cfg.Host, _ = os.Hostname() // for people; an unnamed machine is no fault
+	cfg.ID = fmt.Sprintf("worker-%d-%s", os.Getpid(), strings.ToLower(rand.Text()[:6]))
+	cfg.Data, cfg.Device, cfg.Log = set, device, log
+	return cfg, func() { device.Close() }, nil
+}
+
+// Command is the worker command.
+func Command() *cobra.Command {
+	var o struct {
+		Options
+		logs   logs.Options
+		server string
+		etcd   []string
+		shard  string
+		job    string
+	}
+	cmd := &cobra.Command{
+		Use:   "worker",
+		Short: "Compute the gradients of shards for a parameter server",
+		Long: `Worker computes gradients of shards and sends them to the parameter server. It
+may start before the server: it waits, and ends when the job is done.`,
+		Example: `  worker --shard 3/8                      # the fourth of eight shards
+  worker --server 10.0.0.7:9000           # whatever shards it is assigned`,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			log, _, err := o.logs.Open(cmd.ErrOrStderr())
+			if err != nil {
+				return err
+			}
+			pinned, err := ParseShard(o.shard)
+			if err != nil {
+				return settings.Usagef("%s: %w", settings.Origin(cmd, "shard"), err)
+			}
+			if len(o.etcd) > 0 && cmd.Flags().Changed("server") {
+				return settings.Usagef("--server and --etcd exclude each other: with --etcd servers are discovered")
+			}
+			cfg, release, err := o.Config(cmd.Context(), log)
+			if err != nil {
+				return err
+			}
+			defer release()
+			cfg.Pinned, cfg.JobName = pinned, o.job
+			if len(o.etcd) > 0 {
+				if cfg.JobName == "" {
+					cfg.JobName = "default"
+				}
+				return discover(cmd.Context(), cfg, o.etcd)
+			}
+			client, err := worker.Dial(o.server)
+			if err != nil {
+				return settings.Usage(err)
+			}
+			defer client.Close()
+			return Run(cmd.Context(), cfg, client)
+		},
+	}
+	settings.Group(cmd.Flags(), "Job", func(fs *pflag.FlagSet) {
+		fs.StringVar(&o.server, "server", "localhost:9000", "`address` of the parameter server: host:port or unix:///path")
+		fs.StringSliceVar(&o.etcd, "etcd", nil, "`URLs` of an etcd in which to find the server instead")
+		fs.StringVar(&o.shard, "shard", "", "the one `shard` to work on, i/n counted from 0; auto/n takes i from JOB_COMPLETION_INDEX (default: what is assigned)")
+		fs.StringVar(&o.job, "job", "", "`name` of the job to take part in (default: whatever the server trains)")
+	})
+	o.Define(cmd.Flags())
+	o.logs.Define(cmd.Flags())
+	return cmd
+}
+
+// Run works until the job is done. A server's refusal is wrong use.
+func Run(ctx context.Context, cfg worker.Config, link worker.Link) error {
+	w, err := worker.New(cfg, link)
+	if err != nil {
+		return settings.Usage(err)
+	}
+	err = w.Run(ctx)
+	switch {
+	case errors.Is(err, worker.ErrRefused):
+		return settings.Usage(err)
+	case err != nil && ctx.Err() != nil:
+		return &settings.Stopped{Message: "stopped; the shards were given back"}
+	}
+	return err
+}
+
+// discover finds the server in etcd, holds a lease of the worker's own there,
+// and works.
+func discover(ctx context.Context, cfg worker.Config, endpoints []string) error {
+	client, err := membership.Connect(ctx, endpoints, cfg.Log)
+	if err != nil {
+		return settings.Usage(err)
+	}
+	defer client.Close()
+	if err := membership.ValidateJob(cfg.JobName); err != nil {
+		return settings.Usage(err)
+	}
+	registry := membership.NewRegistry(client, cfg.JobName, leaseTTL, cfg.Log)
+	member := membership.Member{ID: cfg.ID, Host: cfg.Host, Device: cfg.Device.Name(), Pinned: -1}
+	if cfg.Pinned != nil {
+		member.Pinned = cfg.Pinned.Index
+	}
+	cfg.Registered = true
+	link := &roaming{registry: registry, member: member, log: cfg.Log}
+	defer link.close(context.WithoutCancel(ctx))
+	return Run(ctx, cfg, link)
+}
+
+// ParseShard parses --shard: "" is none, i/n a shard, auto/n the one of the
+// Kubernetes Indexed Job that this process runs in.
+func ParseShard(text string) (*dataset.Shard, error) {
+	if text == "" {
+		return nil, nil
+	}
+	if count, ok := strings.CutPrefix(text, "auto/"); ok {
+		index := os.Getenv("JOB_COMPLETION_INDEX")
+		if index == "" {
+			return nil, fmt.Errorf("%q needs JOB_COMPLETION_INDEX, which is not set here", text)
+		}
+		text = index + "/" + count
+	}
+	s, err := dataset.ParseShard(text)
+	if err != nil {
+		return nil, err
+	}
+	return &s, nil
+}

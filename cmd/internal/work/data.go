@@ -1,0 +1,66 @@
+package work
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"time"
+
+	"github.com/spf13/pflag"
+
+	"github.com/muster-train/muster/cmd/internal/settings"
+	"github.com/muster-train/muster/dataset"
+)
+
+// DataOptions are the flags that say where images come from.
+type DataOptions struct {
+	Source  string
+	Address string
+	Cache   string
+}
+
+// Define defines the flags.
+func (o *DataOptions) Define(flags *pflag.FlagSet) {
+	settings.Group(flags, "Data", func(fs *pflag.FlagSet) {
+		fs.StringVar(&o.Source, "data", "auto", "`source` of images: auto (CIFAR-10 from $MUSTER_DATA, the cache or the network, else synthetic), cifar10, synthetic, or a directory")
+	})
+	// MUSTER_DATA names the directory that --data auto looks in first.
+	settings.NoEnv(flags, "data")
+	o.DefineDownload(flags)
+}
+
+// DefineDownload defines those that concern a download alone.
+func (o *DataOptions) DefineDownload(flags *pflag.FlagSet) {
+	settings.Group(flags, "Data", func(fs *pflag.FlagSet) {
+		fs.StringVar(&o.Address, "data-url", "", "`URL` of cifar-10-binary.tar.gz (default: its home)")
+		fs.StringVar(&o.Cache, "data-cache", "", "`directory` that downloads are kept in (default: muster in the user's cache directory)")
+	})
+}
+
+// OpenOptions are what dataset.Open needs, with downloads told to log.
+func (o *DataOptions) OpenOptions(log *slog.Logger) dataset.OpenOptions {
+	var told time.Time
+	return dataset.OpenOptions{
+		Archive: dataset.Archive{URL: o.Address}, CacheDir: o.Cache, Logger: log,
+		Progress: func(done, total int64) {
+			if time.Since(told) < 2*time.Second && done != total {
+				return
+			}
+			told = time.Now()
+			log.Info("downloading CIFAR-10", "mb", done>>20, "of", total>>20)
+		},
+	}
+}
+
+// Open reads the data. What the user named and is not there, or not whole, is
+// wrong use.
+func (o *DataOptions) Open(ctx context.Context, log *slog.Logger) (*dataset.Set, error) {
+	set, err := dataset.Open(ctx, o.Source, o.OpenOptions(log))
+	if err != nil {
+		if ctx.Err() != nil || errors.Is(err, dataset.ErrUnreachable) {
+			return nil, err
+		}
+		return nil, settings.Usage(err)
+	}
+	return set, nil
+}

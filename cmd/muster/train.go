@@ -1,0 +1,243 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"os/exec"
+	"runtime"
+	"strconv"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/muster-train/muster/cmd/internal/logs"
+	"github.com/muster-train/muster/cmd/internal/serve"
+	"github.com/muster-train/muster/cmd/internal/settings"
+	"github.com/muster-train/muster/cmd/internal/work"
+	"github.com/muster-train/muster/internal/telemetry"
+	"github.com/muster-train/muster/paramserver"
+	musterv1 "github.com/muster-train/muster/proto/muster/v1"
+	"github.com/muster-train/muster/worker"
+)
+
+type trainOptions struct {
+	serve   serve.Options
+	work    work.Options
+	logs    logs.Options
+	workers int
+	json    bool
+}
+
+func trainCommand() *cobra.Command {
+	var o trainOptions
+	cmd := &cobra.Command{
+		Use:   "train",
+		Short: "Train on this machine: parameter server and workers in one go",
+		Long: `Train runs a whole job on this machine: a parameter server and one worker in one
+process, or real worker processes with --workers. An interrupted job goes on
+where it was when the same command is given again.`,
+		Example: `  muster train
+  muster train --network lenet5 --epochs 5
+  muster train --workers 2 --checkpoint-dir runs/two`,
+		RunE: func(cmd *cobra.Command, _ []string) error { return train(cmd, &o) },
+	}
+	o.serve.Define(cmd.Flags())
+	o.work.Define(cmd.Flags())
+	settings.Group(cmd.Flags(), "Workers", func(fs *pflag.FlagSet) {
+		fs.IntVar(&o.workers, "workers", 1, "`workers`: 1 in this process, more as processes of their own")
+	})
+	o.logs.Define(cmd.Flags())
+	cmd.Flags().BoolVar(&o.json, "json", false, "print the result as one line of JSON")
+	return cmd
+}
+
+func train(cmd *cobra.Command, o *trainOptions) error {
+	log, console, err := o.logs.Open(cmd.ErrOrStderr())
+	if err != nil {
+		return err
+	}
+	if o.workers < 1 || o.workers > int(o.serve.Job.Shards) {
+		return settings.Usagef("%s %d: 1 to the number of shards, %d, are allowed", settings.Origin(cmd, "workers"), o.workers, o.serve.Job.Shards)
+	}
+	ctx := cmd.Context()
+
+	// The data come first: they are what a new user waits for, or lacks. Worker
+	// processes find them in the same place.
+	cfg, release, err := o.work.Config(ctx, log)
+	if err != nil {
+		return err
+	}
+	defer release()
+	progress := telemetry.NewProgress(console, log, telemetry.Auto)
+	defer progress.Close()
+	host, err := serve.Open(ctx, cmd, &o.serve, log, progress)
+	if err != nil {
+		return err
+	}
+	defer host.Close()
+	log.Info("training", "job", paramserver.Describe(host.Config.Job), "data", cfg.Data.Name, "device", cfg.Device.Name(),
+		"workers", o.workers, "checkpoints", host.Config.CheckpointDir)
+
+	began := time.Now()
+	var result paramserver.Result
+	if o.workers == 1 {
+		result, err = trainHere(ctx, host, cfg)
+	} else {
+		result, err = trainProcesses(ctx, cmd, o, host, log)
+	}
+	progress.Close()
+	if !o.json && (err == nil || errors.Is(err, paramserver.ErrStopped)) {
+		if err := summarise(cmd.OutOrStdout(), host.Config, result, time.Since(began)); err != nil {
+			return err
+		}
+	}
+	return serve.Report(cmd.OutOrStdout(), o.json, host, result, err)
+}
+
+// trainHere runs the worker in this process. The first of the two to fail ends
+// the other; the server's end, in success or not, ends the worker's.
+func trainHere(ctx context.Context, host *serve.Host, cfg worker.Config) (paramserver.Result, error) {
+	quiet := cfg
+	quiet.Log = slog.New(slog.DiscardHandler) // the server tells the same story
+	w, err := worker.New(quiet, local{host.Server.Local()})
+	if err != nil {
+		return paramserver.Result{}, err
+	}
+	training, cancel := context.WithCancel(ctx)
+	defer cancel()
+	working, done := context.WithCancel(context.WithoutCancel(ctx))
+	failed := make(chan error, 1)
+	go func() {
+		err := w.Run(working)
+		if err != nil && working.Err() == nil {
+			cancel() // without its worker the job can't go on; its state is saved
+		} else {
+			err = nil
+		}
+		failed <- err
+	}()
+	result, err := host.Server.Run(training)
+	done()
+	if cause := <-failed; cause != nil && !errors.Is(cause, worker.ErrJobFailed) {
+		return result, cause
+	}
+	return result, err
+}
+
+// local makes a server in this process a worker's Link.
+type local struct{ *paramserver.Local }
+
+func (l local) Exchange(ctx context.Context, hello *musterv1.Hello) (worker.Stream, error) {
+	stream, err := l.Local.Exchange(ctx, hello)
+	if err != nil {
+		return nil, err
+	}
+	return stream, nil
+}
+
+func (l local) Join(ctx context.Context, req *musterv1.JoinRequest) (*musterv1.JoinResponse, error) {
+	r, err := l.Local.Join(ctx, req)
+	var refusal *paramserver.RefusedError
+	if errors.As(err, &refusal) {
+		err = fmt.Errorf("%w: %s", worker.ErrRefused, refusal.Reason)
+	}
+	return r, err
+}
+
+// trainProcesses runs each worker as a process of its own.
+func trainProcesses(ctx context.Context, cmd *cobra.Command, o *trainOptions, host *serve.Host, log *slog.Logger) (paramserver.Result, error) {
+	listeners, err := serve.Listen([]string{"127.0.0.1:0"})
+	if err != nil {
+		return paramserver.Result{}, err
+	}
+	training, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	crew, err := startWorkers(cmd, o, listeners[0], cancel, log)
+	if err != nil {
+		listeners[0].Close()
+		crew.stop()
+		return paramserver.Result{}, err
+	}
+	result, err := host.Run(training, listeners[0].Addr().String(), listeners)
+	crew.stop()
+	if cause := context.Cause(training); cause != nil && ctx.Err() == nil && errors.Is(err, paramserver.ErrStopped) {
+		return result, cause
+	}
+	return result, err
+}
+
+// crew is the worker processes.
+type crew struct {
+	processes []*os.Process
+	waits     sync.WaitGroup
+}
+
+// errNoWorkers is why a job whose workers have all ended can't go on.
+var errNoWorkers = errors.New("all workers have ended before the job; their messages are above")
+
+func startWorkers(cmd *cobra.Command, o *trainOptions, l net.Listener, cancel context.CancelCauseFunc, log *slog.Logger) (*crew, error) {
+	c := &crew{}
+	self, err := os.Executable()
+	if err != nil {
+		return c, err
+	}
+	threads := o.work.Threads
+	if threads == 0 {
+		threads = max(1, runtime.NumCPU()/o.workers)
+	}
+	level := o.logs.Level
+	if level == "info" {
+		level = "warn" // the server tells the same story
+	}
+	args := []string{
+		"worker", "--server", l.Addr().String(), "--job", o.serve.Job.Name, "--threads", strconv.Itoa(threads),
+		"--data", o.work.Data.Source, "--log-format", o.logs.Format, "--log-level", level,
+	}
+	if o.work.Data.Cache != "" {
+		args = append(args, "--data-cache", o.work.Data.Cache)
+	}
+	alive := make(chan struct{}, o.workers)
+	for range o.workers {
+		p := exec.Command(self, args...)
+		p.Env = workerEnvironment()
+		p.Stdout, p.Stderr = io.Discard, cmd.ErrOrStderr()
+		// A terminal's Ctrl-C is the server's to handle: it saves first.
+		p.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+		if err := p.Start(); err != nil {
+			return c, fmt.Errorf("start a worker: %w", err)
+		}
+		c.processes = append(c.processes, p.Process)
+		c.waits.Go(func() {
+			if err := p.Wait(); err != nil {
+				log.Warn("worker process ended", "pid", p.Process.Pid, "err", err)
+			}
+			alive <- struct{}{}
+			if len(alive) == o.workers {
+				cancel(errNoWorkers)
+			}
+		})
+	}
+	return c, nil
+}
+
+// stop ends the processes that are still there, and waits for all.
+func (c *crew) stop() {
+	patience := time.AfterFunc(10*time.Second, func() {
+		for _, p := range c.processes {
+			_ = p.Kill() // one that has ended already is no fault
+		}
+	})
+	defer patience.Stop()
+	for _, p := range c.processes {
+		_ = p.Signal(syscall.SIGTERM)
+	}
+	c.waits.Wait()
+}

@@ -1,0 +1,119 @@
+package membership
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+)
+
+// revokeTimeout bounds the attempt to take back a lease whose key could not be
+// written; if it fails, the lease expires by itself.
+const revokeTimeout = 2 * time.Second
+
+// Lease keeps one key in etcd for as long as its owner lives. A goroutine
+// renews it; Release or Abandon must be called to end that. Its methods are
+// safe for concurrent use, also after the lease was lost.
+type Lease struct {
+	cli  *clientv3.Client
+	id   clientv3.LeaseID
+	key  string
+	stop context.CancelFunc // ends the renewing
+	lost chan struct{}      // closed by the renewing goroutine as it ends
+}
+
+// Register makes a worker known until its lease ends. A worker of the same ID
+// is replaced: the key passes to the new lease, and keeps its place in the order
+// of arrival if it still existed. m.Joined is not used. ctx bounds the call, not
+// the lease.
+func (r *Registry) Register(ctx context.Context, m Member) (*Lease, error) {
+	if err := m.validate(); err != nil {
+		return nil, err
+	}
+	return r.hold(ctx, r.workers()+m.ID, m)
+}
+
+// RegisterServer makes a parameter server known until its lease ends. A server
+// of the same ID is replaced.
+func (r *Registry) RegisterServer(ctx context.Context, s Server) (*Lease, error) {
+	if err := s.validate(); err != nil {
+		return nil, err
+	}
+	return r.hold(ctx, r.servers()+s.ID, s)
+}
+
+// hold writes value, as JSON, under key with a lease and keeps that alive.
+func (r *Registry) hold(ctx context.Context, key string, value any) (*Lease, error) {
+	if r.bad != nil {
+		return nil, r.bad
+	}
+	encoded, err := json.Marshal(value)
+	if err != nil {
+		return nil, fmt.Errorf("register %s: %w", key, err)
+	}
+	seconds := int64((r.ttl + time.Second - 1) / time.Second)
+	grant, err := r.cli.Grant(ctx, seconds)
+	if err != nil {
+		return nil, fmt.Errorf("register %s: lease: %w", key, err)
+	}
+	running, stop := context.WithCancel(context.WithoutCancel(ctx))
+	renewed, err := r.cli.KeepAlive(running, grant.ID)
+	if err == nil {
+		_, err = r.cli.Put(ctx, key, string(encoded), clientv3.WithLease(grant.ID))
+	}
+	if err != nil {
+		stop()
+		revoke, cancel := context.WithTimeout(context.WithoutCancel(ctx), revokeTimeout)
+		defer cancel()
+		_, revokeErr := r.cli.Revoke(revoke, grant.ID)
+		return nil, fmt.Errorf("register %s: %w", key, errors.Join(err, revokeErr))
+	}
+	l := &Lease{cli: r.cli, id: grant.ID, key: key, stop: stop, lost: make(chan struct{})}
+	go l.renew(renewed)
+	return l, nil
+}
+
+// renew takes in what the client reports of each renewal, which ends when the
+// lease has expired, the client was closed, or stop was called.
+func (l *Lease) renew(renewed <-chan *clientv3.LeaseKeepAliveResponse) {
+	defer close(l.lost)
+	defer l.stop()
+	for range renewed {
+	}
+}
+
+// Lost is closed when the lease is held no longer: it expired, its renewing
+// ended for good, or Release or Abandon was called.
+func (l *Lease) Lost() <-chan struct{} { return l.lost }
+
+// Release gives the lease back, so that the key is gone at once: the graceful
+// way to leave. A lease that has expired already is no error.
+func (l *Lease) Release(ctx context.Context) error {
+	l.Abandon()
+	_, err := l.cli.Revoke(ctx, l.id)
+	if err != nil && code(err) != codes.NotFound {
+		return fmt.Errorf("release %s: %w", l.key, err)
+	}
+	return nil
+}
+
+// Abandon stops renewing the lease, so that it expires by itself after its time
+// to live: for a worker presumed dead, which may still come back.
+func (l *Lease) Abandon() {
+	l.stop()
+	<-l.lost
+}
+
+// code returns the gRPC code of an error of the etcd client, Unknown if it has none.
+func code(err error) codes.Code {
+	var coded interface{ Code() codes.Code }
+	if errors.As(err, &coded) {
+		return coded.Code()
+	}
+	return status.Code(err)
+}

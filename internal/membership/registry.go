@@ -1,0 +1,174 @@
+package membership
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+	"time"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+)
+
+// Registry reads and writes what etcd holds of one job. It is safe for
+// concurrent use. It does not own its client.
+type Registry struct {
+	cli    *clientv3.Client
+	ttl    time.Duration
+	log    *slog.Logger
+	prefix string // of all keys, with a slash at its end
+	bad    error  // what is wrong with the arguments of NewRegistry; every method returns it
+}
+
+// NewRegistry returns the registry of a job. ttl is how long a worker or server
+// stays registered without a sign of life: at least a second, and counted by
+// etcd in whole seconds. A job name or ttl that can't be used is reported by
+// every method; see ValidateJob to ask before.
+func NewRegistry(cli *clientv3.Client, job string, ttl time.Duration, log *slog.Logger) *Registry {
+	bad := ValidateJob(job)
+	if bad == nil && ttl < time.Second {
+		bad = fmt.Errorf("time to live of a lease %v: want at least 1s", ttl)
+	}
+	return &Registry{cli: cli, ttl: ttl, log: log, prefix: "/muster/" + job + "/", bad: bad}
+}
+
+func (r *Registry) workers() string    { return r.prefix + "workers/" }
+func (r *Registry) servers() string    { return r.prefix + "servers/" }
+func (r *Registry) assignment() string { return r.prefix + "assignment" }
+
+// entry is a key of a worker or server and its value.
+type entry struct {
+	name     string // the key without its prefix
+	value    []byte
+	created  int64 // revision at which the key came to be
+	modified int64 // revision at which the value was written
+}
+
+// list returns the entries whose keys start with prefix, sorted by name, and
+// the revision at which they were so.
+func (r *Registry) list(ctx context.Context, prefix string) ([]entry, int64, error) {
+	resp, err := r.cli.Get(ctx, prefix, clientv3.WithPrefix())
+	if err != nil {
+		return nil, 0, fmt.Errorf("list %s: %w", prefix, err)
+	}
+	entries := make([]entry, 0, len(resp.Kvs))
+	for _, kv := range resp.Kvs {
+		entries = append(entries, entry{
+			name:     strings.TrimPrefix(string(kv.Key), prefix),
+			value:    kv.Value,
+			created:  kv.CreateRevision,
+			modified: kv.ModRevision,
+		})
+	}
+	slices.SortFunc(entries, func(a, b entry) int { return cmp.Compare(a.name, b.name) })
+	return entries, resp.Header.Revision, nil
+}
+
+// Members returns all registered workers in order of arrival, and the etcd
+// revision at which they were those. A key whose value is no Member is logged
+// and passed over.
+func (r *Registry) Members(ctx context.Context) ([]Member, int64, error) {
+	if r.bad != nil {
+		return nil, 0, r.bad
+	}
+	entries, revision, err := r.list(ctx, r.workers())
+	if err != nil {
+		return nil, 0, err
+	}
+	return r.decodeMembers(entries), revision, nil
+}
+
+// decodeMembers returns the members of entries in order of arrival.
+func (r *Registry) decodeMembers(entries []entry) []Member {
+	members := make([]Member, 0, len(entries))
+	for _, e := range entries {
+		m, err := decodeMember(e)
+		if err != nil {
+			r.log.Warn("a key in etcd is no worker", "key", r.workers()+e.name, "err", err)
+			continue
+		}
+		members = append(members, m)
+	}
+	slices.SortFunc(members, byArrival)
+	return members
+}
+
+// byArrival orders members by the revision of their joining, those written in
+// one transaction by ID.
+func byArrival(a, b Member) int {
+	return cmp.Or(cmp.Compare(a.Joined, b.Joined), cmp.Compare(a.ID, b.ID))
+}
+
+// Servers returns all registered parameter servers, by part and then by ID.
+// A key whose value is no Server is logged and passed over.
+func (r *Registry) Servers(ctx context.Context) ([]Server, error) {
+	if r.bad != nil {
+		return nil, r.bad
+	}
+	entries, _, err := r.list(ctx, r.servers())
+	if err != nil {
+		return nil, err
+	}
+	return r.decodeServers(entries), nil
+}
+
+// decodeServers returns the servers of entries, by part and then by ID.
+func (r *Registry) decodeServers(entries []entry) []Server {
+	servers := make([]Server, 0, len(entries))
+	for _, e := range entries {
+		s, err := decodeServer(e)
+		if err != nil {
+			r.log.Warn("a key in etcd is no parameter server", "key", r.servers()+e.name, "err", err)
+			continue
+		}
+		servers = append(servers, s)
+	}
+	slices.SortStableFunc(servers, func(a, b Server) int {
+		return cmp.Or(cmp.Compare(a.Part, b.Part), cmp.Compare(a.ID, b.ID))
+	})
+	return servers
+}
+
+// WaitServers waits until every one of the given number of parts has a server
+// and returns them, one for each part in order; of several for one part, the one
+// registered last. Servers of a job of another number of parts don't count. When
+// ctx ends first, the error names the parts that are missing.
+func (r *Registry) WaitServers(ctx context.Context, parts int) ([]Server, error) {
+	if r.bad != nil {
+		return nil, r.bad
+	}
+	if parts < 1 {
+		return nil, fmt.Errorf("wait for servers of %d parts: want at least 1", parts)
+	}
+	found := make([]Server, parts)
+	var missing []string
+	err := r.follow(ctx, r.servers(), func(entries []entry) bool {
+		// The newest last, so that it is the one that stays.
+		slices.SortFunc(entries, func(a, b entry) int { return cmp.Compare(a.modified, b.modified) })
+		clear(found)
+		for _, e := range entries {
+			s, err := decodeServer(e)
+			if err != nil {
+				r.log.Warn("a key in etcd is no parameter server", "key", r.servers()+e.name, "err", err)
+			} else if s.Parts == parts {
+				found[s.Part] = s
+			}
+		}
+		missing = nil
+		for part, s := range found {
+			if s.ID == "" {
+				missing = append(missing, fmt.Sprintf("%d/%d", part, parts))
+			}
+		}
+		return len(missing) == 0
+	})
+	if err != nil {
+		if missing != nil {
+			return nil, fmt.Errorf("wait for the servers of parts %s: %w", strings.Join(missing, ", "), err)
+		}
+		return nil, fmt.Errorf("wait for servers: %w", err)
+	}
+	return found, nil
+}

@@ -1,0 +1,102 @@
+package wire
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"math"
+	"unsafe"
+
+	musterv1 "github.com/muster-train/muster/proto/muster/v1"
+)
+
+// ErrMalformed is a chunk whose encoding, size or checksum is wrong.
+var ErrMalformed = errors.New("malformed chunk")
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+// Checksum is the CRC-32C of a payload.
+func Checksum(payload []byte) uint32 { return crc32.Checksum(payload, castagnoli) }
+
+// littleEndian tells whether float32 lie in memory as payloads have them.
+var littleEndian = binary.NativeEndian.Uint16([]byte{1, 0}) == 1
+
+// Payload returns values as little-endian float32. Where the machine is
+// little-endian that is a view: it changes as the values do, and costs nothing.
+func Payload(values []float32) []byte {
+	if littleEndian && len(values) > 0 {
+		return unsafe.Slice((*byte)(unsafe.Pointer(&values[0])), 4*len(values))
+	}
+	payload := make([]byte, 0, 4*len(values))
+	for _, x := range values {
+		payload = binary.LittleEndian.AppendUint32(payload, math.Float32bits(x))
+	}
+	return payload
+}
+
+// Values writes the float32 of a payload to dst, whose length must be theirs.
+func Values(dst []float32, payload []byte) error {
+	if len(payload) != 4*len(dst) {
+		return fmt.Errorf("%w: payload of %d bytes, want %d", ErrMalformed, len(payload), 4*len(dst))
+	}
+	if littleEndian && len(dst) > 0 {
+		copy(unsafe.Slice((*byte)(unsafe.Pointer(&dst[0])), 4*len(dst)), payload)
+		return nil
+	}
+	for i := range dst {
+		dst[i] = math.Float32frombits(binary.LittleEndian.Uint32(payload[4*i:]))
+	}
+	return nil
+}
+
+// Gradient makes the message of one contribution: the values of a chunk of the
+// sum over the shards [first, end) at a step. Its payload may be a view of
+// values, which must not change until the message has been sent.
+func Gradient(step uint64, first, end, chunk int, values []float32) *musterv1.GradientChunk {
+	payload := Payload(values)
+	return &musterv1.GradientChunk{
+		Step:     step,
+		Node:     &musterv1.Node{First: uint32(first), End: uint32(end)},
+		Chunk:    uint32(chunk),
+		Encoding: musterv1.Encoding_ENCODING_F32,
+		Checksum: Checksum(payload),
+		Payload:  payload,
+	}
+}
+
+// Parameters makes the message of a chunk of the parameters at a step. Its
+// payload may be a view of values, as Gradient's.
+func Parameters(step uint64, chunk int, values []float32) *musterv1.ParametersChunk {
+	payload := Payload(values)
+	return &musterv1.ParametersChunk{
+		Step:     step,
+		Chunk:    uint32(chunk),
+		Encoding: musterv1.Encoding_ENCODING_F32,
+		Checksum: Checksum(payload),
+		Payload:  payload,
+	}
+}
+
+// Chunk is what the two kinds of chunk messages have in common.
+type Chunk interface {
+	GetEncoding() musterv1.Encoding
+	GetChecksum() uint32
+	GetPayload() []byte
+}
+
+// Decode checks a chunk and writes its values to dst, whose length must be
+// theirs. Errors wrap ErrMalformed; dst is then not changed.
+func Decode(dst []float32, c Chunk) error {
+	if c.GetEncoding() != musterv1.Encoding_ENCODING_F32 {
+		return fmt.Errorf("%w: encoding %v, want %v", ErrMalformed, c.GetEncoding(), musterv1.Encoding_ENCODING_F32)
+	}
+	payload := c.GetPayload()
+	if len(payload) != 4*len(dst) {
+		return fmt.Errorf("%w: payload of %d bytes, want %d", ErrMalformed, len(payload), 4*len(dst))
+	}
+	if got := Checksum(payload); got != c.GetChecksum() {
+		return fmt.Errorf("%w: checksum %08x, the sender's was %08x", ErrMalformed, got, c.GetChecksum())
+	}
+	return Values(dst, payload)
+}

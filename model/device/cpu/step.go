@@ -1,0 +1,181 @@
+package cpu
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/muster-train/muster/model/device"
+	"github.com/muster-train/muster/model/params"
+)
+
+// errNeverTrains is returned by Gradient where the plan holds no gradients.
+var errNeverTrains = errors.New("the plan was compiled for 0 nodes, so it never trains")
+
+// Gradient computes the sums over each node's shards of the gradients, and a
+// tally for each shard.
+func (p *plan) Gradient(b *device.Batch, ready func(node int, r params.Range)) ([]device.Tally, error) {
+	if err := p.begin(b, true); err != nil {
+		return nil, fmt.Errorf("cpu: gradient: %w", err)
+	}
+	p.sums.plan(b)
+	p.forward(true)
+	p.softmax.run(b.Labels, p.gradients[0])
+	p.backward(ready)
+	p.batch = nil
+	return p.tally(b.Shards), nil
+}
+
+// Evaluate runs the network in testing form and returns a tally for each shard.
+func (p *plan) Evaluate(b *device.Batch) ([]device.Tally, error) {
+	if err := p.begin(b, false); err != nil {
+		return nil, fmt.Errorf("cpu: evaluate: %w", err)
+	}
+	p.forward(false)
+	p.softmax.run(b.Labels, nil)
+	p.batch = nil
+	return p.tally(b.Shards), nil
+}
+
+// Predict runs the network in testing form and writes the probabilities of all
+// images of b, whose other fields are not read, to probabilities (N, Classes).
+func (p *plan) Predict(probabilities []float32, b *device.Batch) error {
+	if p.closed {
+		return fmt.Errorf("cpu: predict: %w", errPlanClosed)
+	}
+	n := len(b.Images) / p.graph.Input.Values()
+	if err := p.admit(b, n, false); err != nil {
+		return fmt.Errorf("cpu: predict: %w", err)
+	}
+	if len(probabilities) != n*p.graph.Classes {
+		return fmt.Errorf("cpu: predict: room for %d probabilities: want %d, %d images of %d classes",
+			len(probabilities), n*p.graph.Classes, n, p.graph.Classes)
+	}
+	p.forward(false)
+	p.softmax.run(nil, nil)
+	for i := range n {
+		e := p.softmax.e[i/lanes*p.graph.Classes*lanes+i%lanes:]
+		for c := range p.graph.Classes {
+			probabilities[i*p.graph.Classes+c] = e[c*lanes]
+		}
+	}
+	p.batch = nil
+	return nil
+}
+
+// begin takes up a batch with labels.
+func (p *plan) begin(b *device.Batch, train bool) error {
+	if p.closed {
+		return errPlanClosed
+	}
+	n, err := countImages(b.Shards)
+	if err != nil {
+		return err
+	}
+	if train {
+		if !p.trains() {
+			return errNeverTrains
+		}
+		if err := checkNodes(b.Nodes, p.options.Nodes); err != nil {
+			return err
+		}
+		if len(b.Index) != n {
+			return fmt.Errorf("%d image numbers for %d images", len(b.Index), n)
+		}
+	}
+	return p.admit(b, n, true)
+}
+
+// forward runs all layers.
+func (p *plan) forward(train bool) {
+	for _, l := range p.layers {
+		if w, ok := l.(weighted); ok {
+			w.pack()
+		}
+	}
+	p.pool.run(p.blocks, (*loadTask)(p))
+	for _, l := range p.layers {
+		l.forward(train)
+	}
+}
+
+// backward runs the layers in reverse, down to the lowest that has parameters,
+// and reports each layer's gradients as they are done.
+func (p *plan) backward(ready func(node int, r params.Range)) {
+	dy, dx := p.gradients[0], p.gradients[1]
+	for i := len(p.layers) - 1; i >= p.lowest; i-- {
+		l := p.layers[i]
+		if w, ok := l.(weighted); ok {
+			w.gradient(dy)
+			report(w, len(p.batch.Nodes), ready)
+		}
+		if i == p.lowest {
+			return
+		}
+		if backOver(l) {
+			l.backward(dy, dy)
+			continue
+		}
+		l.backward(dx, dy)
+		dy, dx = dx, dy
+	}
+}
+
+// backOver tells whether a layer's backward may write over its argument.
+func backOver(l layer) bool {
+	_, activation := l.(*activation)
+	return activation || l.overwrites()
+}
+
+func report(w weighted, nodes int, ready func(node int, r params.Range)) {
+	if ready == nil {
+		return
+	}
+	weight, bias := w.ranges()
+	for node := range nodes {
+		ready(node, weight)
+		ready(node, bias)
+	}
+}
+
+// loadTask brings the images (N, C, H, W) of a lane block into the order of
+// activations, with zeros for the images that it lacks.
+type loadTask plan
+
+func (t *loadTask) do(_, block int) {
+	p := (*plan)(t)
+	in := p.graph.Input
+	n, pixels := in.Values(), in.H*in.W
+	images := p.batch.Images[block*lanes*n:]
+	count := min(lanes, p.images-block*lanes)
+	x := p.input[block*n*lanes : (block+1)*n*lanes]
+	for c := range in.C {
+		for pixel := range pixels {
+			row := (*[lanes]float32)(x[(pixel*in.C+c)*lanes:])
+			clear(row[count:])
+			for i, at := 0, c*pixels+pixel; i < count; i, at = i+1, at+n {
+				row[i] = images[at]
+			}
+		}
+	}
+}
+
+// tally adds up what the last forward pass found, shard by shard.
+func (p *plan) tally(shards []device.ShardImages) []device.Tally {
+	p.tallies = p.tallies[:0]
+	image := 0
+	for _, s := range shards {
+		t := device.Tally{Shard: s.Shard, Images: s.Images}
+		for range s.Images {
+			t.Loss += float64(p.softmax.losses[image])
+			if p.softmax.ranks[image] == 0 {
+				t.Top1++
+			}
+			if p.softmax.ranks[image] < 5 {
+				t.Top5++
+			}
+			image++
+		}
+		p.tallies = append(p.tallies, t)
+	}
+	return p.tallies
+}

@@ -1,0 +1,61 @@
+package devicetest
+
+import (
+	"testing"
+
+	"github.com/muster-train/muster/model/device"
+)
+
+// A check is one promise of a device: run returns an error where d breaks it.
+type check struct {
+	name string
+	run  func(d device.Device) error
+}
+
+// checks returns the suite.
+func checks() []check {
+	all := []check{
+		{"ShardAloneOrAmongOthersGivesSameBits", shardAmongOthers},
+		{"CallsBeforeChangeNothing", callsBefore},
+		{"BatchOfAnySizeGivesSameBits", anySize},
+		{"NodeIsTreeSumOfItsShards", nodesAreTreeSums},
+		{"ShardsWithoutImagesArePassedOver", emptyShards},
+		{"EachRangeIsReportedOnceWhenFinal", reports},
+		{"LoadedParametersTakeEffect", loaded},
+		{"PlansSideBySideGiveSameBits", sideBySide},
+		{"TestingFormDrawsNothing", testingForm},
+		{"EvaluatingPlanNeedsNoNodes", evaluationOnly},
+		{"EqualValuesSendGradientToFirst", firstOfEquals},
+		{"TapsOutsideImagesHaveZeroGradient", tapsOutside},
+		{"LargeLogitsGiveFiniteLoss", largeLogits},
+		{"NaNIsNotLost", nanIsNotLost},
+		{"RanksCountEqualLogitsInOrder", ranks},
+		{"UnsoundGraphsAreErrors", unsoundGraphs},
+		{"UnsoundBatchesAreErrors", unsoundBatches},
+		{"StepAllocatesNothing", allocations},
+	}
+	for _, c := range cases() {
+		all = append(all,
+			check{"ForwardAgrees/" + c.name, func(d device.Device) error { return forwardAgrees(d, c) }},
+			check{"GradientAgrees/" + c.name, func(d device.Device) error { return gradientAgrees(d, c) }},
+			check{"CentralDifferencesAgree/" + c.name, func(d device.Device) error { return differencesAgree(d, c) }},
+		)
+	}
+	return all
+}
+
+// Run runs the suite, each check on a device of its own from newDevice, which
+// it closes.
+func Run(t *testing.T, newDevice func(t *testing.T) device.Device) {
+	for _, c := range checks() {
+		t.Run(c.name, func(t *testing.T) {
+			d := newDevice(t)
+			if err := c.run(d); err != nil {
+				t.Errorf("%s: %v", d.Name(), err)
+			}
+			if err := d.Close(); err != nil {
+				t.Errorf("%s: close: %v", d.Name(), err)
+			}
+		})
+	}
+}

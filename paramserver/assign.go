@@ -1,0 +1,228 @@
+package paramserver
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/muster-train/muster/internal/membership"
+)
+
+// watch brings every change of the members to the loop.
+func (s *Server) watch(ctx context.Context) {
+	err := s.registry.Watch(ctx, func(members []membership.Member) {
+		_ = s.do(ctx, func() {
+			s.members = members
+			s.membersChanged()
+		})
+	})
+	if err != nil && ctx.Err() == nil {
+		s.cfg.Log.Error("membership is not watched any more: shards stay where they are", "err", err)
+	}
+}
+
+// attached makes a session the one of its worker; one that the worker had
+// before ends.
+func (s *Server) attached(ses *session) {
+	id := ses.member.ID
+	if old := s.sessions[id]; old != nil {
+		old.end()
+	}
+	ses.joined = time.Now()
+	s.sessions[id] = ses
+	s.known[id] = true
+	ses.shards = s.assignment.Shards(id)
+	ses.told = 0
+	s.cfg.Log.Info("worker joined", "worker", id, "device", ses.member.Device, "shard", pinName(ses.member.Pinned, len(s.assignment.Owner)))
+	s.membersChanged()
+	s.tell(ses)
+}
+
+// detached forgets a session. Its shards stay with the worker until its lease
+// ends, unless it has left for good.
+func (s *Server) detached(ses *session, left bool) {
+	id := ses.member.ID
+	if s.sessions[id] != ses {
+		return
+	}
+	delete(s.sessions, id)
+	if s.ended() {
+		return
+	}
+	if left {
+		delete(s.known, id)
+		s.cfg.Log.Info("worker left", "worker", id)
+		s.membersChanged()
+		return
+	}
+	s.cfg.Log.Warn("worker lost; its shards wait until its lease ends", "worker", id, "shards", ses.shards)
+}
+
+// membersChanged assigns at once where a shard has no owner, else at the next step.
+func (s *Server) membersChanged() {
+	next, changed := s.propose()
+	if !changed {
+		s.warnWaiting()
+		return
+	}
+	lost := false
+	for shard, owner := range s.assignment.Owner {
+		if owner == "" || !s.eligible(owner) {
+			lost = lost || next.Owner[shard] != owner
+		}
+	}
+	if lost || len(s.assignment.Owner) == 0 || s.round == nil {
+		s.reassign()
+		return
+	}
+	s.deferred = true
+}
+
+// eligible tells whether a worker may own shards: it is a member, and has been
+// attached here.
+func (s *Server) eligible(id string) bool {
+	return s.known[id] && slices.ContainsFunc(s.members, func(m membership.Member) bool { return m.ID == id })
+}
+
+// propose computes who should own which shard now.
+func (s *Server) propose() (membership.Assignment, bool) {
+	var members []membership.Member
+	for _, m := range s.members {
+		if !s.known[m.ID] {
+			continue
+		}
+		// A worker without a session gives way to one with the same pin that has one.
+		gone := m.Pinned >= 0 && s.sessions[m.ID] == nil && slices.ContainsFunc(s.members, func(o membership.Member) bool {
+			return o.ID != m.ID && o.Pinned == m.Pinned && s.sessions[o.ID] != nil
+		})
+		if !gone {
+			members = append(members, m)
+		}
+	}
+	now := time.Now()
+	return membership.Assign(s.assignment, members, int(s.job.Shards), func(shard int) bool {
+		since, waiting := s.waitSince[shard]
+		return waiting && now.Sub(since) >= s.cfg.ShardTimeout
+	})
+}
+
+// reassign adopts the proposed assignment, tells the workers it concerns, and
+// has it written to etcd.
+func (s *Server) reassign() {
+	s.deferred = false
+	next, changed := s.propose()
+	if changed {
+		s.assignment = next
+		s.saver.save(next)
+		for _, id := range sortedKeys(s.sessions) {
+			ses := s.sessions[id]
+			shards := next.Shards(id)
+			if !slices.Equal(shards, ses.shards) {
+				s.cfg.Log.Info("shards assigned", "worker", id, "shards", shards, "assignment", next.Number)
+				ses.shards = shards
+				s.tell(ses)
+			}
+		}
+	}
+	s.watchUnowned()
+	s.warnWaiting()
+}
+
+// watchUnowned notes since when shards have waited, and sets the timer that
+// offers them to others.
+func (s *Server) watchUnowned() {
+	now := time.Now()
+	unowned := s.assignment.Unowned()
+	for shard := range s.waitSince {
+		if !slices.Contains(unowned, shard) {
+			delete(s.waitSince, shard)
+		}
+	}
+	next := time.Duration(-1)
+	for _, shard := range unowned {
+		if _, ok := s.waitSince[shard]; !ok {
+			s.waitSince[shard] = now
+		}
+		if left := s.waitSince[shard].Add(s.cfg.ShardTimeout).Sub(now); left > 0 && (next < 0 || left < next) {
+			next = left
+		}
+	}
+	if s.handover != nil {
+		s.handover.Stop()
+		s.handover = nil
+	}
+	if next >= 0 {
+		s.handover = time.AfterFunc(next, func() { _ = s.do(context.Background(), s.membersChanged) })
+	}
+}
+
+// warnWaiting says which shards the job waits for, once for each set of them.
+func (s *Server) warnWaiting() {
+	var names []string
+	for _, shard := range s.assignment.Unowned() {
+		names = append(names, fmt.Sprintf("%d/%d", shard, s.job.Shards))
+	}
+	waiting := strings.Join(names, " ")
+	if waiting != s.warned && waiting != "" {
+		s.cfg.Log.Info("the job waits for workers for its shards", "shards", waiting)
+	}
+	s.warned = waiting
+}
+
+func pinName(pinned, shards int) string {
+	if pinned < 0 {
+		return "any"
+	}
+	return fmt.Sprintf("%d/%d", pinned, shards)
+}
+
+// saver writes the newest assignment to etcd, beside the loop: an outage of
+// etcd must not stop training.
+type saver struct {
+	registry *membership.Registry
+	log      *slog.Logger
+	newest   chan membership.Assignment // holds at most the newest
+}
+
+func newSaver(r *membership.Registry, log *slog.Logger) *saver {
+	return &saver{registry: r, log: log, newest: make(chan membership.Assignment, 1)}
+}
+
+// save replaces what is still to be written. Only the loop calls it.
+func (v *saver) save(a membership.Assignment) {
+	select {
+	case <-v.newest:
+	default:
+	}
+	v.newest <- a
+}
+
+func (v *saver) run(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case a := <-v.newest:
+			v.write(ctx, a)
+		}
+	}
+}
+
+// write saves a under the number that follows the stored one: numbers may have
+// been passed over here, and another life of the server may have written some.
+func (v *saver) write(ctx context.Context, a membership.Assignment) {
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	stored, err := v.registry.LoadAssignment(ctx)
+	if err == nil {
+		a.Number = stored.Number + 1
+		err = v.registry.SaveAssignment(ctx, a)
+	}
+	if err != nil && !errors.Is(err, context.Canceled) {
+		v.log.Warn("assignment was not written to etcd; training goes on with it", "assignment", a.Number, "err", err)
+	}
+}

@@ -1,0 +1,107 @@
+package paramserver
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"math"
+	"time"
+
+	"github.com/muster-train/muster/dataset"
+	"github.com/muster-train/muster/internal/telemetry"
+	"github.com/muster-train/muster/model"
+	"github.com/muster-train/muster/paramserver/optim"
+	musterv1 "github.com/muster-train/muster/proto/muster/v1"
+)
+
+// Config sizes a server. Job is the specification all parts agree on; the rest
+// concerns this process alone and never the bits of the parameters.
+type Config struct {
+	Job *musterv1.JobSpec
+
+	CheckpointDir   string        // directory of the job's checkpoints
+	CheckpointEvery time.Duration // least time between checkpoints within an epoch; 0: none but at the ends of epochs
+	CheckpointSteps int           // steps between checkpoints; 0: by time
+	Keep            int           // newest checkpoints to keep beside the best one, at least 1
+	Resume          string        // auto: the newest in CheckpointDir if any; none: begin anew; else a checkpoint's path
+
+	ShardTimeout time.Duration // how long a pinned shard waits for its worker before another may take it
+	MaxTime      time.Duration // training ends at the first step after this time; 0: no limit
+	NotFinite    int           // refusals of one contribution for values that are not finite that end the job
+
+	Log      *slog.Logger
+	Progress Observer // told of each step and epoch; nil: nobody
+}
+
+// Observer is told how training goes, from the loop's goroutine.
+// *telemetry.Progress is one.
+type Observer interface {
+	Update(telemetry.Sample)
+	Epoch(telemetry.EpochResult)
+	DebugPass(pass, batch int, cost, classificationError float64)
+}
+
+// DefaultConfig is what the paramserver command uses where no flag says otherwise.
+func DefaultConfig() Config {
+	return Config{
+		CheckpointEvery: time.Minute,
+		Keep:            3,
+		Resume:          "auto",
+		ShardTimeout:    30 * time.Second,
+		NotFinite:       3,
+		Log:             slog.New(slog.DiscardHandler),
+	}
+}
+
+// Validate returns one sentence about the first setting that can't work.
+func (c *Config) Validate() error {
+	j := c.Job
+	switch {
+	case j == nil:
+		return errors.New("no job")
+	case j.Shards < 1 || j.Shards > 4096:
+		return fmt.Errorf("shards %d: 1 to 4096 are allowed", j.Shards)
+	case j.Batch < 1 || j.Batch%j.Shards != 0:
+		return fmt.Errorf("batch %d: a multiple of the %d shards is needed", j.Batch, j.Shards)
+	case j.Epochs < 1:
+		return fmt.Errorf("epochs %d: at least 1 is needed", j.Epochs)
+	case !(j.LearningRate > 0) || math.IsInf(float64(j.LearningRate), 1):
+		return fmt.Errorf("lr %v: a positive number is needed", j.LearningRate)
+	case c.Keep < 1:
+		return fmt.Errorf("keep %d: at least 1 is needed", c.Keep)
+	case c.CheckpointEvery < 0 || c.CheckpointSteps < 0:
+		return errors.New("checkpoint-every: a positive time or number of steps is needed")
+	case c.ShardTimeout < 0:
+		return fmt.Errorf("shard-timeout %v: at least 0 is needed", c.ShardTimeout)
+	case c.MaxTime < 0:
+		return fmt.Errorf("max-time %v: at least 0 is needed", c.MaxTime)
+	case c.NotFinite < 1:
+		return fmt.Errorf("refusals that end a job %d: at least 1 is needed", c.NotFinite)
+	case c.CheckpointDir == "":
+		return errors.New("checkpoint-dir: a directory is needed")
+	}
+	if err := rule(j).Validate(); err != nil {
+		return err
+	}
+	if _, err := dataset.ParseAugment(j.Augment); err != nil {
+		return err
+	}
+	if _, err := optim.ParseSchedule(j.Schedule, float64(j.LearningRate), 1); err != nil {
+		return err
+	}
+	_, err := network(j)
+	return err
+}
+
+func rule(j *musterv1.JobSpec) optim.Rule {
+	return optim.Rule{Momentum: j.Momentum, WeightDecay: j.WeightDecay, Nesterov: j.Nesterov}
+}
+
+func network(j *musterv1.JobSpec) (*model.Network, error) {
+	return model.New(j.Network, model.Options{
+		Activation: j.Activation,
+		InputSize:  int(j.InputSize),
+		LRNOrder:   j.LrnOrder,
+		Classes:    int(j.Classes),
+	})
+}

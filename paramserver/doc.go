@@ -1,0 +1,26 @@
+// Package paramserver owns the parameters of a job and applies gradients to them.
+//
+// The loop is in server.go: for each step it opens a Round, asks every worker
+// for the gradients of its shards, gathers contributions until every shard that
+// has images has counted once in every chunk, and publishes the next step. At
+// the end of an epoch it asks the shards' owners for loss and accuracy over the
+// test set in the same way, and writes a checkpoint.
+//
+// Invariants:
+//  1. A contribution counts exactly once or not at all: Round decides, by name.
+//  2. The sum over shards is params' tree, whatever order contributions come in
+//     and however many shards one of them covers.
+//  3. A pull sees the parameters of one step, never a mixture: Store publishes
+//     a step when all its chunks are done, and keeps it until the next is.
+//  4. The learning rate depends on samples applied alone, and only the server knows it.
+//  5. A checkpoint is the whole state at one step.
+//
+// Goroutines, all started and awaited by Run: the loop, which alone touches
+// Round, assignment and phase; lanes, each of which does the arithmetic of its
+// chunks in order; one that writes checkpoints; one that watches membership.
+// A session (one for each connected worker) has two, one for each direction,
+// which live within its Exchange call. They speak with the loop by events.
+//
+// service.go is the only file that knows gRPC; Local serves a worker in the
+// same process through the same sessions.
+package paramserver

@@ -1,0 +1,110 @@
+package paramserver
+
+import (
+	"math"
+
+	"github.com/muster-train/muster/model/params"
+	musterv1 "github.com/muster-train/muster/proto/muster/v1"
+)
+
+// offer decides on a contribution and hands its values to a lane, or frees them.
+func (s *Server) offer(ses *session, step params.Step, node params.Node, chunk int, values buffer) {
+	var o Outcome
+	switch current, _ := s.store.At(); {
+	case s.round != nil && s.kind == musterv1.WorkKind_WORK_KIND_GRADIENT:
+		o = s.round.Offer(step, node, chunk)
+	case step < current:
+		o.Verdict = Stale
+	default:
+		o.Verdict = Future
+	}
+	if o.Verdict == Counted {
+		s.lanes.submit(task{chunk: chunk, outcome: o, values: values, scale: s.scale, rate: s.rate})
+		return
+	}
+	values.free()
+	switch o.Verdict {
+	case Repeated, Stale:
+		// Both are how a recomputed or late contribution looks: acknowledged by
+		// the work that follows, dropped here.
+		s.counts.repeated++
+	case Future:
+		s.refuse(ses, musterv1.RefusalReason_REFUSAL_REASON_FUTURE, step, node, chunk, "the step has not begun")
+	case Malformed:
+		s.refuse(ses, musterv1.RefusalReason_REFUSAL_REASON_MALFORMED, step, node, chunk, "no such node or chunk in this job")
+	}
+}
+
+// offerTallies counts what a worker's shards add up to.
+func (s *Server) offerTallies(ses *session, t *musterv1.Tallies) {
+	if s.round == nil || t.Kind != s.kind {
+		s.counts.repeated++
+		return
+	}
+	s.meter.computed(ses.member.ID, t.ComputeSeconds)
+	for _, tally := range t.Tallies {
+		node := params.Leaf(int(tally.Shard))
+		if math.IsNaN(tally.Loss) || math.IsInf(tally.Loss, 0) {
+			s.refuse(ses, musterv1.RefusalReason_REFUSAL_REASON_NOT_FINITE, params.Step(t.Step), node, -1, "the loss is NaN or infinite")
+			continue
+		}
+		switch s.round.OfferTally(params.Step(t.Step), Tally{
+			Shard: int(tally.Shard), Images: int(tally.Images),
+			Loss: tally.Loss, Top1: int(tally.Top1), Top5: int(tally.Top5),
+		}) {
+		case Repeated, Stale:
+			s.counts.repeated++
+		case Future:
+			s.refuse(ses, musterv1.RefusalReason_REFUSAL_REASON_FUTURE, params.Step(t.Step), node, -1, "the step has not begun")
+		case Malformed:
+			s.refuse(ses, musterv1.RefusalReason_REFUSAL_REASON_MALFORMED, params.Step(t.Step), node, -1, "no such shard in this job, or another number of images")
+		}
+	}
+}
+
+// refuse tells a worker that a contribution does not count. Chunk -1 is the
+// tally. A contribution that stays not finite ends the job.
+func (s *Server) refuse(ses *session, reason musterv1.RefusalReason, step params.Step, node params.Node, chunk int, detail string) {
+	log := s.cfg.Log.With("worker", ses.member.ID, "step", uint64(step), "shards", node.String(), "chunk", chunk)
+	switch reason {
+	case musterv1.RefusalReason_REFUSAL_REASON_NOT_FINITE:
+		s.counts.notFinite++
+		log.Warn("contribution refused", "reason", detail)
+		current, _ := s.store.At()
+		if s.round != nil && step == current && s.round.Refuse(node, chunk) >= s.cfg.NotFinite {
+			s.failure = s.notFinite(step, node)
+		}
+	default:
+		s.counts.malformed++
+		log.Warn("contribution refused", "reason", detail)
+	}
+	ses.post(func() {
+		// One refusal of a node makes the worker compute it again as a whole.
+		for _, r := range ses.refusals {
+			if r.Step == uint64(step) && int(r.Node.First) == node.First && int(r.Node.End) == node.End {
+				return
+			}
+		}
+		ses.refusals = append(ses.refusals, &musterv1.Refusal{
+			Reason: reason, Step: uint64(step), Detail: detail,
+			Node: &musterv1.Node{First: uint32(node.First), End: uint32(node.End)}, Chunk: uint32(max(chunk, 0)),
+		})
+	})
+}
+
+// tell asks a session for the work of the round, where it owns shards.
+func (s *Server) tell(ses *session) {
+	if ses.told != s.assignment.Number {
+		ses.told = s.assignment.Number
+		a := &musterv1.Assignment{Number: s.assignment.Number, Shards: wireShards(ses.shards), Unowned: wireShards(s.assignment.Unowned())}
+		ses.post(func() { ses.assignment = a })
+	}
+	if s.round == nil || len(ses.shards) == 0 {
+		return
+	}
+	last := s.meter.last
+	ses.ask(&musterv1.Work{
+		Kind: s.kind, Step: uint64(s.round.step), Epoch: uint32(s.at.Epoch), Batch: uint32(s.at.Batch),
+		Loss: last.Loss, Accuracy: last.Accuracy,
+	})
+}

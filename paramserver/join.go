@@ -1,0 +1,110 @@
+package paramserver
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/muster-train/muster/internal/membership"
+	"github.com/muster-train/muster/paramserver/checkpoint"
+	musterv1 "github.com/muster-train/muster/proto/muster/v1"
+)
+
+// RefusedError is why a worker may not take part: one sentence for its user.
+type RefusedError struct{ Reason string }
+
+func (e *RefusedError) Error() string { return e.Reason }
+
+func refused(format string, args ...any) error {
+	return &RefusedError{fmt.Sprintf(format, args...)}
+}
+
+// Join introduces a worker: without fingerprints it learns the job; with them
+// it is compared and gets a session. A *RefusedError is for good.
+func (s *Server) Join(ctx context.Context, req *musterv1.JoinRequest) (*musterv1.JoinResponse, error) {
+	if req.JobName != "" && req.JobName != s.job.Name {
+		return nil, refused("this server trains job %q, the worker was told to take part in %q", s.job.Name, req.JobName)
+	}
+	if pin := req.Shard; pin != nil && (pin.Count != s.job.Shards || pin.Index >= pin.Count) {
+		return nil, refused("shard %d/%d does not fit: job %q has %d shards, so --shard is 0/%d to %d/%d",
+			pin.Index, pin.Count, s.job.Name, s.job.Shards, s.job.Shards, s.job.Shards-1, s.job.Shards)
+	}
+	response := &musterv1.JoinResponse{Job: s.job, JobHash: s.hash}
+	if req.Job == "" {
+		return response, nil
+	}
+	if req.Job != s.hash {
+		return nil, refused("the worker is of another job: its specification has hash %.12s, that of job %q here has %.12s", req.Job, s.job.Name, s.hash)
+	}
+	if want := s.network.Layout.Fingerprint(); req.Layout != want {
+		return nil, refused("the worker's layout of %s has fingerprint %.12s, the server's has %.12s: their versions differ", s.job.Network, req.Layout, want)
+	}
+	var err error
+	if ended := s.do(ctx, func() {
+		if err = s.checkData(req.Data); err != nil {
+			return
+		}
+		for number, earlier := range s.joins {
+			if earlier.Worker == req.Worker {
+				delete(s.joins, number)
+			}
+		}
+		s.lastNumber++
+		s.joins[s.lastNumber] = req
+		response.Session = s.lastNumber
+	}); ended != nil {
+		return nil, ended
+	}
+	if err != nil {
+		return nil, err
+	}
+	return response, nil
+}
+
+// checkData compares a worker's data with the job's; the first worker's are it.
+func (s *Server) checkData(d *musterv1.DataInfo) error {
+	if d == nil || d.Fingerprint == "" || d.TrainImages == 0 || d.TestImages == 0 {
+		return refused("the worker names no data")
+	}
+	got := checkpoint.Data{
+		Fingerprint: d.Fingerprint, TrainImages: int(d.TrainImages), TestImages: int(d.TestImages),
+		Classes: int(d.Classes), Synthetic: d.Synthetic,
+	}
+	if s.data.Fingerprint == "" {
+		if d.TrainImages < s.job.Shards {
+			return refused("the worker's %d training images are fewer than the job's %d shards", d.TrainImages, s.job.Shards)
+		}
+		if int(d.Classes) > s.network.Classes {
+			return refused("the worker's data have %d classes, network %s tells %d apart", d.Classes, s.job.Network, s.network.Classes)
+		}
+		s.data = got
+		return nil
+	}
+	if got != s.data {
+		return refused("the worker's data (%s) are not those of the job (%s)", dataName(got), dataName(s.data))
+	}
+	return nil
+}
+
+func dataName(d checkpoint.Data) string {
+	kind := "images"
+	if d.Synthetic {
+		kind = "synthetic images"
+	}
+	return fmt.Sprintf("%d+%d %s, fingerprint %.12s", d.TrainImages, d.TestImages, kind, d.Fingerprint)
+}
+
+// sessionOf makes the session of the number that Join gave out.
+func (s *Server) sessionOf(ctx context.Context, number uint64) (*session, error) {
+	var req *musterv1.JoinRequest
+	if err := s.do(ctx, func() { req = s.joins[number] }); err != nil {
+		return nil, err
+	}
+	if req == nil {
+		return nil, fmt.Errorf("session %d is not known here: join first", number)
+	}
+	m := membership.Member{ID: req.Worker, Host: req.Host, Device: req.Device, Pinned: -1}
+	if req.Shard != nil {
+		m.Pinned = int(req.Shard.Index)
+	}
+	return newSession(s, m, req.Registered), nil
+}

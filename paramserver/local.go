@@ -1,0 +1,70 @@
+package paramserver
+
+import (
+	"context"
+	"sync"
+
+	musterv1 "github.com/muster-train/muster/proto/muster/v1"
+)
+
+// Local is a worker's way to a server in the same process. It is used by one
+// worker: Join, then Exchange.
+type Local struct {
+	server *Server
+}
+
+// Local returns a way to s for one worker.
+func (s *Server) Local() *Local { return &Local{server: s} }
+
+// Join is Server.Join.
+func (l *Local) Join(ctx context.Context, req *musterv1.JoinRequest) (*musterv1.JoinResponse, error) {
+	return l.server.Join(ctx, req)
+}
+
+// Exchange opens the stream of the worker that has joined; it ends with ctx or Close.
+func (l *Local) Exchange(ctx context.Context, hello *musterv1.Hello) (*LocalStream, error) {
+	ses, err := l.server.sessionOf(ctx, hello.Session)
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	release, err := ses.attach(ctx, hello)
+	if err != nil {
+		cancel()
+		return nil, err
+	}
+	return &LocalStream{ctx: ctx, cancel: cancel, session: ses, release: release}, nil
+}
+
+// LocalStream is an Exchange within the process: what is sent is received
+// before Send returns, and what Recv returns is valid until the next Recv.
+type LocalStream struct {
+	ctx     context.Context // of the stream: it has the life of one call to Exchange
+	cancel  context.CancelFunc
+	session *session
+	release func(left bool)
+	left    bool
+	once    sync.Once
+}
+
+// Send hands a message to the server.
+func (l *LocalStream) Send(m *musterv1.ExchangeRequest) error {
+	err := l.session.receive(l.ctx, m)
+	if err == errLeft {
+		l.left = true
+		return nil
+	}
+	return err
+}
+
+// Recv returns the server's next message, io.EOF at the end.
+func (l *LocalStream) Recv() (*musterv1.ExchangeResponse, error) { return l.session.next(l.ctx) }
+
+// Close ends the stream.
+func (l *LocalStream) Close() error {
+	l.once.Do(func() {
+		l.release(l.left)
+		l.cancel()
+	})
+	return nil
+}

@@ -1,0 +1,388 @@
+package paramserver
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/muster-train/muster/dataset"
+	"github.com/muster-train/muster/internal/membership"
+	"github.com/muster-train/muster/internal/wire"
+	"github.com/muster-train/muster/model"
+	"github.com/muster-train/muster/model/params"
+	"github.com/muster-train/muster/paramserver/checkpoint"
+	"github.com/muster-train/muster/paramserver/optim"
+	musterv1 "github.com/muster-train/muster/proto/muster/v1"
+)
+
+// Server is the parameter server of one job. Make it with New, then Run it
+// once; workers come through Serve (gRPC) or Local.
+type Server struct {
+	cfg      Config
+	job      *musterv1.JobSpec
+	hash     string // of job
+	network  *model.Network
+	registry *membership.Registry
+
+	store       *Store
+	checkpoints *checkpoint.Store
+	lanes       *lanes
+
+	events   chan func()   // what others want of the loop; the loop calls them one by one
+	whole    chan struct{} // one for each chunk that a lane has brought to the next step; never full
+	over     chan struct{} // closed when the loop has ended
+	finished atomic.Bool   // the job has ended, in success or not
+
+	// All below belongs to the loop.
+
+	data     checkpoint.Data // the training data's identity, once known
+	cut      dataset.Cut
+	schedule optim.Schedule
+	history  []checkpoint.EpochScore
+	best     *checkpoint.Score
+	started  time.Time
+	resumed  params.Step // step at which this process took the job up
+
+	phase   string // waiting, training, evaluating, done, stopping
+	kind    musterv1.WorkKind
+	round   *Round
+	at      dataset.Position
+	rate    float32
+	scale   float32
+	applied int // chunks of the round that the lanes have finished
+	failure error
+	stop    string // why to stop after this step; empty: go on
+
+	joins      map[uint64]*musterv1.JoinRequest // by session
+	sessions   map[string]*session              // by worker
+	lastNumber uint64
+	members    []membership.Member
+	known      map[string]bool // workers that have been attached to this server
+	assignment membership.Assignment
+	waitSince  map[int]time.Time // shards nobody owns, since when
+	handover   *time.Timer       // fires when the first of them may be given away
+	deferred   bool              // members have changed; assign at the next step
+	warned     string            // shards last named as waited for
+
+	saver  *saver
+	saving *writer
+	meter  meter
+	counts counts
+}
+
+// counts are of this process's life.
+type counts struct {
+	repeated, malformed, notFinite uint64
+}
+
+// Result is how a job ended.
+type Result struct {
+	Step       params.Step
+	Samples    uint64
+	Hash       string // of the parameters
+	Epochs     []checkpoint.EpochScore
+	Best       *checkpoint.Score
+	Checkpoint string // newest checkpoint
+	Synthetic  bool
+	Already    bool // the job had been finished before
+	Split      Split
+}
+
+// ErrStopped is what Run returns when its context or a Stop call ended the job
+// early; the state has been saved.
+var ErrStopped = errors.New("stopped")
+
+// ErrNotFinite is what Run returns when gradients stayed NaN or infinite.
+var ErrNotFinite = errors.New("gradients are not finite")
+
+// New makes a server ready: it builds the network and takes up the newest
+// checkpoint or the initial parameters. registry is where workers are kept.
+func New(cfg Config, registry *membership.Registry) (*Server, error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	if cfg.Progress == nil {
+		cfg.Progress = nobody{}
+	}
+	net, err := network(cfg.Job)
+	if err != nil {
+		return nil, err
+	}
+	s := &Server{
+		cfg:       cfg,
+		job:       cfg.Job,
+		hash:      wire.JobHash(cfg.Job),
+		network:   net,
+		registry:  registry,
+		events:    make(chan func()),
+		whole:     make(chan struct{}, net.Layout.Chunks()),
+		over:      make(chan struct{}),
+		joins:     map[uint64]*musterv1.JoinRequest{},
+		sessions:  map[string]*session{},
+		known:     map[string]bool{},
+		waitSince: map[int]time.Time{},
+		phase:     "waiting",
+	}
+	if err := s.restore(); err != nil {
+		return nil, err
+	}
+	s.resumed, _ = s.store.At()
+	s.lanes = newLanes(s.store, net.Layout.Chunks(), s.whole)
+	s.saver = newSaver(registry, cfg.Log)
+	s.saving = newWriter(s.checkpoints, cfg.Log)
+	return s, nil
+}
+
+// Run trains the job to its end. It returns when the last goroutine of the
+// server has ended: with nil when the job is done, ErrStopped when ctx ended
+// or a Stop call came (the state is saved, Result tells where), and
+// ErrNotFinite when the job can't go on.
+func (s *Server) Run(ctx context.Context) (Result, error) {
+	inner, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	var all sync.WaitGroup
+	all.Go(s.lanes.run)
+	all.Go(func() { s.saver.run(inner) })
+	all.Go(s.saving.run)
+	all.Go(func() { s.watch(inner) })
+
+	err := s.loop(ctx)
+
+	s.finished.Store(true)
+	s.phase = "done"
+	if ctx.Err() != nil && errors.Is(err, ctx.Err()) {
+		err = ErrStopped
+	}
+	if err == nil || errors.Is(err, ErrStopped) {
+		err = errors.Join(err, s.save(true))
+	}
+	result := s.result()
+	s.dismiss(err, result)
+	close(s.over)
+	s.lanes.close()
+	s.saving.close()
+	cancel()
+	all.Wait()
+	return result, err
+}
+
+// loop is the training of a job: step by step, an evaluation after each epoch.
+func (s *Server) loop(ctx context.Context) error {
+	if err := s.awaitData(ctx); err != nil {
+		return err
+	}
+	for !s.trained() {
+		if err := s.train(ctx); err != nil {
+			return err
+		}
+		if s.epochEnded() {
+			if err := s.evaluate(ctx); err != nil {
+				return err
+			}
+			if err := s.save(false); err != nil {
+				s.cfg.Log.Warn("checkpoint was not written, training goes on", "err", err)
+			}
+		} else if s.saveDue() {
+			s.saveInBackground()
+		}
+	}
+	if !s.scored() {
+		return s.evaluate(ctx)
+	}
+	return nil
+}
+
+// train makes one step: gradients of every shard, their sum, the update.
+func (s *Server) train(ctx context.Context) error {
+	step, samples := s.store.At()
+	s.at = s.position(step)
+	images := make([]int, s.job.Shards)
+	for shard := range images {
+		images[shard] = s.cut.Count(shard, s.at.Batch)
+	}
+	round := NewRound(step, images, s.network.Layout.Chunks())
+	s.rate = s.schedule.Rate(optim.Progress{Samples: samples, Epoch: s.at.Epoch})
+	s.scale = 1 / float32(round.Images())
+	s.store.Begin()
+	if err := s.gather(ctx, round, musterv1.WorkKind_WORK_KIND_GRADIENT, "training"); err != nil {
+		return err
+	}
+	s.store.Commit(uint64(round.Images()))
+	s.report(round.Sum())
+	return nil
+}
+
+// evaluate asks for loss and accuracy over the test set with the parameters of
+// the newest step, each shard's owner for its slice.
+func (s *Server) evaluate(ctx context.Context) error {
+	step, _ := s.store.At()
+	images := make([]int, s.job.Shards)
+	for shard := range images {
+		slice := dataset.Shard{Index: shard, Count: len(images)}
+		images[shard] = (s.data.TestImages - slice.Index + slice.Count - 1) / slice.Count
+	}
+	round := NewRound(step, images, 0)
+	if err := s.gather(ctx, round, musterv1.WorkKind_WORK_KIND_EVALUATE, "evaluating"); err != nil {
+		return err
+	}
+	s.score(round.Sum())
+	return nil
+}
+
+// gather opens a round and serves events until every shard has counted and
+// every chunk is applied.
+func (s *Server) gather(ctx context.Context, round *Round, kind musterv1.WorkKind, phase string) error {
+	s.round, s.kind, s.phase, s.applied = round, kind, phase, 0
+	if s.deferred {
+		s.reassign()
+	}
+	s.meter.begin()
+	for _, worker := range sortedKeys(s.sessions) {
+		s.tell(s.sessions[worker])
+	}
+	for !round.Complete() || s.applied < len(round.chunks) {
+		if err := s.serveEvent(ctx); err != nil {
+			return err
+		}
+	}
+	s.meter.end(kind)
+	s.round = nil
+	return nil
+}
+
+// awaitData serves events until a worker has told what the training data are.
+func (s *Server) awaitData(ctx context.Context) error {
+	for s.data.Fingerprint == "" {
+		if err := s.serveEvent(ctx); err != nil {
+			return err
+		}
+	}
+	s.started = time.Now()
+	return s.planJob()
+}
+
+// planJob fixes what depends on the size of the training set.
+func (s *Server) planJob() error {
+	s.cut = dataset.Cut{Images: s.data.TrainImages, Shards: int(s.job.Shards), Batch: int(s.job.Batch), Limit: int(s.job.LimitBatches)}
+	if err := s.cut.Validate(); err != nil {
+		return err
+	}
+	var err error
+	s.schedule, err = optim.ParseSchedule(s.job.Schedule, float64(s.job.LearningRate), uint64(s.cut.EpochImages())*uint64(s.job.Epochs))
+	return err
+}
+
+// serveEvent waits for one event and runs it. It fails when the job is to end
+// before its time; the round in progress then never counts.
+func (s *Server) serveEvent(ctx context.Context) error {
+	select {
+	case f := <-s.events:
+		f()
+	case <-s.whole:
+		s.applied++
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	if s.failure == nil && s.stop != "" {
+		return ErrStopped
+	}
+	return s.failure
+}
+
+// do runs f in the loop's goroutine and returns when it has.
+func (s *Server) do(ctx context.Context, f func()) error {
+	done := make(chan struct{})
+	select {
+	case s.events <- func() { f(); close(done) }:
+		<-done
+		return nil
+	case <-s.over:
+		return errOver
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// errOver is what sessions meet after the job's end.
+var errOver = errors.New("the job has ended")
+
+func (s *Server) ended() bool { return s.finished.Load() }
+
+// position is the place of a step in its job.
+func (s *Server) position(step params.Step) dataset.Position {
+	n := s.cut.Steps()
+	return dataset.Position{Epoch: int(step) / n, Batch: int(step) % n}
+}
+
+// trained tells whether all epochs are done, or the time is up.
+func (s *Server) trained() bool {
+	step, _ := s.store.At()
+	if s.cfg.MaxTime > 0 && time.Since(s.started) >= s.cfg.MaxTime {
+		s.cfg.Log.Info("time is up", "max-time", s.cfg.MaxTime, "step", uint64(step))
+		return true
+	}
+	return s.position(step).Epoch >= int(s.job.Epochs)
+}
+
+// scored tells whether the newest step has been evaluated, or is the first.
+func (s *Server) scored() bool {
+	step, _ := s.store.At()
+	n := len(s.history)
+	return step == 0 || n > 0 && s.history[n-1].Step == uint64(step)
+}
+
+// epochEnded tells whether the newest step is the last of its epoch.
+func (s *Server) epochEnded() bool {
+	step, _ := s.store.At()
+	return step > 0 && s.position(step).Batch == 0
+}
+
+// dismiss tells every worker that the job has ended, and waits a little for
+// them to go.
+func (s *Server) dismiss(err error, r Result) {
+	done := &musterv1.Done{Success: err == nil, Step: uint64(r.Step), ParametersSha256: r.Hash}
+	if err != nil {
+		done.Reason = err.Error()
+	}
+	for _, worker := range sortedKeys(s.sessions) {
+		ses := s.sessions[worker]
+		ses.post(func() { ses.done = done })
+	}
+	if s.handover != nil {
+		s.handover.Stop()
+	}
+	patience := time.NewTimer(3 * time.Second)
+	defer patience.Stop()
+	for len(s.sessions) > 0 {
+		select {
+		case f := <-s.events:
+			f()
+		case <-patience.C:
+			s.cfg.Log.Warn("workers are still there at the end of the job", "workers", len(s.sessions))
+			return
+		}
+	}
+}
+
+func (s *Server) result() Result {
+	step, samples := s.store.At()
+	v := s.store.Hold()
+	defer v.Release()
+	return Result{
+		Step: step, Samples: samples, Hash: params.Hash(v.Parameters),
+		Epochs: s.history, Best: s.best, Checkpoint: s.saving.newest(), Synthetic: s.data.Synthetic,
+		Already: step == s.resumed && s.trained(), Split: s.meter.split,
+	}
+}
+
+// notFinite is the error that ends a job whose gradients stay not finite.
+func (s *Server) notFinite(step params.Step, node params.Node) error {
+	last := s.saving.newest()
+	if last == "" {
+		last = "none yet"
+	}
+	return fmt.Errorf("%w: those of shard %v at step %d were refused %d times (NaN or infinite); the last good checkpoint is %s; a lower --lr may help",
+		ErrNotFinite, node, step, s.cfg.NotFinite, last)
+}

@@ -1,0 +1,106 @@
+package paramserver
+
+import (
+	"sync"
+
+	"github.com/muster-train/muster/internal/kernel"
+	"github.com/muster-train/muster/model/params"
+	"github.com/muster-train/muster/paramserver/optim"
+)
+
+// Store holds the parameters and their momentum at the newest whole step, and
+// makes those of the next one beside them, chunk by chunk.
+//
+// Two versions of both vectors take turns. So a step stays readable until the
+// next is whole, however long its round takes, and a checkpoint reads the
+// newest version without a copy while the next is being made.
+//
+// Apply may be called from several goroutines for different chunks; Read and
+// Hold from any; Begin and Commit from the loop alone.
+type Store struct {
+	layout *params.Layout
+	rule   optim.Rule
+
+	mu         sync.RWMutex // guards the fields below; held while values of the current version are copied
+	current    int          // which version is whole
+	step       params.Step
+	samples    uint64
+	parameters [2][]float32
+	momentum   [2][]float32
+
+	holds [2]sync.WaitGroup // readers that keep a version from being overwritten
+}
+
+// NewStore starts at a step with given vectors, which it takes over.
+func NewStore(layout *params.Layout, rule optim.Rule, step params.Step, samples uint64, parameters, momentum []float32) *Store {
+	return &Store{
+		layout:     layout,
+		rule:       rule,
+		step:       step,
+		samples:    samples,
+		parameters: [2][]float32{parameters, params.NewVector(layout.Size())},
+		momentum:   [2][]float32{momentum, params.NewVector(layout.Size())},
+	}
+}
+
+// At returns the newest whole step, and the samples applied up to it.
+func (s *Store) At() (step params.Step, samples uint64) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.step, s.samples
+}
+
+// Read copies a chunk of the parameters at a step to dst, of the chunk's
+// length. It returns false, and copies nothing, where step is not the newest.
+func (s *Store) Read(dst []float32, step params.Step, chunk int) bool {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	if step != s.step {
+		return false
+	}
+	copy(dst, s.layout.Chunk(chunk).Of(s.parameters[s.current]))
+	return true
+}
+
+// Version is the whole state at one step, for reading.
+type Version struct {
+	Step                 params.Step
+	Samples              uint64
+	Parameters, Momentum []float32
+	Release              func() // must be called once the vectors are not read any more
+}
+
+// Hold returns the newest version and keeps it from being overwritten until
+// Release: training goes on for one step and then waits.
+func (s *Store) Hold() Version {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	hold := &s.holds[s.current]
+	hold.Add(1)
+	return Version{s.step, s.samples, s.parameters[s.current], s.momentum[s.current], sync.OnceFunc(hold.Done)}
+}
+
+// Begin makes ready for a round: it waits until nobody reads the version that
+// the round will overwrite.
+func (s *Store) Begin() { s.holds[1-s.current].Wait() }
+
+// Apply makes a chunk of the next step from the sum g of the gradients of the
+// round: see optim.Rule, with g*scale as the gradient.
+func (s *Store) Apply(chunk int, g []float32, scale, rate float32) {
+	r, from, to := s.layout.Chunk(chunk), s.current, 1-s.current
+	s.rule.Apply(r.Of(s.parameters[to]), r.Of(s.momentum[to]), r.Of(s.parameters[from]), r.Of(s.momentum[from]), g, scale, rate)
+}
+
+// Commit publishes the next step, all of whose chunks have been applied.
+func (s *Store) Commit(samples uint64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.current = 1 - s.current
+	s.step++
+	s.samples += samples
+}
+
+// Finite tells whether all parameters of the next step are finite.
+func (s *Store) Finite(chunk int) bool {
+	return kernel.Finite(s.layout.Chunk(chunk).Of(s.parameters[1-s.current]))
+}

@@ -1,0 +1,126 @@
+package main
+
+import (
+	. "github.com/mmcloughlin/avo/build"
+	. "github.com/mmcloughlin/avo/operand"
+	"github.com/mmcloughlin/avo/reg"
+)
+
+// elementwise writes a function of count values, a multiple of the vector
+// length and more than 0, as a loop over i, the number of bytes before the
+// current vector. setup runs once before it and body in it.
+func elementwise(v set, name, signature, doc string, setup func(), body func(i reg.GPVirtual), end func()) {
+	TEXT(name+v.name, NOSPLIT, signature)
+	Doc(name + v.name + " " + doc + " of count values, a positive multiple of the vector's length.")
+	Pragma("noescape")
+	setup()
+	bytes := byteStride("count")
+	i := GP64()
+	XORQ(i, i)
+	Label("loop")
+	body(i)
+	ADDQ(U32(v.bytes()), i)
+	CMPQ(i, bytes)
+	JLT(LabelRef("loop"))
+	end()
+	VZEROUPPER()
+	RET()
+}
+
+// element returns the vector of the array at base that i leads to.
+func element(base, i reg.GPVirtual) Mem { return Mem{Base: base, Index: i, Scale: 1} }
+
+func add(v set) {
+	var dst, x, y reg.GPVirtual
+	elementwise(v, "add", "func(dst, x, y *float32, count int)", "is Add", func() {
+		dst, x, y = argument("dst"), argument("x"), argument("y")
+	}, func(i reg.GPVirtual) {
+		sum := v.vector()
+		VMOVUPS(element(x, i), sum)
+		VADDPS(element(y, i), sum, sum)
+		VMOVUPS(sum, element(dst, i))
+	}, func() {})
+}
+
+// update is what the two kinds of momentum share.
+type update struct {
+	set
+	w2, v2, w, v, g      reg.GPVirtual
+	scale, lr, mu, decay reg.VecVirtual
+}
+
+const updateSignature = "func(w2, v2, w, v, dw *float32, count int, scale, lr, mu, decay float32)"
+
+func (u *update) load() {
+	u.w2, u.v2 = argument("w2"), argument("v2")
+	u.w, u.v, u.g = argument("w"), argument("v"), argument("dw")
+	for _, p := range []struct {
+		name string
+		to   *reg.VecVirtual
+	}{{"scale", &u.scale}, {"lr", &u.lr}, {"mu", &u.mu}, {"decay", &u.decay}} {
+		*p.to = u.vector()
+		addr, err := Param(p.name).Resolve()
+		if err != nil {
+			panic(err)
+		}
+		VBROADCASTSS(addr.Addr, *p.to)
+	}
+}
+
+// velocity computes and stores v2 and returns it, lr*d and w.
+func (u *update) velocity(i reg.GPVirtual) (v2, lrd, w reg.VecVirtual) {
+	w, lrd, v2 = u.vector(), u.vector(), u.vector()
+	decayed := u.vector()
+	VMOVUPS(element(u.w, i), w)
+	VMULPS(element(u.g, i), u.scale, lrd)
+	VMULPS(w, u.decay, decayed)
+	VADDPS(decayed, lrd, lrd)
+	VMULPS(lrd, u.lr, lrd)
+	VMULPS(element(u.v, i), u.mu, v2)
+	VSUBPS(lrd, v2, v2)
+	VMOVUPS(v2, element(u.v2, i))
+	return v2, lrd, w
+}
+
+func momentum(v set) {
+	u := update{set: v}
+	elementwise(v, "momentum", updateSignature, "is Momentum", u.load, func(i reg.GPVirtual) {
+		v2, _, w := u.velocity(i)
+		VADDPS(v2, w, w)
+		VMOVUPS(w, element(u.w2, i))
+	}, func() {})
+}
+
+func nesterov(v set) {
+	u := update{set: v}
+	elementwise(v, "nesterov", updateSignature, "is Nesterov", u.load, func(i reg.GPVirtual) {
+		v2, lrd, w := u.velocity(i)
+		VMULPS(v2, u.mu, v2)
+		VSUBPS(lrd, v2, v2)
+		VADDPS(v2, w, w)
+		VMOVUPS(w, element(u.w2, i))
+	}, func() {})
+}
+
+// finite multiplies by 0: that leaves a NaN of NaN and infinity, and of them
+// alone, and a sum with a NaN in it is one.
+func finite(v set) {
+	var x reg.GPVirtual
+	var sum, zero reg.VecVirtual
+	elementwise(v, "finite", "func(x *float32, count int) bool", "is Finite", func() {
+		x, sum, zero = argument("x"), v.vector(), v.vector()
+		VXORPS(sum, sum, sum)
+		VXORPS(zero, zero, zero)
+	}, func(i reg.GPVirtual) {
+		product := v.vector()
+		VMULPS(element(x, i), zero, product)
+		VADDPS(product, sum, sum)
+	}, func() {
+		mask, result := GP32(), GP8()
+		VCMPPS(U8(3), sum, sum, sum) // unordered with itself
+		VMOVMSKPS(sum, mask)
+		TESTL(mask, mask)
+		SETEQ(result)
+		Store(result, ReturnIndex(0))
+	})
+}

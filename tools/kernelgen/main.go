@@ -1,0 +1,25 @@
+package main
+
+import (
+	"flag"
+	"fmt"
+	"os"
+
+	. "github.com/mmcloughlin/avo/build"
+)
+
+func main() {
+	set := flag.String("set", "avx2", "instruction set: avx2")
+	flag.Parse() // with avo's own flags, which Generate reads
+	v, ok := sets[*set]
+	if !ok {
+		fmt.Fprintf(os.Stderr, "kernelgen: instruction set %q is unknown (allowed: avx2)\n", *set)
+		os.Exit(2)
+	}
+	chain(v)
+	add(v)
+	momentum(v)
+	nesterov(v)
+	finite(v)
+	Generate()
+}

@@ -1,0 +1,56 @@
+package main
+
+import (
+	. "github.com/mmcloughlin/avo/build"
+	. "github.com/mmcloughlin/avo/operand"
+	"github.com/mmcloughlin/avo/reg"
+)
+
+const (
+	valueBytes = 4 // of a float32
+	lanes      = 16
+	tileRows   = 6
+)
+
+// set is an instruction set: the name its functions end in, and its vectors.
+type set struct {
+	name   string
+	values int // float32s in a vector
+	vector func() reg.VecVirtual
+}
+
+// sets holds the instruction sets by the name the command line gives them. One
+// with longer vectors is a row here, beside the instructions that are spelled
+// differently there.
+var sets = map[string]set{
+	"avx2": {name: "AVX2", values: 8, vector: YMM},
+}
+
+func (s set) bytes() int { return s.values * valueBytes }
+
+// vectors returns n registers.
+func (s set) vectors(n int) []reg.VecVirtual {
+	v := make([]reg.VecVirtual, n)
+	for i := range v {
+		v[i] = s.vector()
+	}
+	return v
+}
+
+// pointer loads the argument of that name and returns its register.
+func argument(name string) reg.GPVirtual {
+	r := GP64()
+	Load(Param(name), r)
+	return r
+}
+
+// byteStride loads the argument of that name, a number of values, and returns a
+// register with the number of their bytes.
+func byteStride(name string) reg.GPVirtual {
+	r := argument(name)
+	SHLQ(U8(2), r)
+	return r
+}
+
+// at returns the memory at base plus a number of bytes.
+func at(base reg.GPVirtual, bytes int) Mem { return Mem{Base: base, Disp: bytes} }

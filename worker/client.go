@@ -1,0 +1,101 @@
+package worker
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/keepalive"
+	"google.golang.org/grpc/status"
+
+	musterv1 "github.com/muster-train/muster/proto/muster/v1"
+)
+
+const (
+	maxMessageBytes = 1 << 30
+	windowBytes     = 4 << 20          // a few chunks, for stream and connection alike
+	joinTimeout     = 10 * time.Second // of one Join; a server that trains answers in between
+	silence         = 5 * time.Second  // a connection that says nothing so long is probed
+)
+
+// Client is a Link over gRPC.
+type Client struct {
+	conn *grpc.ClientConn
+	api  musterv1.MusterServiceClient
+}
+
+// Dial makes a client of the server at an address: host:port, or unix:///path.
+// It does not connect yet.
+func Dial(address string) (*Client, error) {
+	conn, err := grpc.NewClient(address,
+		grpc.WithTransportCredentials(insecure.NewCredentials()),
+		grpc.WithInitialWindowSize(windowBytes),
+		grpc.WithInitialConnWindowSize(windowBytes),
+		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxMessageBytes), grpc.MaxCallSendMsgSize(maxMessageBytes)),
+		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: 2 * silence, Timeout: silence}),
+	)
+	if err != nil {
+		return nil, fmt.Errorf("server %q: %w", address, err)
+	}
+	return &Client{conn, musterv1.NewMusterServiceClient(conn)}, nil
+}
+
+// Close ends the connection.
+func (c *Client) Close() error { return c.conn.Close() }
+
+// Join calls the server.
+func (c *Client) Join(ctx context.Context, req *musterv1.JoinRequest) (*musterv1.JoinResponse, error) {
+	ctx, cancel := context.WithTimeout(ctx, joinTimeout)
+	defer cancel()
+	// A connection that failed before is tried anew at once, not after gRPC's own pause.
+	c.conn.ResetConnectBackoff()
+	r, err := c.api.Join(ctx, req)
+	return r, asError(err)
+}
+
+// Exchange opens the stream and says hello.
+func (c *Client) Exchange(ctx context.Context, hello *musterv1.Hello) (Stream, error) {
+	stream, err := c.api.Exchange(ctx)
+	if err != nil {
+		return nil, asError(err)
+	}
+	if err := stream.Send(&musterv1.ExchangeRequest{Message: &musterv1.ExchangeRequest_Hello{Hello: hello}}); err != nil {
+		return nil, asError(err)
+	}
+	return &clientStream{stream}, nil
+}
+
+// clientStream is a Stream over gRPC.
+type clientStream struct {
+	stream grpc.BidiStreamingClient[musterv1.ExchangeRequest, musterv1.ExchangeResponse]
+}
+
+func (s *clientStream) Send(m *musterv1.ExchangeRequest) error { return s.stream.Send(m) }
+
+func (s *clientStream) Recv() (*musterv1.ExchangeResponse, error) {
+	m, err := s.stream.Recv()
+	return m, asError(err)
+}
+
+// Close tells the server that nothing more will be sent.
+func (s *clientStream) Close() error { return s.stream.CloseSend() }
+
+// asError makes the server's refusals ErrRefused.
+func asError(err error) error {
+	s, ok := status.FromError(err)
+	if err == nil || !ok {
+		return err
+	}
+	switch s.Code() {
+	case codes.FailedPrecondition:
+		return fmt.Errorf("%w: %s", ErrRefused, s.Message())
+	case codes.Unimplemented:
+		return fmt.Errorf("%w: what answers there is no parameter server of this version (%s)", ErrRefused, s.Message())
+	case codes.Unavailable:
+		return fmt.Errorf("not reachable: %s", s.Message())
+	}
+	return err
+}

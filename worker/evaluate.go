@@ -1,0 +1,35 @@
+package worker
+
+import (
+	"github.com/muster-train/muster/dataset"
+	"github.com/muster-train/muster/model/device"
+)
+
+// EvaluateImages is the number of images that a plan must hold for Evaluate. It
+// is fixed because a slice's loss is summed batch by batch.
+const EvaluateImages = 128
+
+// Evaluate runs the test images i with i mod shards == shard through plan, and
+// returns what they come to. The result is a function of the parameters alone.
+// scratch is reused.
+func Evaluate(plan device.Plan, loader *dataset.Loader, scratch *dataset.Batch, shard, shards int) (device.Tally, error) {
+	total := device.Tally{Shard: shard}
+	for from := 0; ; {
+		n := loader.Test(scratch, shard, shards, from, EvaluateImages)
+		if n == 0 {
+			return total, nil
+		}
+		from += n
+		tallies, err := plan.Evaluate(&device.Batch{
+			Images: scratch.Images, Labels: scratch.Labels, Index: scratch.Index,
+			Shards: []device.ShardImages{{Shard: shard, Images: n}},
+		})
+		if err != nil {
+			return total, err
+		}
+		total.Images += n
+		total.Loss += tallies[0].Loss
+		total.Top1 += tallies[0].Top1
+		total.Top5 += tallies[0].Top5
+	}
+}

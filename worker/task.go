@@ -1,0 +1,309 @@
+package worker
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/muster-train/muster/dataset"
+	"github.com/muster-train/muster/internal/wire"
+	"github.com/muster-train/muster/model"
+	"github.com/muster-train/muster/model/device"
+	"github.com/muster-train/muster/model/params"
+	musterv1 "github.com/muster-train/muster/proto/muster/v1"
+)
+
+// task is what a worker holds of its job: data, plan, and how far the piece of
+// work in hand has come. The loop alone touches it.
+type task struct {
+	cfg     *Config
+	job     *musterv1.JobSpec
+	hash    string
+	network *model.Network
+	data    *musterv1.DataInfo
+	cut     dataset.Cut
+	loader  *dataset.Loader
+	stop    func() // ends the loader's goroutine
+
+	plan    device.Plan
+	images  int // the plan's sizes
+	nodes   int
+	shards  []int  // owned
+	have    uint64 // step whose parameters the plan holds, plus one; 0: none
+	coming  uint64 // step of the chunks that are coming in
+	arrived []bool // by chunk
+	missing int    // chunks of coming that have not arrived
+
+	work *musterv1.Work
+	sent []bool // by shard: its contribution to work has been sent
+
+	test     dataset.Batch
+	tallies  []*musterv1.Tally
+	segments []device.ShardImages
+}
+
+func newTask(cfg *Config, job *musterv1.JobSpec, hash string) (*task, error) {
+	if want := wire.JobHash(job); want != hash {
+		return nil, fmt.Errorf("job %q: its specification has hash %.12s here, %.12s at the server: their versions differ", job.Name, want, hash)
+	}
+	network, err := model.New(job.Network, model.Options{
+		Activation: job.Activation, InputSize: int(job.InputSize), LRNOrder: job.LrnOrder, Classes: int(job.Classes),
+	})
+	if err != nil {
+		return nil, err
+	}
+	augment, err := dataset.ParseAugment(job.Augment)
+	if err != nil {
+		return nil, err
+	}
+	set := cfg.Data
+	t := &task{
+		cfg: cfg, job: job, hash: hash, network: network,
+		data: &musterv1.DataInfo{
+			Fingerprint: set.Fingerprint(), TrainImages: uint32(set.Train.Len()), TestImages: uint32(set.Test.Len()),
+			Classes: uint32(len(set.Classes)), Synthetic: set.Synthetic,
+		},
+		cut:     dataset.Cut{Images: set.Train.Len(), Shards: int(job.Shards), Batch: int(job.Batch), Limit: int(job.LimitBatches)},
+		sent:    make([]bool, job.Shards),
+		arrived: make([]bool, network.Layout.Chunks()),
+	}
+	if err := t.cut.Validate(); err != nil {
+		return nil, err
+	}
+	p := network.Preprocess
+	t.loader = dataset.NewLoader(set, t.cut, dataset.Transform{Side: p.Side, Mean: p.Mean, Std: p.Std, Augment: augment}, job.Seed)
+	ctx, cancel := context.WithCancel(context.Background())
+	var running sync.WaitGroup
+	running.Go(func() { _ = t.loader.Run(ctx) })
+	t.stop = func() { cancel(); running.Wait() }
+	if err := t.fit(nil); err != nil {
+		t.close()
+		return nil, err
+	}
+	return t, nil
+}
+
+// close frees what the task holds.
+func (t *task) close() {
+	t.stop()
+	if t.plan != nil {
+		t.plan.Close()
+	}
+}
+
+// forget makes ready for a new stream: over it everything is told again.
+func (t *task) forget() {
+	t.shards, t.work, t.missing = nil, nil, 0
+	clear(t.sent)
+}
+
+// assign takes up a new set of shards.
+func (t *task) assign(a *musterv1.Assignment) error {
+	shards := make([]int, len(a.Shards))
+	for i, s := range a.Shards {
+		if s >= t.job.Shards {
+			return fmt.Errorf("assignment %d: shard %d of %d", a.Number, s, t.job.Shards)
+		}
+		shards[i] = int(s)
+	}
+	slices.Sort(shards)
+	if err := t.fit(shards); err != nil {
+		return fmt.Errorf("%w: %w", errFault, err)
+	}
+	t.shards = shards
+	return nil
+}
+
+// fit makes the plan large enough for shards, keeping the parameters it holds.
+// So a step allocates nothing; a change of the assignment may.
+func (t *task) fit(shards []int) error {
+	images := max(EvaluateImages, len(shards)*int(t.job.Batch/t.job.Shards), t.images)
+	nodes := max(1, len(params.Cover(shards, int(t.job.Shards))), t.nodes)
+	if t.plan != nil && images == t.images && nodes == t.nodes {
+		return nil
+	}
+	plan, err := t.network.Plan(t.cfg.Device, device.Options{Images: images, Nodes: nodes})
+	if err != nil {
+		return err
+	}
+	if t.plan != nil {
+		copy(plan.Parameters(), t.plan.Parameters())
+		plan.Loaded(params.Range{First: 0, End: t.network.Layout.Size()})
+		t.plan.Close()
+	}
+	t.plan, t.images, t.nodes = plan, images, nodes
+	return nil
+}
+
+// load takes in a chunk of parameters.
+func (t *task) load(c *musterv1.ParametersChunk) error {
+	layout := t.network.Layout
+	if int(c.Chunk) >= layout.Chunks() {
+		return fmt.Errorf("parameters: chunk %d of %d", c.Chunk, layout.Chunks())
+	}
+	if t.missing == 0 || c.Step != t.coming {
+		t.coming, t.missing, t.have = c.Step, layout.Chunks(), 0
+		clear(t.arrived)
+	}
+	r := layout.Chunk(int(c.Chunk))
+	if err := wire.Decode(r.Of(t.plan.Parameters()), c); err != nil {
+		return fmt.Errorf("parameters of step %d, chunk %d: %w", c.Step, c.Chunk, err)
+	}
+	t.plan.Loaded(r)
+	if !t.arrived[c.Chunk] {
+		t.arrived[c.Chunk] = true
+		t.missing--
+	}
+	if t.missing == 0 {
+		t.have = c.Step + 1
+	}
+	return nil
+}
+
+// begin takes up a piece of work, or the rest of it after a new assignment.
+func (t *task) begin(w *musterv1.Work) error {
+	if t.have != w.Step+1 {
+		return fmt.Errorf("work of step %d without its parameters", w.Step)
+	}
+	if t.work == nil || t.work.Kind != w.Kind || t.work.Step != w.Step {
+		clear(t.sent)
+	}
+	t.work = w
+	return nil
+}
+
+// again makes a refused contribution unsent.
+func (t *task) again(r *musterv1.Refusal) {
+	recompute := r.Reason == musterv1.RefusalReason_REFUSAL_REASON_NOT_FINITE || r.Reason == musterv1.RefusalReason_REFUSAL_REASON_MALFORMED
+	if t.work == nil || r.Step != t.work.Step || !recompute {
+		return
+	}
+	for s := r.Node.GetFirst(); s < r.Node.GetEnd() && int(s) < len(t.sent); s++ {
+		t.sent[s] = false
+	}
+}
+
+// unsent returns the owned shards that still owe a contribution to the work.
+func (t *task) unsent() []int {
+	var shards []int
+	for _, s := range t.shards {
+		if !t.sent[s] {
+			shards = append(shards, s)
+		}
+	}
+	return shards
+}
+
+// pending tells whether there is something to compute.
+func (t *task) pending() bool {
+	return t.work != nil && t.have == t.work.Step+1 && slices.ContainsFunc(t.shards, func(s int) bool { return !t.sent[s] })
+}
+
+// compute makes and sends the contributions of all shards that owe one.
+func (t *task) compute(ctx context.Context, send func(*musterv1.ExchangeRequest) error) error {
+	shards := t.unsent()
+	var err error
+	if t.work.Kind == musterv1.WorkKind_WORK_KIND_EVALUATE {
+		err = t.evaluate(shards, send)
+	} else {
+		err = t.gradient(ctx, shards, send)
+	}
+	if err != nil {
+		return err
+	}
+	for _, s := range shards {
+		t.sent[s] = true
+	}
+	return nil
+}
+
+// gradient computes the gradients of shards as one batch, and sends their sums
+// along the tree: the fewest nodes that cover them.
+func (t *task) gradient(ctx context.Context, shards []int, send func(*musterv1.ExchangeRequest) error) error {
+	began := time.Now()
+	at := dataset.Position{Epoch: int(t.work.Epoch), Batch: int(t.work.Batch)}
+	batch, err := t.loader.Train(ctx, at, shards)
+	if err != nil {
+		return err
+	}
+	t.segments = t.segments[:0]
+	for i, s := range shards {
+		if batch.Counts[i] > 0 {
+			t.segments = append(t.segments, device.ShardImages{Shard: s, Images: batch.Counts[i]})
+		}
+	}
+	if len(t.segments) == 0 {
+		return nil // nothing left of this epoch for these shards; nobody waits for them
+	}
+	nodes := t.cover(shards, at.Batch)
+	tallies, err := t.plan.Gradient(&device.Batch{
+		Seed: t.job.Seed, Step: params.Step(t.work.Step),
+		Images: batch.Images, Labels: batch.Labels, Index: batch.Index, Shards: t.segments, Nodes: nodes,
+	}, nil)
+	if err != nil {
+		return fmt.Errorf("%w: gradient of shards %v at step %d: %w", errFault, shards, t.work.Step, err)
+	}
+	t.tallies = t.tallies[:0]
+	for i := range tallies {
+		t.tally(&tallies[i])
+	}
+	if err := t.sendTallies(time.Since(began), send); err != nil {
+		return err
+	}
+	layout := t.network.Layout
+	for i, node := range nodes {
+		sum := t.plan.Sum(i)
+		for c := range layout.Chunks() {
+			g := wire.Gradient(t.work.Step, node.First, node.End, c, layout.Chunk(c).Of(sum))
+			if err := send(&musterv1.ExchangeRequest{Message: &musterv1.ExchangeRequest_Gradient{Gradient: g}}); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// cover returns the fewest nodes that cover shards, without those that have no
+// images at a batch of the epoch.
+func (t *task) cover(shards []int, batch int) []params.Node {
+	return slices.DeleteFunc(params.Cover(shards, int(t.job.Shards)), func(d params.Node) bool {
+		for s := d.First; s < d.End; s++ {
+			if t.cut.Count(s, batch) > 0 {
+				return false
+			}
+		}
+		return true
+	})
+}
+
+// evaluate runs each shard's slice of the test set and sends what it came to.
+func (t *task) evaluate(shards []int, send func(*musterv1.ExchangeRequest) error) error {
+	for _, s := range shards {
+		began := time.Now()
+		total, err := Evaluate(t.plan, t.loader, &t.test, s, int(t.job.Shards))
+		if err != nil {
+			return fmt.Errorf("%w: evaluation of shard %d at step %d: %w", errFault, s, t.work.Step, err)
+		}
+		t.tallies = t.tallies[:0]
+		t.tally(&total)
+		if err := t.sendTallies(time.Since(began), send); err != nil {
+			return err
+		}
+		t.sent[s] = true
+	}
+	return nil
+}
+
+func (t *task) tally(d *device.Tally) {
+	t.tallies = append(t.tallies, &musterv1.Tally{
+		Shard: uint32(d.Shard), Images: uint32(d.Images), Loss: d.Loss, Top1: uint32(d.Top1), Top5: uint32(d.Top5),
+	})
+}
+
+func (t *task) sendTallies(took time.Duration, send func(*musterv1.ExchangeRequest) error) error {
+	return send(&musterv1.ExchangeRequest{Message: &musterv1.ExchangeRequest_Tallies{Tallies: &musterv1.Tallies{
+		Step: t.work.Step, Kind: t.work.Kind, Tallies: t.tallies, ComputeSeconds: took.Seconds(),
+	}}})
+}

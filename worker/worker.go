@@ -1,0 +1,252 @@
+package worker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"time"
+
+	musterv1 "github.com/muster-train/muster/proto/muster/v1"
+)
+
+// Link is a way to a parameter server.
+type Link interface {
+	// Join introduces the worker. An error that wraps ErrRefused is for good.
+	Join(ctx context.Context, req *musterv1.JoinRequest) (*musterv1.JoinResponse, error)
+	// Exchange opens the stream; it ends with ctx or Close.
+	Exchange(ctx context.Context, hello *musterv1.Hello) (Stream, error)
+}
+
+// Stream is an open Exchange. Send and Recv may be called from two goroutines.
+type Stream interface {
+	// Send returns when m may be changed again.
+	Send(m *musterv1.ExchangeRequest) error
+	// Recv returns the next message, valid until the following call.
+	Recv() (*musterv1.ExchangeResponse, error)
+	Close() error
+}
+
+// ErrRefused is a server's refusal of this worker, with the server's reason.
+var ErrRefused = errors.New("refused by the server")
+
+// ErrJobFailed is what Run returns when the server says that the job ended
+// without success.
+var ErrJobFailed = errors.New("the job ended early")
+
+// closeTimeout is how long the server may take to end a stream that the worker has closed.
+const closeTimeout = 2 * time.Second
+
+// Worker is one worker of one job. Make it with New, then Run it once.
+type Worker struct {
+	cfg  Config
+	link Link
+
+	task *task // of the job joined last; nil: none yet
+
+	waiting bool // said that the server is waited for
+}
+
+// New makes a worker that reaches its server by link.
+func New(cfg Config, link Link) (*Worker, error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	return &Worker{cfg: cfg, link: link}, nil
+}
+
+// Run works until the job is done, and returns nil then. A server that can't be
+// reached is waited for and a lost one rejoined, until ctx ends.
+func (w *Worker) Run(ctx context.Context) error {
+	defer func() {
+		if w.task != nil {
+			w.task.close()
+		}
+	}()
+	pause := w.cfg.FirstWait
+	for {
+		joined, err := w.takePart(ctx)
+		switch {
+		case err == nil:
+			return nil
+		case ctx.Err() != nil:
+			return ctx.Err()
+		case errors.Is(err, ErrRefused), errors.Is(err, ErrJobFailed), errors.Is(err, errFault):
+			return err
+		}
+		if joined {
+			pause = w.cfg.FirstWait
+			w.cfg.Log.Warn("connection lost, joining again", "err", err)
+			w.waiting = true
+		} else if !w.waiting {
+			w.cfg.Log.Info("waiting for the server", "err", err)
+			w.waiting = true
+		}
+		// Jitter keeps many workers from coming back at the same moment.
+		select {
+		case <-time.After(pause/2 + rand.N(pause)):
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+		pause = min(pause*3/2, w.cfg.LongestWait)
+	}
+}
+
+// errFault is a fault of this worker that trying again won't cure.
+var errFault = errors.New("worker")
+
+// takePart joins, and works until the job's end or an error; joined tells
+// whether it came as far as an open stream.
+func (w *Worker) takePart(ctx context.Context) (joined bool, err error) {
+	response, err := w.join(ctx)
+	if err != nil {
+		return false, err
+	}
+	// The stream outlives ctx for the moment it takes to say good-bye.
+	open, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	defer cancel()
+	stream, err := w.link.Exchange(open, &musterv1.Hello{Session: response.Session, HaveStepPlusOne: w.task.have})
+	if err != nil {
+		return false, err
+	}
+	w.cfg.Log.Info("joined", "job", response.Job.Name, "network", response.Job.Network, "device", w.cfg.Device.Name())
+	w.waiting = false
+	return true, w.exchange(ctx, stream, cancel)
+}
+
+// join asks for the job, makes ready for it, and introduces the worker with
+// the fingerprints of what it will use.
+func (w *Worker) join(ctx context.Context) (*musterv1.JoinResponse, error) {
+	req := &musterv1.JoinRequest{
+		Worker: w.cfg.ID, Host: w.cfg.Host, Device: w.cfg.Device.Name(), JobName: w.cfg.JobName,
+		Registered: w.cfg.Registered, Encodings: []musterv1.Encoding{musterv1.Encoding_ENCODING_F32},
+	}
+	if p := w.cfg.Pinned; p != nil {
+		req.Shard = &musterv1.PinnedShard{Index: uint32(p.Index), Count: uint32(p.Count)}
+	}
+	offer, err := w.link.Join(ctx, req)
+	if err != nil {
+		return nil, err
+	}
+	if w.task == nil || w.task.hash != offer.JobHash {
+		if w.task != nil {
+			w.task.close()
+		}
+		if w.task, err = newTask(&w.cfg, offer.Job, offer.JobHash); err != nil {
+			return nil, fmt.Errorf("%w: %w", errFault, err)
+		}
+	}
+	req.Job, req.Layout, req.Data = w.task.hash, w.task.network.Layout.Fingerprint(), w.task.data
+	return w.link.Join(ctx, req)
+}
+
+// exchange is the loop: it follows the server's messages and computes when
+// there is nothing newer to hear. It closes the stream; cancel breaks it.
+func (w *Worker) exchange(ctx context.Context, stream Stream, cancel func()) error {
+	messages, stop := receive(stream, cancel)
+	defer stop()
+	t := w.task
+	t.forget()
+	for {
+		if t.pending() {
+			select {
+			case m := <-messages:
+				if over, err := w.handle(m); over || err != nil {
+					return err
+				}
+			case <-ctx.Done():
+				return leave(ctx, stream)
+			default:
+				if err := t.compute(ctx, stream.Send); err != nil {
+					return err
+				}
+			}
+			continue
+		}
+		select {
+		case m := <-messages:
+			if over, err := w.handle(m); over || err != nil {
+				return err
+			}
+		case <-ctx.Done():
+			return leave(ctx, stream)
+		}
+	}
+}
+
+// handle takes in one message; over tells that it was the last.
+func (w *Worker) handle(m received) (over bool, err error) {
+	defer m.release()
+	if m.err != nil {
+		if errors.Is(m.err, io.EOF) {
+			return false, io.ErrUnexpectedEOF
+		}
+		return false, m.err
+	}
+	switch m := m.message.Message.(type) {
+	case *musterv1.ExchangeResponse_Assignment:
+		w.cfg.Log.Info("shards assigned", "shards", m.Assignment.Shards, "of", w.task.job.Shards, "unowned", len(m.Assignment.Unowned))
+		return false, w.task.assign(m.Assignment)
+	case *musterv1.ExchangeResponse_Parameters:
+		return false, w.task.load(m.Parameters)
+	case *musterv1.ExchangeResponse_Work:
+		return false, w.task.begin(m.Work)
+	case *musterv1.ExchangeResponse_Refusal:
+		w.cfg.Log.Warn("contribution refused", "step", m.Refusal.Step, "reason", m.Refusal.Detail)
+		w.task.again(m.Refusal)
+		return false, nil
+	case *musterv1.ExchangeResponse_Done:
+		if !m.Done.Success {
+			return true, fmt.Errorf("%w: %s", ErrJobFailed, m.Done.Reason)
+		}
+		w.cfg.Log.Info("the job is done", "step", m.Done.Step, "parameters", "sha256:"+m.Done.ParametersSha256)
+		return true, nil
+	}
+	return false, fmt.Errorf("exchange: unexpected message %T", m.message.Message)
+}
+
+// leave gives the shards back.
+func leave(ctx context.Context, stream Stream) error {
+	_ = stream.Send(&musterv1.ExchangeRequest{Message: &musterv1.ExchangeRequest_Leave{Leave: &musterv1.Leave{Reason: "stopped"}}})
+	return ctx.Err()
+}
+
+// received is a message on loan until release.
+type received struct {
+	message *musterv1.ExchangeResponse
+	err     error
+	release func()
+}
+
+// receive hands over a stream's messages one at a time until its end or stop.
+// Stop closes the stream, gives the other side a moment to end it too, and
+// breaks it by cancel if it doesn't; it waits for receive's goroutine.
+func receive(stream Stream, cancel func()) (<-chan received, func()) {
+	messages := make(chan received)
+	quit, ended := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(ended)
+		free := make(chan struct{}, 1)
+		release := func() { free <- struct{}{} }
+		for {
+			m, err := stream.Recv()
+			select {
+			case messages <- received{m, err, release}:
+			case <-quit:
+				return
+			}
+			<-free
+			if err != nil {
+				return
+			}
+		}
+	}()
+	return messages, func() {
+		close(quit)
+		stream.Close()
+		patience := time.AfterFunc(closeTimeout, cancel)
+		defer patience.Stop()
+		<-ended
+	}
+}
