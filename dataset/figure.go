@@ -52,10 +52,14 @@ func randomFigure(kind int, s *philox.Stream) figure {
 
 // cover returns how many of four points of pixel (x, y) the figure covers.
 func (f *figure) cover(x, y int) int {
+	// (a, b) is the first point in figure coordinates times 16384; the others are
+	// half a pixel right, down, and both.
+	dx, dy := x*256+64-f.centreX, y*256+64-f.centreY
+	a, b := dx*f.cos+dy*f.sin, dy*f.cos-dx*f.sin
+	cos, sin := 128*f.cos, 128*f.sin
 	n := 0
-	for _, p := range [4][2]int{{64, 64}, {192, 64}, {64, 192}, {192, 192}} {
-		dx, dy := x*256+p[0]-f.centreX, y*256+p[1]-f.centreY
-		if f.covers((dx*f.cos+dy*f.sin)>>14, (dy*f.cos-dx*f.sin)>>14) {
+	for _, p := range [4][2]int{{a, b}, {a + cos, b - sin}, {a + sin, b + cos}, {a + cos + sin, b + cos - sin}} {
+		if f.covers(p[0]>>14, p[1]>>14) {
 			n++
 		}
 	}
@@ -104,8 +108,7 @@ func (f *figure) height(u, v int) int {
 }
 
 // wrap returns a modulo n, in [0, n), for n in [1024, 2^20] and a not below
-// -2^20: all points that a figure is asked about. Unsigned 32-bit division is
-// half of the time of a drawing, so it is worth asking for.
+// -2^20: all points that a figure is asked about.
 func wrap(a, n int) int {
 	return int(uint32(a+n<<10) % uint32(n))
 }

@@ -3,7 +3,6 @@ package dataset
 import (
 	"bytes"
 	"path/filepath"
-	"slices"
 	"strings"
 )
 
@@ -32,7 +31,7 @@ func appendPython(im *Images, file string, data []byte) error {
 			return corrupt(file, 0, "expected the batch that the file's name says, found one that calls itself %.40q", title)
 		}
 	}
-	im.Labels = slices.Grow(im.Labels, len(labels.items))
+	numbers := make([]uint8, len(labels.items))
 	for i, v := range labels.items {
 		label, ok := v.(number)
 		if !ok {
@@ -41,8 +40,9 @@ func appendPython(im *Images, file string, data []byte) error {
 		if label.value < 0 || label.value > 9 {
 			return corrupt(file, label.offset, "expected the label of image %d, 0 to 9, found %d", i, label.value)
 		}
-		im.Labels = append(im.Labels, uint8(label.value))
+		numbers[i] = uint8(label.value)
 	}
+	im.Labels = append(im.Labels, numbers...)
 	im.Pixels = append(im.Pixels, pixels.data...)
 	return nil
 }

@@ -1,8 +1,10 @@
 package dataset
 
 import (
+	"runtime"
 	"slices"
 	"sync"
+	"sync/atomic"
 
 	"github.com/muster-train/muster/internal/philox"
 )
@@ -24,8 +26,8 @@ func syntheticClasses() []string {
 // angles, under uneven light, with noise and specks. Since colours are random, a
 // network must see form to tell them apart; since none is random in kind, it
 // can. Drawing is integer arithmetic on counter-based random numbers, so the set
-// has the same bytes everywhere. It is drawn once in a process (about 0.3 s) and
-// shared.
+// has the same bytes everywhere. It is drawn once in a process, by all cores
+// (about one second of one), and shared.
 func Synthetic() *Set { return synthetic() }
 
 var synthetic = sync.OnceValue(func() *Set {
@@ -55,10 +57,18 @@ func drawImages(part uint32, n int) *Images {
 			run[k], run[j] = run[j], run[k]
 		}
 	}
-	for i := range n {
-		s := philox.New(0, philox.Synthetic, part, uint32(i))
-		drawImage((*[PixelBytes]byte)(im.Image(i)), int(im.Labels[i]), &s)
+	// Each image depends on its number alone, so any core may draw it.
+	var next atomic.Int64
+	var cores sync.WaitGroup
+	for range runtime.GOMAXPROCS(0) {
+		cores.Go(func() {
+			for i := int(next.Add(1)) - 1; i < n; i = int(next.Add(1)) - 1 {
+				s := philox.New(0, philox.Synthetic, part, uint32(i))
+				drawImage((*[PixelBytes]byte)(im.Image(i)), int(im.Labels[i]), &s)
+			}
+		})
 	}
+	cores.Wait()
 	return im
 }
 

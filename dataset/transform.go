@@ -105,16 +105,23 @@ func (t Transform) normalise(dst *[PixelBytes]float32, pixels *[PixelBytes]byte,
 // normaliseRow writes one row: in shifted by dx, black where nothing is, then
 // mirrored if flip.
 func normaliseRow(row *[Side]float32, in *[Side]byte, table *[256]float32, dx int, flip bool) {
-	at, step := 0, 1
-	if flip {
-		at, step = Side-1, -1
-	}
-	for x := range Side {
-		v := byte(0)
-		if sx := x + dx; uint(sx) < Side {
-			v = in[sx]
+	if dx != 0 {
+		black := table[0]
+		for x := range row {
+			row[x] = black
 		}
-		row[at&(Side-1)] = table[v]
-		at += step
+	}
+	from, to := max(0, -dx), min(Side, Side-dx)
+	seen := in[from+dx : to+dx]
+	if flip {
+		out := row[Side-to : Side-from]
+		for i, v := range seen {
+			out[len(out)-1-i] = table[v]
+		}
+		return
+	}
+	out := row[from:to]
+	for i, v := range seen {
+		out[i] = table[v]
 	}
 }

@@ -11,6 +11,9 @@ import (
 	"strings"
 )
 
+// maxEntries bounds the entries of an archive: CIFAR-10's has nine.
+const maxEntries = 64
+
 // counter counts the bytes that were read through it: the offset for messages.
 type counter struct {
 	r io.Reader
@@ -38,13 +41,16 @@ func unpack(r io.Reader, archive, dir string, limit int64) error {
 		return err
 	}
 	entries := tar.NewReader(zip)
-	for {
+	for n := 1; ; n++ {
 		head, err := entries.Next()
 		if err == io.EOF {
 			return finish(zip, folder, wrong)
 		}
 		if err != nil {
 			return wrong("expected the head of a tar entry: %v", err)
+		}
+		if n > maxEntries {
+			return wrong("expected at most %d tar entries", maxEntries)
 		}
 		name, ok := entryName(head)
 		if !ok {

@@ -17,7 +17,7 @@ TEXT ·chainAVX2(SB), NOSPLIT, $0-73
 	CMPQ AX, $0x00000002
 	JEQ  rows2
 
-	// A tile of 1 rows
+	// Rows: 1
 	MOVQ    c+0(FP), AX
 	MOVQ    ldc+8(FP), CX
 	SHLQ    $0x02, CX
@@ -37,8 +37,6 @@ begin1:
 	MOVQ  b+48(FP), CX
 	MOVQ  stepA+40(FP), DX
 	SHLQ  $0x02, DX
-	MOVQ  rowA+32(FP), BX
-	SHLQ  $0x02, BX
 	MOVQ  blocks+56(FP), BX
 	MOVQ  count+64(FP), SI
 	TESTQ SI, SI
@@ -113,7 +111,7 @@ end1:
 	RET
 
 rows2:
-	// A tile of 2 rows
+	// Rows: 2
 	MOVQ    c+0(FP), AX
 	MOVQ    ldc+8(FP), CX
 	SHLQ    $0x02, CX
@@ -232,7 +230,7 @@ end2:
 	RET
 
 rows3:
-	// A tile of 3 rows
+	// Rows: 3
 	MOVQ    c+0(FP), AX
 	MOVQ    ldc+8(FP), CX
 	SHLQ    $0x02, CX
@@ -374,7 +372,7 @@ end3:
 	RET
 
 rows4:
-	// A tile of 4 rows
+	// Rows: 4
 	MOVQ    c+0(FP), AX
 	MOVQ    ldc+8(FP), CX
 	SHLQ    $0x02, CX
@@ -540,7 +538,7 @@ end4:
 	RET
 
 rows5:
-	// A tile of 5 rows
+	// Rows: 5
 	MOVQ    c+0(FP), AX
 	MOVQ    ldc+8(FP), CX
 	SHLQ    $0x02, CX
@@ -729,7 +727,7 @@ end5:
 	RET
 
 rows6:
-	// A tile of 6 rows
+	// Rows: 6
 	MOVQ    c+0(FP), AX
 	MOVQ    ldc+8(FP), CX
 	SHLQ    $0x02, CX
@@ -1041,7 +1039,7 @@ TEXT ·finiteAVX2(SB), NOSPLIT, $0-17
 
 loop:
 	VMULPS    (AX)(DX*1), Y1, Y2
-	VADDPS    Y2, Y0, Y0
+	VORPS     Y2, Y0, Y0
 	ADDQ      $0x00000020, DX
 	CMPQ      DX, CX
 	JLT       loop

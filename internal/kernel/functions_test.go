@@ -45,8 +45,10 @@ var functions = []struct {
 		return math.Max(x, 0) + math.Log1p(math.Exp(-math.Abs(x)))
 	}, nil, -90, 20},
 	{"Cos", Cos, math.Cos, func(x float32) bool { return x >= -3.1416 && x <= 3.1416 }, -3.1416, 3.1416},
-	{"Pow -0.75", func(x float32) float32 { return Pow(x, -0.75) }, func(x float64) float64 { return math.Pow(x, -0.75) },
-		func(x float32) bool { return x > 0 && x <= math.MaxFloat32 }, 0.5, 100},
+	{
+		"Pow -0.75", func(x float32) float32 { return Pow(x, -0.75) }, func(x float64) float64 { return math.Pow(x, -0.75) },
+		func(x float32) bool { return x > 0 && x <= math.MaxFloat32 }, 0.5, 100,
+	},
 }
 
 // Whole sweeps over all 2^32 arguments take minutes; this takes every 20011th

@@ -25,7 +25,7 @@ func TestNormalIsAFunctionOfTheStream(t *testing.T) {
 
 // What is drawn decides the initial parameters of every job.
 func TestNormalGivesTheSameBitsEverywhere(t *testing.T) {
-	const want = "HASH"
+	const want = "5fb0591a4db904fd61999b8e148adaf2f3455fcbf6d0a0e2325aa6936e6b14c2"
 	s := philox.New(1, philox.Init, 0, 0)
 	hash := sha256.New()
 	for range 50_000 {

@@ -26,8 +26,8 @@ NETWORKS = [
     ("alexnet", {}, 8, 0.01, 2e-4),
     ("alexnet-lrn", {}, 8, 0.01, 2e-4),
     ("alexnet-tf", {"inputSize": 64}, 8, 0.01, 2e-4),
-    ("alexnet-2012", {}, 2, 0.001, 5e-4),
-    ("alexnet-2012", {"lrnOrder": "paper", "inputSize": 99, "classes": 10}, 4, 0.002, 5e-4),
+    ("alexnet-2012", {}, 2, 1e-4, 5e-4),
+    ("alexnet-2012", {"lrnOrder": "paper", "inputSize": 99, "classes": 10}, 4, 2e-4, 5e-4),
     ("alexnet-cifar", {}, 8, 0.01, 5e-4),
 ]
 
@@ -133,14 +133,20 @@ def case(number, seed, name, options, images, rate, decay):
 
 
 def report(name, net, first, x, target, rate, decay, losses):
-    """Prints how far PyTorch's own float32 comes from its float64 after ten steps, relative to the way gone."""
+    """Prints how far PyTorch's own float32 comes from its float64 in ten steps.
+
+    Of each tensor the distance counts as a part of the way gone plus a
+    thousandth of the values, whose rounding takes its share of short ways.
+    """
     exact = {k: w.detach().clone() for k, w in net.named_parameters()}
     net.float()
     for k, w in net.named_parameters():
         w.data = first[k].float()
     train(net, x.float(), target, rate, decay)
-    worst = max(((w.detach().double() - exact[k]).norm() / (exact[k] - first[k]).norm()).item() for k, w in net.named_parameters())
-    print("%-13s losses %s; float32 differs by %.1e of the way" % (name, " ".join("%.3f" % v for v in losses), worst),
+    off = {k: ((w.detach().double() - exact[k]).norm() / ((exact[k] - first[k]).norm() + 1e-3 * exact[k].norm())).item()
+           for k, w in net.named_parameters()}
+    worst = max(off, key=off.get)
+    print("%-13s losses %s; float32 is off by %.1e, most in %s" % (name, " ".join("%.3f" % v for v in losses), off[worst], worst),
           file=sys.stderr, flush=True)
 
 

@@ -118,6 +118,18 @@ func TestNewerVersionIsNotCorrupt(t *testing.T) {
 	}
 }
 
+// Names and places of sections are not free, even under a right checksum.
+func TestSectionTableHasOneForm(t *testing.T) {
+	for name, at := range map[string]int{"count": 12, "name": tableOffset, "offset": tableOffset + entryBytes + 8, "last name": tableOffset + 3*entryBytes + 7} {
+		b := encoded(t, sample(t, 3))
+		b[at] ^= 0x40
+		binary.LittleEndian.PutUint32(b[headerBytes-4:], crc32.Checksum(b[:headerBytes-4], castagnoli))
+		if _, err := decode(b); !errors.Is(err, ErrCorrupt) || !strings.Contains(err.Error(), "section header, offset 16: names or offsets") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
 // Parts of two checkpoints of one job, each with its right checksum, are not a
 // checkpoint: momentum of step 4 does not go with parameters of step 3.
 func TestMixtureOfTwoCheckpointsIsFound(t *testing.T) {

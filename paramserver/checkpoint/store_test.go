@@ -303,6 +303,24 @@ func TestOpenRemovesUnfinishedFilesOnly(t *testing.T) {
 	}
 }
 
+// A link that an interrupted save of the same step left is no obstacle.
+func TestLeftoverLinkIsReplaced(t *testing.T) {
+	s, _ := store(t, 1)
+	if err := os.WriteFile(filepath.Join(s.Dir(), ".best.ckpt2"), []byte("old"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	linked := false
+	s.link = func(from, to string) error {
+		err := os.Link(from, to)
+		linked = err == nil
+		return err
+	}
+	save(t, s, 2, true)
+	if got, want := names(t, s.Dir()), []string{"best.ckpt", stepName(2)}; !linked || !slices.Equal(got, want) {
+		t.Errorf("linked %v: %v, want %v", linked, got, want)
+	}
+}
+
 func TestOpenRefuses(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "file")
 	if err := os.WriteFile(file, nil, 0o644); err != nil {

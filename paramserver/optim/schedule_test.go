@@ -77,6 +77,7 @@ func TestRates(t *testing.T) {
 		{"cosine", 0.1, 500, 0, 0.05},
 		{"cosine", 0.1, 750, 0, 0.05 * (1 - math.Sqrt2/2)},
 		{"cosine", 0.1, 1000, 0, 0},
+		{"cosine", 0.1, 1001, 0, 0},
 		{"cosine", 0.1, 2000, 0, 0},
 		{"cosine:300", 0.1, 100, 0, 0.075}, // cos(pi/3) = 1/2
 
@@ -122,10 +123,11 @@ func TestDiscexpDropsExactlyAtMultiples(t *testing.T) {
 			t.Errorf("rate %v at multiple %d, want %v", at, k+1, want)
 		}
 	}
-	// A b whose quotients float64 rounds up: 2^53-3 samples over 3 is below the multiple.
+	// Where float64 rounds the quotient up to the multiple, the integers still tell.
+	const big = 1<<53 - 1
 	s = mustParse(t, "discexp:0.5,9007199254740991", 1, 0)
-	if got := s.Rate(Progress{Samples: 2*9007199254740991 - 1}); got != 0.5 {
-		t.Errorf("rate %v one sample before the second multiple, want 0.5", got)
+	if got := s.Rate(Progress{Samples: 3*big - 1}); got != 0.25 {
+		t.Errorf("rate %v one sample before the third multiple, want 0.25", got)
 	}
 }
 

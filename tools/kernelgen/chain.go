@@ -42,7 +42,7 @@ func chainRows(v set, rows int) {
 	t := tile{set: v, rows: rows, perRow: lanes / v.values}
 	t.sums = v.vectors(rows * t.perRow)
 
-	Comment(fmt.Sprintf("A tile of %d rows", rows))
+	Comment(fmt.Sprintf("Rows: %d", rows))
 	c, ldc := argument("c"), byteStride("ldc")
 	zero := GP8()
 	Load(Param("zero"), zero)
@@ -58,7 +58,9 @@ func chainRows(v set, rows int) {
 	Label(label("begin", rows))
 	a, b := argument("a"), argument("b")
 	step := byteStride("stepA")
-	t.strides(byteStride("rowA"))
+	if rows > 1 {
+		t.strides(byteStride("rowA"))
+	}
 	blocks, count := argument("blocks"), argument("count")
 	TESTQ(count, count)
 	JE(LabelRef(label("end", rows)))

@@ -59,11 +59,7 @@ func (u *update) load() {
 		to   *reg.VecVirtual
 	}{{"scale", &u.scale}, {"lr", &u.lr}, {"mu", &u.mu}, {"decay", &u.decay}} {
 		*p.to = u.vector()
-		addr, err := Param(p.name).Resolve()
-		if err != nil {
-			panic(err)
-		}
-		VBROADCASTSS(addr.Addr, *p.to)
+		VBROADCASTSS(parameter(p.name), *p.to)
 	}
 }
 
@@ -102,23 +98,24 @@ func nesterov(v set) {
 	}, func() {})
 }
 
-// finite multiplies by 0: that leaves a NaN of NaN and infinity, and of them
-// alone, and a sum with a NaN in it is one.
+// finite multiplies by 0, which leaves NaN of NaNs and infinities and a zero of
+// all else, and collects the bits of the products: they are a NaN's where one
+// of them is. A bitwise or takes one cycle, a sum would take three or four.
 func finite(v set) {
 	var x reg.GPVirtual
-	var sum, zero reg.VecVirtual
+	var all, zero reg.VecVirtual
 	elementwise(v, "finite", "func(x *float32, count int) bool", "is Finite", func() {
-		x, sum, zero = argument("x"), v.vector(), v.vector()
-		VXORPS(sum, sum, sum)
+		x, all, zero = argument("x"), v.vector(), v.vector()
+		VXORPS(all, all, all)
 		VXORPS(zero, zero, zero)
 	}, func(i reg.GPVirtual) {
 		product := v.vector()
 		VMULPS(element(x, i), zero, product)
-		VADDPS(product, sum, sum)
+		VORPS(product, all, all)
 	}, func() {
 		mask, result := GP32(), GP8()
-		VCMPPS(U8(3), sum, sum, sum) // unordered with itself
-		VMOVMSKPS(sum, mask)
+		VCMPPS(U8(3), all, all, all) // unordered with itself
+		VMOVMSKPS(all, mask)
 		TESTL(mask, mask)
 		SETEQ(result)
 		Store(result, ReturnIndex(0))

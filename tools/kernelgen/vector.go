@@ -37,11 +37,20 @@ func (s set) vectors(n int) []reg.VecVirtual {
 	return v
 }
 
-// pointer loads the argument of that name and returns its register.
+// argument loads the argument of that name and returns its register.
 func argument(name string) reg.GPVirtual {
 	r := GP64()
 	Load(Param(name), r)
 	return r
+}
+
+// parameter returns the place of the argument of that name.
+func parameter(name string) Mem {
+	place, err := Param(name).Resolve()
+	if err != nil {
+		panic(err) // the name is not in the signature
+	}
+	return place.Addr
 }
 
 // byteStride loads the argument of that name, a number of values, and returns a

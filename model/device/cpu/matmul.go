@@ -75,6 +75,7 @@ func (l *matmul) prepare(first bool) {
 	}
 	seg := newSegments(l.row)
 	l.forth = product{segments: seg, tiles: tilesOf(l.groups, l.kg), stops: l.forwardStops(seg)}
+	l.p.needScratch(tileRows * seg.step)
 
 	l.hasBack = l.p.trains() && !first
 	if !l.hasBack {

@@ -24,24 +24,36 @@ func (l *matmul) forward(bool) {
 
 type forwardTask matmul
 
+// copyItems is for how many items a tile's weights are copied together first.
+// Rows that lie a multiple of 4 KiB apart evict each other from the first
+// cache: where they do, the product takes three times as long.
+const copyItems = 4
+
 // do computes one unit. A tile's weights of a segment meet all items of the
 // unit before the next tile's come.
-func (t *forwardTask) do(_, unit int) {
+func (t *forwardTask) do(thread, unit int) {
 	l := (*matmul)(t)
 	f := &l.forth
 	t0, t1, i0, i1 := f.split.part(unit)
 	l.fillBias(f.tiles[t0].first, f.tiles[t1-1].first+f.tiles[t1-1].rows, i0, i1)
 	w := l.weights()
 	for s := range f.segments.count {
+		first, end := f.segments.bounds(s)
 		for _, tl := range f.tiles[t0:t1] {
-			a := w[tl.first*l.row:]
+			a, rowA := w[tl.first*l.row+first:], l.row
+			if i1-i0 >= copyItems {
+				a, rowA = l.p.scratch[thread], end-first
+				for i := range tl.rows {
+					copy(a[i*rowA:(i+1)*rowA], w[(tl.first+i)*l.row+first:])
+				}
+			}
 			block, pixel := i0/l.pixels, i0%l.pixels
 			for range i1 - i0 {
 				st := &f.stops[pixel]
 				if blocks := st.route[s]; len(blocks) > 0 {
 					y := l.outputAt(block, pixel, tl.first)
 					x := l.x[block*l.inSize+st.base+tl.group*l.cg*lanes:]
-					kernel.Chain(y, lanes, tl.rows, a, l.row, 1, x, blocks)
+					kernel.Chain(y, lanes, tl.rows, a, rowA, 1, x, blocks)
 				}
 				if pixel++; pixel == l.pixels {
 					block, pixel = block+1, 0
@@ -104,7 +116,8 @@ func (l *matmul) panel(dst []float32, stride int, tiles []tile, first, end int) 
 			src := w[(tl.group*l.kg+k)*l.row+at+tl.first-tl.group*l.cg:]
 			d := dst[(i*stride+q-first)*tileRows:]
 			if tl.rows == tileRows {
-				*(*[tileRows]float32)(d) = *(*[tileRows]float32)(src)
+				v := *(*[tileRows]float32)(src) // by way of v: not a call of memmove
+				*(*[tileRows]float32)(d) = v
 			} else {
 				copy(d[:tl.rows], src)
 			}

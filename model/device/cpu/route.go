@@ -39,8 +39,8 @@ type stop struct {
 type routeKey struct{ r0, r1, s0, s1 int }
 
 // cut divides blocks, whose A are places on the axis, among the segments.
-// scale turns places into offsets; relative counts them from the segment's first.
-func (s segments) cut(blocks []kernel.Block, scale int, relative bool) route {
+// scale turns places, counted from the segment's first, into offsets.
+func (s segments) cut(blocks []kernel.Block, scale int) route {
 	out := make(route, s.count)
 	for i := range out {
 		first, end := s.bounds(i)
@@ -49,12 +49,7 @@ func (s segments) cut(blocks []kernel.Block, scale int, relative bool) route {
 			if lo >= hi {
 				continue
 			}
-			piece := kernel.Block{A: lo, B: b.B + (lo-b.A)*lanes, K: hi - lo}
-			if relative {
-				piece.A -= first
-			}
-			piece.A *= scale
-			out[i] = append(out[i], piece)
+			out[i] = append(out[i], kernel.Block{A: (lo - first) * scale, B: b.B + (lo-b.A)*lanes, K: hi - lo})
 		}
 	}
 	return out
@@ -74,7 +69,7 @@ func (g *geometry) forwardStops(seg segments) []stop {
 			}
 			key := routeKey{r0, r1, s0, s1}
 			if known[key] == nil {
-				known[key] = seg.cut(g.forwardBlocks(key), 1, false)
+				known[key] = seg.cut(g.forwardBlocks(key), 1)
 			}
 			y, x := oy*g.stride+r0-g.padTop, ox*g.stride+s0-g.padLeft
 			stops = append(stops, stop{(y*g.in.W + x) * g.in.C * lanes, known[key]})
@@ -119,7 +114,7 @@ func (g *geometry) backwardStops(seg segments) []stop {
 			}
 			key := routeKey{r0, r1, s0, s1}
 			if known[key] == nil {
-				known[key] = seg.cut(g.backwardBlocks(key), kernel.TileRows, true)
+				known[key] = seg.cut(g.backwardBlocks(key), kernel.TileRows)
 			}
 			// The last tap reaches the first output.
 			oy, ox := (iy+g.padTop-r1)/g.stride, (ix+g.padLeft-s1)/g.stride

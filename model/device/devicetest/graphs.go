@@ -107,9 +107,9 @@ func cases() []graphCase {
 	return []graphCase{
 		{"dense", from(7, 1, 1).dense(13).dense(5).done()},
 		{"dense over a map", from(3, 4, 5).conv(4, 1, 1, 0, 1).dense(9).relu().dense(5).done()},
-		{"dense of many inputs", from(30, 6, 5).conv(18, 1, 1, 0, 1).dense(450).dense(3).done()},
+		{"dense of many inputs", from(3, 1, 1).dense(5).dense(800).dense(2).done()},
 		{"conv 3x3", from(3, 5, 4).conv(8, 3, 1, 1, 1).relu().conv(7, 3, 1, 1, 1).dense(4).done()},
-		{"conv 3x3 of many channels", from(2, 4, 4).conv(18, 3, 1, 1, 1).conv(20, 3, 1, 1, 1).dense(4).done()},
+		{"conv 3x3 of many channels", from(2, 3, 4).conv(18, 3, 1, 1, 1).conv(20, 3, 1, 1, 1).dense(4).done()},
 		{"conv 5x5 on 3x3", from(2, 3, 3).conv(17, 1, 1, 0, 1).conv(6, 5, 1, 2, 1).dense(3).done()},
 		{"conv 3x3 on 1x1", from(5, 1, 1).conv(17, 3, 1, 1, 1).conv(5, 3, 1, 1, 1).conv(4, 3, 1, 1, 1).done()},
 		{"conv 11x11 stride 4", from(3, 12, 12).conv(4, 11, 4, 1, 1).relu().dense(3).done()},

@@ -8,7 +8,7 @@ import (
 	"github.com/muster-train/muster/model/params"
 )
 
-// clear1 checks that an error is there and reads like a sentence of ours: one
+// clearError checks that an error is there and reads like a sentence of ours: one
 // line that is not a panic's.
 func clearError(what string, err error) error {
 	switch {

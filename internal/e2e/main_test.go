@@ -1,0 +1,162 @@
+package e2e
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
+
+	musterv1 "github.com/muster-train/muster/proto/muster/v1"
+)
+
+// programs is the directory of the binaries under test.
+var programs string
+
+func TestMain(m *testing.M) {
+	flag.Parse()
+	os.Exit(func() int {
+		dir, err := os.MkdirTemp("", "muster-e2e-")
+		if err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			return 1
+		}
+		defer os.RemoveAll(dir)
+		args := []string{"build", "-o", dir + string(filepath.Separator)}
+		if raceEnabled {
+			args = append(args, "-race")
+		}
+		build := exec.Command("go", append(args, "../../cmd/muster", "../../cmd/paramserver", "../../cmd/worker")...)
+		if out, err := build.CombinedOutput(); err != nil {
+			fmt.Fprintf(os.Stderr, "build: %v\n%s", err, out)
+			return 1
+		}
+		programs = dir
+		return m.Run()
+	}())
+}
+
+// limit bounds whatever waits for a process: far beyond what a slow machine
+// takes, so that it ends a hang and not a test.
+const limit = 3 * time.Minute
+
+// process is a running program.
+type process struct {
+	t    *testing.T
+	name string
+	cmd  *exec.Cmd
+	out  bytes.Buffer // standard output; complete once ended is closed
+
+	mu    sync.Mutex // guards err
+	err   []byte     // standard error so far
+	ended chan struct{}
+	wait  error // what Wait returned, once ended is closed
+}
+
+// start runs a program until it ends or the test does.
+func start(t *testing.T, program string, args ...string) *process {
+	t.Helper()
+	p := &process{t: t, name: program, cmd: exec.Command(filepath.Join(programs, program), args...), ended: make(chan struct{})}
+	p.cmd.Stdout = &p.out
+	stderr, err := p.cmd.StderrPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := p.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	go func() {
+		defer close(p.ended)
+		lines := bufio.NewScanner(stderr)
+		for lines.Scan() {
+			p.mu.Lock()
+			p.err = append(append(p.err, lines.Bytes()...), '\n')
+			p.mu.Unlock()
+		}
+		p.wait = p.cmd.Wait()
+	}()
+	t.Cleanup(func() {
+		p.kill()
+		if t.Failed() {
+			t.Logf("%s %s\n%s", program, strings.Join(args, " "), p.stderr())
+		}
+	})
+	return p
+}
+
+// kill ends the process as kill -9 does, and waits until it is gone.
+func (p *process) kill() {
+	_ = p.cmd.Process.Kill() // one that has ended already is no fault
+	<-p.ended
+}
+
+func (p *process) stderr() string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return string(p.err)
+}
+
+// status waits for the end of the process and returns its exit status.
+func (p *process) status() int {
+	p.t.Helper()
+	select {
+	case <-p.ended:
+	case <-time.After(limit):
+		p.t.Fatalf("%s has not ended after %v", p.name, limit)
+	}
+	return p.cmd.ProcessState.ExitCode()
+}
+
+var hashLine = regexp.MustCompile(`(?m)^parameters sha256:([0-9a-f]{64})$`)
+
+// hash waits for the end of the process, which must be a success, and returns
+// the hash it printed.
+func (p *process) hash() string {
+	p.t.Helper()
+	if s := p.status(); s != 0 {
+		p.t.Fatalf("%s ended with status %d", p.name, s)
+	}
+	m := hashLine.FindStringSubmatch(p.out.String())
+	if m == nil {
+		p.t.Fatalf("%s printed no hash:\n%s", p.name, &p.out)
+	}
+	return m[1]
+}
+
+// api returns a client of the server at a unix socket.
+func api(t *testing.T, address string) musterv1.MusterServiceClient {
+	t.Helper()
+	conn, err := grpc.NewClient(address, grpc.WithTransportCredentials(insecure.NewCredentials()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { conn.Close() })
+	return musterv1.NewMusterServiceClient(conn)
+}
+
+// reach waits until the server has applied step, by asking it.
+func reach(t *testing.T, server musterv1.MusterServiceClient, step uint64) *musterv1.StatusResponse {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), limit)
+	defer cancel()
+	for {
+		s, err := server.Status(ctx, &musterv1.StatusRequest{}, grpc.WaitForReady(true))
+		if ctx.Err() != nil {
+			t.Fatalf("step %d was not reached: %v", step, err)
+		}
+		if err == nil && s.Step >= step {
+			return s
+		}
+	}
+}

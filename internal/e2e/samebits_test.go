@@ -1,0 +1,228 @@
+package e2e
+
+import (
+	"context"
+	"fmt"
+	"path/filepath"
+	"strconv"
+	"sync"
+	"testing"
+
+	"github.com/muster-train/muster/dataset"
+	"github.com/muster-train/muster/internal/membership"
+	"github.com/muster-train/muster/internal/membership/embedded"
+	"github.com/muster-train/muster/model/device/cpu"
+	"github.com/muster-train/muster/paramserver"
+	musterv1 "github.com/muster-train/muster/proto/muster/v1"
+	"github.com/muster-train/muster/worker"
+	"log/slog"
+	"time"
+)
+
+// The job of TestSameBits: small, with uneven ends (2 of 8 shards have one
+// image more than the others), dropout-free lenet5 and momentum.
+const (
+	shards  = 8
+	epochs  = 2
+	batches = 6
+)
+
+func job() *musterv1.JobSpec {
+	return &musterv1.JobSpec{
+		Name: "samebits", Network: "lenet5", Activation: "relu", Shards: shards, Batch: 64, Epochs: epochs, LimitBatches: batches,
+		Seed: 7, LearningRate: 0.02, Momentum: 0.9, WeightDecay: 5e-4, Schedule: "discexp:0.5,200", Augment: "pad-crop,flip",
+	}
+}
+
+// serverFlags are the same job on a command line.
+func serverFlags(dir string) []string {
+	return []string{
+		"--job", "samebits", "--network", "lenet5", "--shards", strconv.Itoa(shards), "--batch", "64", "--epochs", strconv.Itoa(epochs),
+		"--limit-batches", strconv.Itoa(batches), "--seed", "7", "--lr", "0.02", "--momentum", "0.9", "--weight-decay", "5e-4",
+		"--schedule", "discexp:0.5,200", "--augment", "pad-crop,flip", "--checkpoint-dir", dir, "--checkpoint-every", "1steps",
+	}
+}
+
+// inProcess trains the job within this process.
+func inProcess(t *testing.T, workers, threads int) string {
+	t.Helper()
+	ctx := context.Background()
+	dir := t.TempDir()
+	etcd, err := embedded.Start(ctx, embedded.Config{Dir: filepath.Join(dir, "etcd")}, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer etcd.Close()
+	cfg := paramserver.DefaultConfig()
+	cfg.Job, cfg.CheckpointDir = job(), dir
+	server, err := paramserver.New(cfg, membership.NewRegistry(etcd.Client(), "samebits", 2*time.Second, cfg.Log))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var running sync.WaitGroup
+	for i := range workers {
+		d, err := cpu.New(threads)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer d.Close()
+		c := worker.DefaultConfig()
+		c.ID, c.Data, c.Device = fmt.Sprintf("worker-%d", i), images(), d
+		w, err := worker.New(c, local{server.Local()})
+		if err != nil {
+			t.Fatal(err)
+		}
+		running.Go(func() {
+			if err := w.Run(ctx); err != nil {
+				t.Errorf("worker %d: %v", i, err)
+			}
+		})
+	}
+	result, err := server.Run(ctx)
+	running.Wait()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := epochs * batches; int(result.Step) != want {
+		t.Errorf("ended at step %d, want %d", result.Step, want)
+	}
+	return result.Hash
+}
+
+// images are those of --data synthetic.
+var images = sync.OnceValue(dataset.Synthetic)
+
+type local struct{ *paramserver.Local }
+
+func (l local) Exchange(ctx context.Context, hello *musterv1.Hello) (worker.Stream, error) {
+	return l.Local.Exchange(ctx, hello)
+}
+
+// workers starts n worker processes; pinned ones have --shard i/n of the job.
+func workers(t *testing.T, address string, n, threads int, pinned bool) []*process {
+	t.Helper()
+	var all []*process
+	for i := range n {
+		args := []string{"--server", address, "--data", "synthetic", "--threads", strconv.Itoa(threads)}
+		if pinned {
+			args = append(args, "--shard", fmt.Sprintf("%d/%d", i, shards))
+		}
+		all = append(all, start(t, "worker", args...))
+	}
+	return all
+}
+
+// ended checks that workers end in success once their job has.
+func ended(t *testing.T, all []*process) {
+	t.Helper()
+	for i, w := range all {
+		if s := w.status(); s != 0 {
+			t.Errorf("worker process %d ended with status %d, want 0", i, s)
+		}
+	}
+}
+
+func TestSameBits(t *testing.T) {
+	want := inProcess(t, 1, 1)
+	t.Logf("reference: one worker, one thread, in process: %s", want)
+
+	for _, tc := range []struct {
+		name string
+		run  func(t *testing.T) string
+	}{
+		{"1 worker of 2 threads in process", func(t *testing.T) string { return inProcess(t, 1, 2) }},
+		{"2 workers in process", func(t *testing.T) string { return inProcess(t, 2, 1) }},
+		{"3 workers of 2 threads in process", func(t *testing.T) string { return inProcess(t, 3, 2) }},
+		{"8 workers in process", func(t *testing.T) string { return inProcess(t, 8, 1) }},
+		{"1 process", func(t *testing.T) string { return processes(t, 1, 2, false) }},
+		{"2 processes", func(t *testing.T) string { return processes(t, 2, 1, false) }},
+		{"3 processes of 2 threads", func(t *testing.T) string { return processes(t, 3, 2, false) }},
+		{"8 processes pinned to a shard each", func(t *testing.T) string { return processes(t, 8, 1, true) }},
+		{"muster train", func(t *testing.T) string { return train(t) }},
+		{"muster train --workers 3", func(t *testing.T) string { return train(t, "--workers", "3") }},
+		{"a worker started before its server", early},
+		{"a worker killed in mid-epoch", workerKilled},
+		{"a pinned worker killed in mid-epoch and started again", pinnedKilled},
+		{"the server killed in mid-epoch and started again", serverKilled},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			if got := tc.run(t); got != want {
+				t.Errorf("parameters sha256:%s, want %s", got, want)
+			}
+		})
+	}
+}
+
+func train(t *testing.T, more ...string) string {
+	dir := t.TempDir()
+	return start(t, "muster", append(append([]string{"train", "--data", "synthetic"}, serverFlags(dir)...), more...)...).hash()
+}
+
+func processes(t *testing.T, n, threads int, pinned bool) string {
+	dir := t.TempDir()
+	address := "unix://" + filepath.Join(dir, "s")
+	server := start(t, "paramserver", append(serverFlags(dir), "--listen", address)...)
+	all := workers(t, address, n, threads, pinned)
+	hash := server.hash()
+	ended(t, all)
+	return hash
+}
+
+func early(t *testing.T) string {
+	dir := t.TempDir()
+	address := "unix://" + filepath.Join(dir, "s")
+	all := workers(t, address, 1, 1, false)
+	// The worker has tried and failed before there is a server.
+	for deadline := time.Now().Add(limit); ; {
+		if said := all[0].stderr(); said != "" {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatal("the worker never said that it waits")
+		}
+		time.Sleep(10 * time.Millisecond) // for another process
+	}
+	server := start(t, "paramserver", append(serverFlags(dir), "--listen", address)...)
+	hash := server.hash()
+	ended(t, all)
+	return hash
+}
+
+func workerKilled(t *testing.T) string {
+	dir := t.TempDir()
+	address := "unix://" + filepath.Join(dir, "s")
+	server := start(t, "paramserver", append(serverFlags(dir), "--listen", address)...)
+	all := workers(t, address, 2, 1, false)
+	reach(t, api(t, address), 3)
+	all[0].kill()
+	hash := server.hash()
+	ended(t, all[1:])
+	return hash
+}
+
+func pinnedKilled(t *testing.T) string {
+	dir := t.TempDir()
+	address := "unix://" + filepath.Join(dir, "s")
+	server := start(t, "paramserver", append(serverFlags(dir), "--listen", address)...)
+	all := workers(t, address, shards, 1, true)
+	reach(t, api(t, address), 2)
+	all[0].kill()
+	all[0] = start(t, "worker", "--server", address, "--data", "synthetic", "--threads", "1", "--shard", fmt.Sprintf("0/%d", shards))
+	hash := server.hash()
+	ended(t, all)
+	return hash
+}
+
+func serverKilled(t *testing.T) string {
+	dir := t.TempDir()
+	address := "unix://" + filepath.Join(dir, "s")
+	flags := append(serverFlags(dir), "--listen", address)
+	server := start(t, "paramserver", flags...)
+	all := workers(t, address, 2, 1, false)
+	reach(t, api(t, address), 4)
+	server.kill()
+	server = start(t, "paramserver", append(flags, "--resume", "auto")...)
+	hash := server.hash()
+	ended(t, all)
+	return hash
+}

@@ -1,0 +1,19 @@
+package cpu
+
+import (
+	"syscall"
+	"unsafe"
+)
+
+// adviseHuge asks for huge pages behind v: products stride through weights, and
+// with small pages each row costs a walk through the page table. What the
+// system does with the advice changes no result, so its answer is not needed.
+func adviseHuge(v []float32) {
+	const page = 2 << 20
+	if len(v)*4 < 2*page {
+		return
+	}
+	b := unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(v))), len(v)*4)
+	skip := -uintptr(unsafe.Pointer(unsafe.SliceData(b))) % page
+	_ = syscall.Madvise(b[skip:skip+(uintptr(len(b))-skip)&^(page-1)], syscall.MADV_HUGEPAGE)
+}

@@ -1,0 +1,6 @@
+//go:build !linux
+
+package cpu
+
+// adviseHuge does nothing where the system takes no such advice.
+func adviseHuge([]float32) {}
