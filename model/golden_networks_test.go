@@ -231,6 +231,7 @@ func (c *course) checkParameters(t *testing.T, w []float32) {
 				worst, excess = j, off
 			}
 		}
+		t.Logf("DEBUG %s excess %.3g", want.Name, excess)
 		if !(excess <= 1) {
 			t.Errorf("%s after %d steps: the worst value at %d: got %v, want %v, %.3g times what is allowed",
 				want.Name, len(c.golden.Losses), want.Places[worst], got.Values[worst], want.After.Values[worst], excess)

@@ -319,7 +319,10 @@ func (s *Server) position(step params.Step) dataset.Position {
 // trained tells whether all epochs are done, or the time is up.
 func (s *Server) trained() bool {
 	step, _ := s.store.At()
-	if s.cfg.MaxTime > 0 && time.Since(s.started) >= s.cfg.MaxTime {
+	if s.data.Fingerprint == "" {
+		return false
+	}
+	if s.cfg.MaxTime > 0 && step > s.resumed && time.Since(s.started) >= s.cfg.MaxTime {
 		s.cfg.Log.Info("time is up", "max-time", s.cfg.MaxTime, "step", uint64(step))
 		return true
 	}

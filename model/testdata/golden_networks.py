@@ -27,8 +27,8 @@ NETWORKS = [
     ("alexnet-lrn", {}, 8, 0.01, 2e-4),
     ("alexnet-tf", {"inputSize": 64}, 8, 0.01, 2e-4),
     ("alexnet-2012", {}, 2, 1e-4, 5e-4),
-    ("alexnet-2012", {"lrnOrder": "paper", "inputSize": 99, "classes": 10}, 4, 2e-4, 5e-4),
-    ("alexnet-cifar", {}, 8, 0.01, 5e-4),
+    ("alexnet-2012", {"lrnOrder": "paper", "inputSize": 67, "classes": 10}, 8, 0.002, 5e-4),
+    ("alexnet-cifar", {}, 8, 0.005, 5e-4),
 ]
 
 

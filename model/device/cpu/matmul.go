@@ -17,7 +17,7 @@ type matmul struct {
 	row     int       // values of a packed row: taps x input channels of a group
 	forth   product   // out from in
 	back    product   // dx from dy
-	panels  []float32 // the weights as back reads them, all of them; nil: made piece by piece
+	panels  []float32 // the weights as back reads them; nil: it makes strips of them as it goes
 	hasBack bool
 	dw      weightGradient
 }
@@ -73,7 +73,7 @@ func (l *matmul) prepare(first bool) {
 	if !l.spread.same() {
 		l.p.arena.reserve(&l.packed, l.out.C*l.row)
 	}
-	seg := newSegments(l.row)
+	seg := newSegments(l.row, segmentValues)
 	l.forth = product{segments: seg, tiles: tilesOf(l.groups, l.kg), stops: l.forwardStops(seg)}
 	l.p.needScratch(tileRows * seg.step)
 
@@ -81,13 +81,17 @@ func (l *matmul) prepare(first bool) {
 	if !l.hasBack {
 		return
 	}
-	seg = newSegments(len(l.taps) * l.kg)
-	l.back = product{segments: seg, tiles: tilesOf(l.groups, l.cg), stops: l.backwardStops(seg)}
-	all := len(l.back.tiles) * tileRows * seg.length
+	length := len(l.taps) * l.kg
+	l.back = product{tiles: tilesOf(l.groups, l.cg)}
+	all := len(l.back.tiles) * tileRows * length
 	if l.inPixels*l.p.mostBlocks > mostItems && all <= prepackValues {
 		l.p.arena.reserve(&l.panels, all)
+		l.back.segments = newSegments(length, segmentValues)
+		l.back.stops = l.backwardStops(l.back.segments, tileRows)
 	} else {
-		l.p.needScratch(len(l.back.tiles[:min(mostTiles, len(l.back.tiles))]) * tileRows * seg.step)
+		l.back.segments = newSegments(length, stripValues)
+		l.back.stops = l.backwardStops(l.back.segments, stripPitch)
+		l.p.needScratch(l.back.segments.step * stripPitch)
 	}
 }
 

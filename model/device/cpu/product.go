@@ -18,7 +18,7 @@ func (l *matmul) forward(bool) {
 	if l.p.blocks == 0 {
 		return
 	}
-	l.forth.split = newSplit(len(l.forth.tiles), l.p.blocks*l.pixels, l.p.pool.threads, false)
+	l.forth.split = newSplit(len(l.forth.tiles), mostTiles, l.p.blocks*l.pixels, l.p.pool.threads, false)
 	l.p.pool.run(l.forth.split.units(), (*forwardTask)(l))
 }
 
@@ -88,42 +88,57 @@ func (l *matmul) backward(dx, dy []float32) {
 		return
 	}
 	l.p.dx, l.p.dy = dx, dy
-	threads := l.p.pool.threads
+	tiles, items, threads := len(l.back.tiles), l.p.blocks*l.inPixels, l.p.pool.threads
 	if l.panels != nil {
-		l.p.pool.run(len(l.back.tiles), (*panelTask)(l))
+		l.p.pool.run(tiles, (*panelTask)(l))
+		l.back.split = newSplit(tiles, mostTiles, items, threads, false)
+	} else {
+		l.back.split = newSplit(tiles, mostStripTiles, items, threads, true)
 	}
-	l.back.split = newSplit(len(l.back.tiles), l.p.blocks*l.inPixels, threads, l.panels == nil)
 	l.p.pool.run(l.back.split.units(), (*backwardTask)(l))
 }
 
-// panelTask writes the panels of one tile.
+// panelTask writes the panel of one tile: its weights as [place][channel of the
+// tile], where places are those of the backward axis.
 type panelTask matmul
 
 func (t *panelTask) do(_, unit int) {
 	l := (*matmul)(t)
-	seg := l.back.segments
-	n := tileRows * seg.length
-	l.panel(l.panels[unit*n:(unit+1)*n], seg.length, l.back.tiles[unit:unit+1], 0, seg.length)
+	tl, n := l.back.tiles[unit], l.back.segments.length
+	w := l.weights()
+	dst := l.panels[unit*n*tileRows : (unit+1)*n*tileRows]
+	for q := range n {
+		src := w[l.factor(tl, q):]
+		for i := range tl.rows {
+			dst[q*tileRows+i] = src[i]
+		}
+	}
 }
 
-// panel writes the places [first, end) of the backward axis, of some tiles, as
-// [tile][place][channel of the tile]; the tiles' parts lie stride places apart.
-func (l *matmul) panel(dst []float32, stride int, tiles []tile, first, end int) {
+// factor returns the place among the weights of a tile's first channel at
+// place q of the backward axis; the tile's others follow it.
+func (l *matmul) factor(tl tile, q int) int {
+	return (tl.group*l.kg+q%l.kg)*l.row + q/l.kg*l.cg + tl.first - tl.group*l.cg
+}
+
+// stripPitch is the distance of the rows of a strip: the channels of
+// mostStripTiles and a line more, so that rows don't all fall on the same few
+// places of a cache.
+const stripPitch = mostStripTiles*tileRows + 16
+
+// strip copies the weights of some tiles at the places [first, end) of the
+// backward axis, as [place][channel].
+func (l *matmul) strip(dst []float32, tiles []tile, first, end int) {
 	w := l.weights()
-	k, at := first%l.kg, first/l.kg*l.cg
-	for q := first; q < end; q++ {
-		for i, tl := range tiles {
-			src := w[(tl.group*l.kg+k)*l.row+at+tl.first-tl.group*l.cg:]
-			d := dst[(i*stride+q-first)*tileRows:]
-			if tl.rows == tileRows {
-				v := *(*[tileRows]float32)(src) // by way of v: not a call of memmove
-				*(*[tileRows]float32)(d) = v
-			} else {
-				copy(d[:tl.rows], src)
-			}
+	for t := 0; t < len(tiles); {
+		// Channels of a group follow each other among the weights.
+		head, n := tiles[t], 0
+		for ; t < len(tiles) && tiles[t].group == head.group; t++ {
+			n += tiles[t].rows
 		}
-		if k++; k == l.kg {
-			k, at = 0, at+l.cg
+		to := dst[head.first-tiles[0].first:]
+		for q := first; q < end; q++ {
+			copy(to[(q-first)*stripPitch:][:n], w[l.factor(head, q):])
 		}
 	}
 }
@@ -142,20 +157,23 @@ func (t *backwardTask) do(thread, unit int) {
 	}
 	for s := range b.segments.count {
 		first, end := b.segments.bounds(s)
-		panels, stride := l.p.scratch[thread], end-first
-		if l.panels != nil {
-			panels, stride = l.panels[(t0*b.segments.length+first)*tileRows:], b.segments.length
-		} else {
-			l.panel(panels, stride, tiles, first, end)
+		if l.panels == nil {
+			l.strip(l.p.scratch[thread], tiles, first, end)
 		}
 		for i, tl := range tiles {
-			a := panels[i*stride*tileRows:]
+			var a []float32
+			step := tileRows
+			if l.panels == nil {
+				a, step = l.p.scratch[thread][tl.first-tiles[0].first:], stripPitch
+			} else {
+				a = l.panels[((t0+i)*b.segments.length+first)*tileRows:]
+			}
 			block, pixel := i0/l.inPixels, i0%l.inPixels
 			for range i1 - i0 {
 				st := &b.stops[pixel]
 				if blocks := st.route[s]; len(blocks) > 0 {
 					dy := l.p.dy[block*l.outSize+st.base+tl.group*l.kg*lanes:]
-					kernel.Chain(l.dxAt(block, pixel, tl.first), lanes, tl.rows, a, 1, tileRows, dy, blocks)
+					kernel.Chain(l.dxAt(block, pixel, tl.first), lanes, tl.rows, a, 1, step, dy, blocks)
 				}
 				if pixel++; pixel == l.inPixels {
 					block, pixel = block+1, 0

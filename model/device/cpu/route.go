@@ -2,10 +2,13 @@ package cpu
 
 import "github.com/muster-train/muster/internal/kernel"
 
-// segmentValues is how long a stretch of all chains is worked on before the
-// next: its rows of a tile's factors and the activations of a lane block that
-// meet them stay in the nearest cache.
-const segmentValues = 384
+// A segment is how long a stretch of all chains is worked on before the next:
+// its rows of a tile's factors and the activations of a lane block that meet
+// them stay in the nearest cache.
+const (
+	segmentValues = 384
+	stripValues   = 192 // where the factors are strips, which fill lines less well
+)
 
 // segments cuts chains at the same places for all pixels. The axis that is cut
 // is that of a packed row: taps outermost, channels innermost.
@@ -15,8 +18,9 @@ type segments struct {
 	count  int
 }
 
-func newSegments(length int) segments {
-	step := evenly(length, segmentValues)
+// newSegments cuts length into the fewest equal segments of at most most.
+func newSegments(length, most int) segments {
+	step := evenly(length, most)
 	return segments{length: length, step: step, count: (length + step - 1) / step}
 }
 
@@ -99,9 +103,8 @@ func (g *geometry) forwardBlocks(key routeKey) []kernel.Block {
 }
 
 // backwardStops returns, for each input pixel, where its chains find the
-// gradients of outputs. Offsets of factors are those of a panel of the segment
-// whose rows have kernel.TileRows values.
-func (g *geometry) backwardStops(seg segments) []stop {
+// gradients of outputs. step is the distance of a segment's factors.
+func (g *geometry) backwardStops(seg segments, step int) []stop {
 	known := map[routeKey]route{}
 	stops := make([]stop, 0, g.inPixels)
 	for iy := range g.in.H {
@@ -114,7 +117,7 @@ func (g *geometry) backwardStops(seg segments) []stop {
 			}
 			key := routeKey{r0, r1, s0, s1}
 			if known[key] == nil {
-				known[key] = seg.cut(g.backwardBlocks(key), kernel.TileRows)
+				known[key] = seg.cut(g.backwardBlocks(key), step)
 			}
 			// The last tap reaches the first output.
 			oy, ox := (iy+g.padTop-r1)/g.stride, (ix+g.padLeft-s1)/g.stride

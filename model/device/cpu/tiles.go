@@ -27,14 +27,15 @@ type split struct {
 // Most tiles and items of a unit, so that what a unit reads again and again
 // stays in the second cache.
 const (
-	mostTiles = 16
-	mostItems = 24
+	mostTiles      = 16
+	mostStripTiles = 32
+	mostItems      = 24
 )
 
-// newSplit cuts so that each thread gets a few units. whole keeps all items
-// together.
-func newSplit(tiles, items, threads int, whole bool) split {
-	s := split{tiles: tiles, items: items, perTile: evenly(tiles, mostTiles), perItem: items}
+// newSplit cuts so that each thread gets a few units, of at most most tiles.
+// whole keeps all items together.
+func newSplit(tiles, most, items, threads int, whole bool) split {
+	s := split{tiles: tiles, items: items, perTile: evenly(tiles, most), perItem: items}
 	if !whole {
 		s.perItem = evenly(items, mostItems)
 	}
