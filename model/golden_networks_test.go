@@ -26,6 +26,7 @@ type goldenNetwork struct {
 
 	Rate, Momentum, Decay float32
 
+	OfWay    float64   // what a value may be off after the last step, as a part of its tensor's mean way
 	TestLoss float64   // mean, in testing form, before the first step
 	Losses   []float64 // mean, of each step
 	Tensors  []goldenTensor
@@ -215,12 +216,14 @@ func (c *course) checkGradient(t *testing.T, sum []float32) {
 }
 
 // checkParameters checks the parameters after the last step. What counts is not
-// how large they are but how far they have come: after ten steps PyTorch's own
-// float32 is, over a tensor, up to 2e-5 of the way from its float64 (golden.py
-// prints it), so a single value may be off by 1e-3 of the tensor's mean way,
-// and by 1e-6 of itself for ten roundings of a sum.
+// how large they are but how far they have come. Over a tensor PyTorch's own
+// float32 is up to 2e-5 of the way off its float64 (golden.py prints it), so a
+// single value may be off by 1e-3 of the tensor's mean way, and besides by 1e-6
+// of itself for ten roundings of a sum. Networks of many units are allowed 2e-2
+// of the way: golden_networks.py says why.
 func (c *course) checkParameters(t *testing.T, w []float32) {
-	const ofWay, ofValue = 1e-3, 1e-6
+	const ofValue = 1e-6
+	ofWay := c.golden.OfWay
 	for i, want := range c.golden.Tensors {
 		v := c.layout.Tensors()[i].Range.Of(w)
 		got := summarise(v, want.Places)
@@ -231,7 +234,6 @@ func (c *course) checkParameters(t *testing.T, w []float32) {
 				worst, excess = j, off
 			}
 		}
-		t.Logf("DEBUG %s excess %.3g", want.Name, excess)
 		if !(excess <= 1) {
 			t.Errorf("%s after %d steps: the worst value at %d: got %v, want %v, %.3g times what is allowed",
 				want.Name, len(c.golden.Losses), want.Places[worst], got.Values[worst], want.After.Values[worst], excess)

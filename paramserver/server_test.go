@@ -319,7 +319,12 @@ func TestJoinRefusals(t *testing.T) {
 func TestAPinnedShardWaitsForItsWorker(t *testing.T) {
 	r := run(t, newServer(t, testConfig(t)))
 	zero := pinnedPuppet(t, r.Server, "zero", 0)
-	if got := look(t, r.Server).UnownedShards; len(got) != 1 || got[0] != 1 {
+	// The assignment follows the worker's key in etcd, a moment later.
+	var got []uint32
+	for began := time.Now(); len(got) != 1 && time.Since(began) < patience; {
+		got = look(t, r.Server).UnownedShards
+	}
+	if len(got) != 1 || got[0] != 1 {
 		t.Errorf("unowned shards %v, want 1", got)
 	}
 	one := pinnedPuppet(t, r.Server, "one", 1)

@@ -28,7 +28,7 @@ func dataFetchCommand() *cobra.Command {
 		Use:   "fetch",
 		Short: "Download CIFAR-10 into the cache directory, going on where an earlier download ended",
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			log, _, err := l.Open(cmd.ErrOrStderr())
+			log, console, err := l.Open(cmd.ErrOrStderr())
 			if err != nil {
 				return err
 			}
@@ -40,7 +40,10 @@ func dataFetchCommand() *cobra.Command {
 				}
 				dir = filepath.Join(cache, "muster")
 			}
-			if err := dataset.Fetch(cmd.Context(), dir, o.OpenOptions(log)); err != nil {
+			options, done := o.OpenOptions(console, log)
+			err = dataset.Fetch(cmd.Context(), dir, options)
+			done()
+			if err != nil {
 				return err
 			}
 			_, err = fmt.Fprintf(cmd.OutOrStdout(), "CIFAR-10 is in %s\n", dir)
@@ -112,11 +115,11 @@ func dataVerifyCommand() *cobra.Command {
 }
 
 func openData(cmd *cobra.Command, o *work.DataOptions, l *logs.Options) (*dataset.Set, error) {
-	log, _, err := l.Open(cmd.ErrOrStderr())
+	log, console, err := l.Open(cmd.ErrOrStderr())
 	if err != nil {
 		return nil, err
 	}
-	return o.Open(cmd.Context(), log)
+	return o.Open(cmd.Context(), console, log)
 }
 
 // perClass counts the images of each class.

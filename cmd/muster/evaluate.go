@@ -33,7 +33,7 @@ func evaluateCommand() *cobra.Command {
 		Short:   "Loss and accuracy of a checkpoint over the test set",
 		Example: "  muster evaluate --checkpoint muster-default --which best",
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			log, _, err := o.logs.Open(cmd.ErrOrStderr())
+			log, console, err := o.logs.Open(cmd.ErrOrStderr())
 			if err != nil {
 				return err
 			}
@@ -48,7 +48,7 @@ func evaluateCommand() *cobra.Command {
 			if err != nil {
 				return settings.Usage(err)
 			}
-			set, err := o.work.Data.Open(cmd.Context(), log)
+			set, err := o.work.Data.Open(cmd.Context(), console, log)
 			if err != nil {
 				return err
 			}

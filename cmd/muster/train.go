@@ -67,18 +67,23 @@ func train(cmd *cobra.Command, o *trainOptions) error {
 	if o.workers < 1 || o.workers > int(o.serve.Job.Shards) {
 		return settings.Usagef("%s %d: 1 to the number of shards, %d, are allowed", settings.Origin(cmd, "workers"), o.workers, o.serve.Job.Shards)
 	}
+	serving, err := o.serve.Config(cmd)
+	if err != nil {
+		return err
+	}
 	ctx := cmd.Context()
 
-	// The data come first: they are what a new user waits for, or lacks. Worker
-	// processes find them in the same place.
-	cfg, release, err := o.work.Config(ctx, log)
+	// The data come before the server: they are what a new user waits for, or
+	// lacks. Worker processes find them in the same place.
+	cfg, release, err := o.work.Config(ctx, console, log)
 	if err != nil {
 		return err
 	}
 	defer release()
 	progress := telemetry.NewProgress(console, log, telemetry.Auto)
 	defer progress.Close()
-	host, err := serve.Open(ctx, cmd, &o.serve, log, progress)
+	serving.Log, serving.Progress = log, progress
+	host, err := serve.Open(ctx, serving, o.serve.Etcd)
 	if err != nil {
 		return err
 	}

@@ -98,7 +98,7 @@ var Project = Rules{
 		{Path: checkpoint, May: []string{philox, params}, Why: "a checkpoint is bytes and a layout: it can be read without a server"},
 
 		{Path: "worker", May: []string{philox, proto, "dataset", kernel, telemetry, membership, wire, params, device, "model"}, Tests: []string{suite, cpu}, Why: "the loop is handed its device"},
-		{Path: "paramserver", May: []string{philox, proto, "dataset", kernel, telemetry, membership, wire, params, device, "model", optim, checkpoint}, Why: "the server computes no gradients"},
+		{Path: "paramserver", May: []string{philox, proto, "dataset", kernel, telemetry, membership, wire, params, device, "model", optim, checkpoint}, Tests: []string{embedded}, Why: "the server computes no gradients; its tests keep members in an etcd of their own"},
 
 		{Path: "internal/lint", Why: "it reads source and needs none of it"},
 	},

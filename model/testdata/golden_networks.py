@@ -17,18 +17,26 @@ STEPS = 10
 SHARDS = 4  # at most
 SAMPLES = 100  # values of a tensor at most
 
-# name, options as model.Options has them, images, learning rate, weight decay
+# What a value may be off after ten steps, as a part of its tensor's mean way.
+# A device rounds otherwise than this program, so now and then a value close to
+# 0, or two close to each other in a pooling window, change sides, and the
+# gradient of one unit is lost or gained: all layers below jump by about a
+# thousandth. Networks of few units have none in ten steps. Those of many have
+# some; their rate is low, so that the steps after it do not enlarge it.
+FEW, MANY = 1e-3, 2e-2
+
+# name, options as model.Options has them, images, learning rate, weight decay, part of the way
 NETWORKS = [
-    ("lenet5", {}, 8, 0.01, 2e-4),
-    ("lenet5", {"activation": "softplus"}, 8, 0.01, 2e-4),
-    ("lenet5", {"activation": "leaky-relu"}, 8, 0.01, 2e-4),
-    ("simple-cnn", {}, 8, 0.01, 2e-4),
-    ("alexnet", {}, 8, 0.01, 2e-4),
-    ("alexnet-lrn", {}, 8, 0.01, 2e-4),
-    ("alexnet-tf", {"inputSize": 64}, 8, 0.01, 2e-4),
-    ("alexnet-2012", {}, 2, 1e-4, 5e-4),
-    ("alexnet-2012", {"lrnOrder": "paper", "inputSize": 67, "classes": 10}, 8, 0.002, 5e-4),
-    ("alexnet-cifar", {}, 8, 0.005, 5e-4),
+    ("lenet5", {}, 8, 0.01, 5e-4, FEW),
+    ("lenet5", {"activation": "softplus"}, 8, 0.01, 5e-4, FEW),
+    ("lenet5", {"activation": "leaky-relu"}, 8, 0.01, 5e-4, FEW),
+    ("simple-cnn", {}, 8, 0.01, 5e-4, FEW),
+    ("alexnet", {}, 8, 0.01, 2e-4, FEW),
+    ("alexnet-lrn", {}, 8, 0.01, 2e-4, FEW),
+    ("alexnet-tf", {"inputSize": 64}, 8, 0.01, 2e-4, FEW),
+    ("alexnet-2012", {}, 2, 1e-4, 5e-4, MANY),
+    ("alexnet-2012", {"lrnOrder": "paper", "inputSize": 67, "classes": 10}, 8, 0.002, 5e-4, MANY),
+    ("alexnet-cifar", {}, 8, 5e-4, 5e-4, MANY),
 ]
 
 
@@ -90,7 +98,7 @@ def train(net, x, labels, rate, decay, before=None):
     return losses
 
 
-def case(number, seed, name, options, images, rate, decay):
+def case(number, seed, name, options, images, rate, decay, part):
     """One row of NETWORKS as a dictionary for JSON."""
     stream = 1000 * (number + 1)
     net = build(name, options).double()
@@ -128,7 +136,7 @@ def case(number, seed, name, options, images, rate, decay):
         tensor["moved"] = values.written((w.detach() - first[key]).norm().numpy())[0]
     report(name, net, first, x, target, rate, decay, losses)
     return dict(name=name, options=options, input=list(shape), classes=classes, images=images, shards=min(SHARDS, images),
-                labels=labels, index=index, stream=stream, rate=rate, momentum=0.9, decay=decay,
+                labels=labels, index=index, stream=stream, rate=rate, momentum=0.9, decay=decay, ofWay=part,
                 testLoss=values.written(np.array(test))[0], losses=values.written(np.array(losses)), tensors=tensors)
 
 

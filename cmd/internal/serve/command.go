@@ -40,6 +40,10 @@ evaluates each epoch, writes checkpoints, and ends when the job is done.`,
 			if err != nil {
 				return err
 			}
+			cfg, err := o.Config(cmd)
+			if err != nil {
+				return err
+			}
 			addresses := o.listen
 			if len(addresses) == 0 || cmd.Flags().Changed("port") {
 				addresses = append([]string{fmt.Sprintf(":%d", o.port)}, addresses...)
@@ -50,7 +54,8 @@ evaluates each epoch, writes checkpoints, and ends when the job is done.`,
 			if err != nil {
 				return err
 			}
-			host, err := Open(cmd.Context(), cmd, &o.Options, log, progress)
+			cfg.Log, cfg.Progress = log, progress
+			host, err := Open(cmd.Context(), cfg, o.Etcd)
 			if err != nil {
 				closeAll(listeners)
 				return err

@@ -61,32 +61,35 @@ type Host struct {
 	closers  []func()
 }
 
-// Open makes a server from the flags: it starts or reaches etcd, and takes up
-// the job's state. The caller closes it.
-func Open(ctx context.Context, cmd *cobra.Command, o *Options, log *slog.Logger, progress paramserver.Observer) (*Host, error) {
+// Config is the server that the flags describe, checked but for what lies on
+// disk: nothing is touched yet.
+func (o *Options) Config(cmd *cobra.Command) (paramserver.Config, error) {
+	cfg := paramserver.DefaultConfig()
 	job, err := o.Job.Spec(cmd)
 	if err != nil {
-		return nil, err
+		return cfg, err
 	}
-	cfg := paramserver.DefaultConfig()
 	cfg.Job, cfg.CheckpointDir, cfg.Keep, cfg.Resume = job, o.CheckpointDir, o.Keep, o.Resume
-	cfg.ShardTimeout, cfg.MaxTime, cfg.Log, cfg.Progress = o.ShardTimeout, o.Job.MaxTime, log, progress
+	cfg.ShardTimeout, cfg.MaxTime = o.ShardTimeout, o.Job.MaxTime
 	if cfg.CheckpointDir == "" {
 		cfg.CheckpointDir = "muster-" + job.Name
 	}
 	if cfg.CheckpointEvery, cfg.CheckpointSteps, err = every(o.CheckpointEvery); err != nil {
-		return nil, settings.Usagef("%s %w", settings.Origin(cmd, "checkpoint-every"), err)
+		return cfg, settings.Usagef("%s %w", settings.Origin(cmd, "checkpoint-every"), err)
 	}
-	if err := cfg.Validate(); err != nil {
-		return nil, settings.Usage(err)
-	}
-	h := &Host{Config: cfg, log: log}
-	etcd, err := h.etcd(ctx, o.Etcd)
+	return cfg, settings.Usage(cfg.Validate())
+}
+
+// Open makes a server: it reaches the etcd at endpoints, or starts one where
+// there are none, and takes up the job's state. The caller closes it.
+func Open(ctx context.Context, cfg paramserver.Config, endpoints []string) (*Host, error) {
+	h := &Host{Config: cfg, log: cfg.Log}
+	etcd, err := h.etcd(ctx, endpoints)
 	if err != nil {
 		h.Close()
 		return nil, err
 	}
-	h.registry = membership.NewRegistry(etcd, job.Name, leaseTTL, log)
+	h.registry = membership.NewRegistry(etcd, cfg.Job.Name, leaseTTL, cfg.Log)
 	if h.Server, err = paramserver.New(cfg, h.registry); err != nil {
 		h.Close()
 		return nil, settings.Usage(err)

@@ -18,6 +18,7 @@ import (
 	"github.com/muster-train/muster/dataset"
 	"github.com/muster-train/muster/internal/kernel"
 	"github.com/muster-train/muster/internal/membership"
+	"github.com/muster-train/muster/internal/telemetry"
 	"github.com/muster-train/muster/model/device/cpu"
 	"github.com/muster-train/muster/worker"
 )
@@ -50,13 +51,13 @@ func (o *Options) Device() (*cpu.Device, error) {
 }
 
 // Config is a worker's configuration with a fresh identity.
-func (o *Options) Config(ctx context.Context, log *slog.Logger) (worker.Config, func(), error) {
+func (o *Options) Config(ctx context.Context, console *telemetry.Console, log *slog.Logger) (worker.Config, func(), error) {
 	cfg := worker.DefaultConfig()
 	device, err := o.Device()
 	if err != nil {
 		return cfg, nil, err
 	}
-	set, err := o.Data.Open(ctx, log)
+	set, err := o.Data.Open(ctx, console, log)
 	if err != nil {
 		device.Close()
 		return cfg, nil, err
@@ -85,7 +86,7 @@ may start before the server: it waits, and ends when the job is done.`,
 		Example: `  worker --shard 3/8                      # the fourth of eight shards
   worker --server 10.0.0.7:9000           # whatever shards it is assigned`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			log, _, err := o.logs.Open(cmd.ErrOrStderr())
+			log, console, err := o.logs.Open(cmd.ErrOrStderr())
 			if err != nil {
 				return err
 			}
@@ -96,7 +97,7 @@ may start before the server: it waits, and ends when the job is done.`,
 			if len(o.etcd) > 0 && cmd.Flags().Changed("server") {
 				return settings.Usagef("--server and --etcd exclude each other: with --etcd servers are discovered")
 			}
-			cfg, release, err := o.Config(cmd.Context(), log)
+			cfg, release, err := o.Config(cmd.Context(), console, log)
 			if err != nil {
 				return err
 			}

@@ -4,12 +4,12 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"time"
 
 	"github.com/spf13/pflag"
 
 	"github.com/muster-train/muster/cmd/internal/settings"
 	"github.com/muster-train/muster/dataset"
+	"github.com/muster-train/muster/internal/telemetry"
 )
 
 // DataOptions are the flags that say where images come from.
@@ -37,25 +37,21 @@ func (o *DataOptions) DefineDownload(flags *pflag.FlagSet) {
 	})
 }
 
-// OpenOptions are what dataset.Open needs, with downloads told to log.
-func (o *DataOptions) OpenOptions(log *slog.Logger) dataset.OpenOptions {
-	var told time.Time
+// OpenOptions are what package dataset needs, with a download shown on console
+// or told to log until the function returned with them is called.
+func (o *DataOptions) OpenOptions(console *telemetry.Console, log *slog.Logger) (dataset.OpenOptions, func()) {
+	download := telemetry.NewDownload(console, log, telemetry.Auto, "CIFAR-10")
 	return dataset.OpenOptions{
-		Archive: dataset.Archive{URL: o.Address}, CacheDir: o.Cache, Logger: log,
-		Progress: func(done, total int64) {
-			if time.Since(told) < 2*time.Second && done != total {
-				return
-			}
-			told = time.Now()
-			log.Info("downloading CIFAR-10", "mb", done>>20, "of", total>>20)
-		},
-	}
+		Archive: dataset.Archive{URL: o.Address}, CacheDir: o.Cache, Logger: log, Progress: download.Report,
+	}, download.Close
 }
 
 // Open reads the data. What the user named and is not there, or not whole, is
 // wrong use.
-func (o *DataOptions) Open(ctx context.Context, log *slog.Logger) (*dataset.Set, error) {
-	set, err := dataset.Open(ctx, o.Source, o.OpenOptions(log))
+func (o *DataOptions) Open(ctx context.Context, console *telemetry.Console, log *slog.Logger) (*dataset.Set, error) {
+	options, done := o.OpenOptions(console, log)
+	defer done()
+	set, err := dataset.Open(ctx, o.Source, options)
 	if err != nil {
 		if ctx.Err() != nil || errors.Is(err, dataset.ErrUnreachable) {
 			return nil, err

@@ -5,12 +5,12 @@ package cpu_test
 import (
 	"fmt"
 	"runtime"
+	"slices"
 	"syscall"
 	"testing"
 	"time"
 
 	"github.com/muster-train/muster/internal/kernel"
-	"github.com/muster-train/muster/internal/philox"
 	"github.com/muster-train/muster/model"
 	"github.com/muster-train/muster/model/device"
 	"github.com/muster-train/muster/model/device/cpu"
@@ -46,18 +46,7 @@ func benchmarkStep(b *testing.B, name string, threads int) {
 	n.Initialise(p.Parameters(), 1)
 	all := params.Range{First: 0, End: n.Graph.Parameters}
 
-	batch := &device.Batch{Nodes: []params.Node{params.Root(shards)}}
-	s := philox.New(1, philox.Synthetic, 0, 0)
-	for shard := range shards {
-		batch.Shards = append(batch.Shards, device.ShardImages{Shard: shard, Images: images})
-		for i := range images {
-			for range n.Graph.Input.Values() {
-				batch.Images = append(batch.Images, s.Float32())
-			}
-			batch.Labels = append(batch.Labels, int32(s.IntN(n.Graph.Classes)))
-			batch.Index = append(batch.Index, uint32(shard*images+i))
-		}
-	}
+	batch := batchOf(n, slices.Repeat([]int{images}, shards))
 	b.ReportAllocs()
 	if _, err := p.Gradient(batch, nil); err != nil { // touches all memory
 		b.Fatal(err)
