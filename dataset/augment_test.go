@@ -164,11 +164,19 @@ func TestComponentsAreThoseOfRealCIFAR10(t *testing.T) {
 	var product [3][3]uint64
 	for i := range s.Train.Len() {
 		im := s.Train.Image(i)
-		for p := range plane {
-			for a := range 3 {
-				sum[a] += uint64(im[a*plane+p])
-				for b := range 3 {
-					product[a][b] += uint64(im[a*plane+p]) * uint64(im[b*plane+p])
+		for a := range 3 {
+			for b := range a + 1 {
+				x, y := im[a*plane:(a+1)*plane], im[b*plane:(b+1)*plane]
+				dot, total := uint64(0), uint64(0)
+				for p := range x {
+					dot += uint64(x[p]) * uint64(y[p])
+					total += uint64(x[p])
+				}
+				product[a][b] += dot
+				if a == b {
+					sum[a] += total
+				} else {
+					product[b][a] += dot
 				}
 			}
 		}

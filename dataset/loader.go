@@ -6,7 +6,6 @@ import (
 	"runtime"
 	"slices"
 	"sync"
-	"sync/atomic"
 )
 
 // Position is a step of the training: its epoch and the step within it, both
@@ -210,15 +209,7 @@ func (l *Loader) prepare(p *prepared, at Position, shards []int, tokens chan<- s
 	for i, index := range p.Index {
 		p.Labels[i] = int32(l.set.Train.Labels[index])
 	}
-	l.crew.batch, l.crew.epoch = &p.Batch, at.Epoch
-	l.crew.taken.Store(0)
-	helpers = min(helpers, (n-1)/stretch)
-	for range helpers {
-		l.crew.busy.Add(1)
-		tokens <- struct{}{}
-	}
-	l.crew.work(l)
-	l.crew.busy.Wait()
+	l.crew.share(l, &p.Batch, at.Epoch, tokens, helpers)
 	p.of.set(at, shards)
 	p.valid = true
 }
@@ -232,33 +223,6 @@ func (l *Loader) order(shard, epoch int) []uint32 {
 		o.epoch = epoch
 	}
 	return o.images
-}
-
-// stretch is how many images a member of the crew takes at a time.
-const stretch = 8
-
-// crew shares the images of one batch among goroutines. Each image depends on
-// its number alone, so it doesn't matter who makes it.
-type crew struct {
-	batch *Batch
-	epoch int
-	taken atomic.Int64 // images that someone has taken
-	busy  sync.WaitGroup
-}
-
-// work makes stretches of images until all are taken.
-func (c *crew) work(l *Loader) {
-	size, n := l.tr.Len(), len(c.batch.Index)
-	for {
-		from := int(c.taken.Add(stretch)) - stretch
-		if from >= n {
-			return
-		}
-		for i := from; i < min(from+stretch, n); i++ {
-			index := c.batch.Index[i]
-			l.tr.Train(c.batch.Images[i*size:(i+1)*size], l.set.Train.Image(int(index)), l.seed, c.epoch, index)
-		}
-	}
 }
 
 // Test writes into dst, keeping its memory, up to n images of the slice

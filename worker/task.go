@@ -7,6 +7,8 @@ import (
 	"sync"
 	"time"
 
+	"google.golang.org/protobuf/proto"
+
 	"github.com/muster-train/muster/dataset"
 	"github.com/muster-train/muster/internal/wire"
 	"github.com/muster-train/muster/model"
@@ -36,8 +38,9 @@ type task struct {
 	arrived []bool // by chunk
 	missing int    // chunks of coming that have not arrived
 
-	work *musterv1.Work
-	sent []bool // by shard: its contribution to work has been sent
+	work  *musterv1.Work
+	asked bool   // work has been asked for since the newest assignment
+	sent  []bool // by shard: its contribution to work has been sent
 
 	test     dataset.Batch
 	tallies  []*musterv1.Tally
@@ -95,11 +98,12 @@ func (t *task) close() {
 
 // forget makes ready for a new stream: over it everything is told again.
 func (t *task) forget() {
-	t.shards, t.work, t.missing = nil, nil, 0
+	t.shards, t.work, t.asked, t.missing = nil, nil, false, 0
 	clear(t.sent)
 }
 
-// assign takes up a new set of shards.
+// assign takes up a new set of shards. Work follows it: what is in hand may be
+// past, and is repeated if it isn't.
 func (t *task) assign(a *musterv1.Assignment) error {
 	shards := make([]int, len(a.Shards))
 	for i, s := range a.Shards {
@@ -112,12 +116,13 @@ func (t *task) assign(a *musterv1.Assignment) error {
 	if err := t.fit(shards); err != nil {
 		return fmt.Errorf("%w: %w", errFault, err)
 	}
-	t.shards = shards
+	t.shards, t.asked = shards, false
 	return nil
 }
 
 // fit makes the plan large enough for shards, keeping the parameters it holds.
-// So a step allocates nothing; a change of the assignment may.
+// So a step allocates nothing; a change of the assignment may, and so may what
+// is left of a piece of work, which can take more nodes than the whole.
 func (t *task) fit(shards []int) error {
 	images := max(EvaluateImages, len(shards)*int(t.job.Batch/t.job.Shards), t.images)
 	nodes := max(1, len(params.Cover(shards, int(t.job.Shards))), t.nodes)
@@ -170,7 +175,7 @@ func (t *task) begin(w *musterv1.Work) error {
 	if t.work == nil || t.work.Kind != w.Kind || t.work.Step != w.Step {
 		clear(t.sent)
 	}
-	t.work = w
+	t.work, t.asked = proto.Clone(w).(*musterv1.Work), true // w is on loan
 	return nil
 }
 
@@ -198,7 +203,7 @@ func (t *task) unsent() []int {
 
 // pending tells whether there is something to compute.
 func (t *task) pending() bool {
-	return t.work != nil && t.have == t.work.Step+1 && slices.ContainsFunc(t.shards, func(s int) bool { return !t.sent[s] })
+	return t.asked && t.have == t.work.Step+1 && slices.ContainsFunc(t.shards, func(s int) bool { return !t.sent[s] })
 }
 
 // compute makes and sends the contributions of all shards that owe one.
@@ -236,6 +241,9 @@ func (t *task) gradient(ctx context.Context, shards []int, send func(*musterv1.E
 	}
 	if len(t.segments) == 0 {
 		return nil // nothing left of this epoch for these shards; nobody waits for them
+	}
+	if err := t.fit(shards); err != nil {
+		return fmt.Errorf("%w: %w", errFault, err)
 	}
 	nodes := t.cover(shards, at.Batch)
 	tallies, err := t.plan.Gradient(&device.Batch{

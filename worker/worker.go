@@ -21,7 +21,8 @@ type Link interface {
 
 // Stream is an open Exchange. Send and Recv may be called from two goroutines.
 type Stream interface {
-	// Send returns when m may be changed again.
+	// Send returns when m may be changed again. Once it has failed, Recv comes to
+	// an end, and tells why.
 	Send(m *musterv1.ExchangeRequest) error
 	// Recv returns the next message, valid until the following call.
 	Recv() (*musterv1.ExchangeResponse, error)
@@ -146,6 +147,12 @@ func (w *Worker) join(ctx context.Context) (*musterv1.JoinResponse, error) {
 func (w *Worker) exchange(ctx context.Context, stream Stream, cancel func()) error {
 	messages, stop := receive(stream, cancel)
 	defer stop()
+	send := func(m *musterv1.ExchangeRequest) error {
+		if err := stream.Send(m); err != nil {
+			return fmt.Errorf("%w: %w", errSend, err)
+		}
+		return nil
+	}
 	t := w.task
 	t.forget()
 	for {
@@ -158,12 +165,36 @@ func (w *Worker) exchange(ctx context.Context, stream Stream, cancel func()) err
 			case <-ctx.Done():
 				return leave(ctx, stream)
 			default:
-				if err := t.compute(ctx, stream.Send); err != nil {
+				err := t.compute(ctx, send)
+				switch {
+				case errors.Is(err, errSend):
+					return w.lastWords(ctx, messages, stream)
+				case err != nil && ctx.Err() != nil:
+					return leave(ctx, stream)
+				case err != nil:
 					return err
 				}
 			}
 			continue
 		}
+		select {
+		case m := <-messages:
+			if over, err := w.handle(m); over || err != nil {
+				return err
+			}
+		case <-ctx.Done():
+			return leave(ctx, stream)
+		}
+	}
+}
+
+// errSend marks the failure of a Send: the stream is broken, and Recv tells why.
+var errSend = errors.New("send")
+
+// lastWords follows the server's messages to the end of a broken stream: it may
+// have said that the job is done, and gone, while the worker computed.
+func (w *Worker) lastWords(ctx context.Context, messages <-chan received, stream Stream) error {
+	for {
 		select {
 		case m := <-messages:
 			if over, err := w.handle(m); over || err != nil {

@@ -58,8 +58,9 @@ type process struct {
 	cmd  *exec.Cmd
 	out  bytes.Buffer // standard output; complete once ended is closed
 
-	mu    sync.Mutex // guards err
-	err   []byte     // standard error so far
+	mu    sync.Mutex    // guards err and more
+	err   []byte        // standard error so far
+	more  chan struct{} // closed, and made anew, with each line of it
 	ended chan struct{}
 	wait  error // what Wait returned, once ended is closed
 }
@@ -67,7 +68,7 @@ type process struct {
 // start runs a program until it ends or the test does.
 func start(t *testing.T, program string, args ...string) *process {
 	t.Helper()
-	p := &process{t: t, name: program, cmd: exec.Command(filepath.Join(programs, program), args...), ended: make(chan struct{})}
+	p := &process{t: t, name: program, cmd: exec.Command(filepath.Join(programs, program), args...), ended: make(chan struct{}), more: make(chan struct{})}
 	p.cmd.Stdout = &p.out
 	stderr, err := p.cmd.StderrPipe()
 	if err != nil {
@@ -82,6 +83,8 @@ func start(t *testing.T, program string, args ...string) *process {
 		for lines.Scan() {
 			p.mu.Lock()
 			p.err = append(append(p.err, lines.Bytes()...), '\n')
+			close(p.more)
+			p.more = make(chan struct{})
 			p.mu.Unlock()
 		}
 		p.wait = p.cmd.Wait()
@@ -105,6 +108,30 @@ func (p *process) stderr() string {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return string(p.err)
+}
+
+// say waits until the process has written text to its standard error.
+func (p *process) say(text string) {
+	p.t.Helper()
+	patience := time.After(limit)
+	for {
+		p.mu.Lock()
+		said, more := bytes.Contains(p.err, []byte(text)), p.more
+		p.mu.Unlock()
+		if said {
+			return
+		}
+		select {
+		case <-more:
+		case <-p.ended:
+			if !strings.Contains(p.stderr(), text) {
+				p.t.Fatalf("%s ended without saying %q", p.name, text)
+			}
+			return
+		case <-patience:
+			p.t.Fatalf("%s has not said %q after %v", p.name, text, limit)
+		}
+	}
 }
 
 // status waits for the end of the process and returns its exit status.

@@ -3,10 +3,16 @@ package e2e
 import (
 	"context"
 	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"os/exec"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/muster-train/muster/dataset"
 	"github.com/muster-train/muster/internal/membership"
@@ -15,8 +21,6 @@ import (
 	"github.com/muster-train/muster/paramserver"
 	musterv1 "github.com/muster-train/muster/proto/muster/v1"
 	"github.com/muster-train/muster/worker"
-	"log/slog"
-	"time"
 )
 
 // The job of TestSameBits: small, with uneven ends (2 of 8 shards have one
@@ -144,6 +148,8 @@ func TestSameBits(t *testing.T) {
 		{"a worker killed in mid-epoch", workerKilled},
 		{"a pinned worker killed in mid-epoch and started again", pinnedKilled},
 		{"the server killed in mid-epoch and started again", serverKilled},
+		{"muster train interrupted in mid-epoch and given again", interrupted},
+		{"an etcd of its own", externalEtcd},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			if got := tc.run(t); got != want {
@@ -172,16 +178,7 @@ func early(t *testing.T) string {
 	dir := t.TempDir()
 	address := "unix://" + filepath.Join(dir, "s")
 	all := workers(t, address, 1, 1, false)
-	// The worker has tried and failed before there is a server.
-	for deadline := time.Now().Add(limit); ; {
-		if said := all[0].stderr(); said != "" {
-			break
-		}
-		if time.Now().After(deadline) {
-			t.Fatal("the worker never said that it waits")
-		}
-		time.Sleep(10 * time.Millisecond) // for another process
-	}
+	all[0].say("waiting for the server")
 	server := start(t, "paramserver", append(serverFlags(dir), "--listen", address)...)
 	hash := server.hash()
 	ended(t, all)
@@ -211,6 +208,72 @@ func pinnedKilled(t *testing.T) string {
 	hash := server.hash()
 	ended(t, all)
 	return hash
+}
+
+func interrupted(t *testing.T) string {
+	dir := t.TempDir()
+	args := append([]string{"train", "--data", "synthetic"}, serverFlags(dir)...)
+	first := start(t, "muster", args...)
+	first.say("step=1 ") // 11 steps and two evaluations are still to come
+	if err := first.cmd.Process.Signal(os.Interrupt); err != nil {
+		t.Fatal(err)
+	}
+	if s := first.status(); s != 3 || !strings.Contains(first.stderr(), "goes on from it") {
+		t.Errorf("an interrupted job ended with status %d, want 3 and how to go on", s)
+	}
+	again := start(t, "muster", args...)
+	hash := again.hash()
+	if !strings.Contains(again.stderr(), "resumed") {
+		t.Error("the second run began anew")
+	}
+	return hash
+}
+
+// externalEtcd trains over an etcd process, in which the worker finds the server.
+func externalEtcd(t *testing.T) string {
+	binary, err := exec.LookPath("etcd")
+	if err != nil {
+		t.Skip("TestSameBits/an_etcd_of_its_own needs an etcd binary in PATH")
+	}
+	dir := t.TempDir()
+	client, peer := freeAddress(t), freeAddress(t)
+	etcd := exec.Command(binary, "--data-dir", filepath.Join(dir, "etcd"), "--listen-client-urls", client, "--advertise-client-urls", client,
+		"--listen-peer-urls", peer, "--initial-advertise-peer-urls", peer, "--initial-cluster", "default="+peer)
+	if err := etcd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = etcd.Process.Kill(); _ = etcd.Wait() })
+	ctx, cancel := context.WithTimeout(context.Background(), limit)
+	defer cancel()
+	for {
+		cli, err := membership.Connect(ctx, []string{client}, slog.New(slog.DiscardHandler))
+		if err == nil {
+			cli.Close()
+			break
+		}
+		if ctx.Err() != nil {
+			t.Fatal(err)
+		}
+	}
+	server := start(t, "paramserver", append(serverFlags(dir), "--etcd", client, "--listen", "127.0.0.1:0")...)
+	var all []*process
+	for range 2 {
+		all = append(all, start(t, "worker", "--etcd", client, "--job", "samebits", "--data", "synthetic", "--threads", "1"))
+	}
+	hash := server.hash()
+	ended(t, all)
+	return hash
+}
+
+// freeAddress is a URL on this machine that nobody listens on at the moment.
+func freeAddress(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return "http://" + l.Addr().String()
 }
 
 func serverKilled(t *testing.T) string {

@@ -75,21 +75,23 @@ func (t *maxPoolForward) do(_, unit int) {
 }
 
 // largest replaces the values of y that are smaller than x's, and notes the
-// pixel of x. A NaN counts as larger, so that it is not lost.
+// pixel of x. A NaN stays, so that it is not lost. Nothing branches: which value
+// is larger can't be foretold.
 func largest(y []float32, from []int32, x []float32, pixel int32) {
-	for i, v := range x {
-		if v > y[i] || v != v {
-			y[i] = v
-			from[i] = pixel
+	from, x = from[:len(y)], x[:len(y)]
+	for i, old := range y {
+		v, at := max(old, x[i]), from[i]
+		if v != old {
+			at = pixel
 		}
+		y[i], from[i] = v, at
 	}
 }
 
 func larger(y, x []float32) {
-	for i, v := range x {
-		if v > y[i] || v != v {
-			y[i] = v
-		}
+	x = x[:len(y)]
+	for i, old := range y {
+		y[i] = max(old, x[i])
 	}
 }
 

@@ -15,13 +15,30 @@ func (t *transposeTask) do(_, unit int) {
 		dst := d.x[(unit*l.groups+g)*per : (unit*l.groups+g+1)*per]
 		for first := 0; first < d.columns; first += lanes {
 			panel := (*[lanes * lanes]float32)(dst[first*lanes:])
-			for j, at := range d.source[first:min(first+lanes, d.columns)] {
-				src := (*[lanes]float32)(x[g*l.cg*lanes+int(at):])
-				for lane, v := range src {
-					panel[lane*lanes+j] = v
+			sources := d.source[first:min(first+lanes, d.columns)]
+			for j := 0; j < len(sources); j += quad {
+				columns := [quad]*[lanes]float32{&outside, &outside, &outside, &outside}
+				for i, at := range sources[j:min(j+quad, len(sources))] {
+					columns[i] = (*[lanes]float32)(x[g*l.cg*lanes+at:])
 				}
+				transpose(panel, j, &columns)
 			}
 		}
+	}
+}
+
+// quad is how many columns are transposed together.
+const quad = 4
+
+// outside is the column of taps outside the image, and of none.
+var outside [lanes]float32
+
+// transpose writes columns j to j+3 of a panel, j a multiple of 4.
+func transpose(panel *[lanes * lanes]float32, j int, columns *[quad]*[lanes]float32) {
+	a, b, c, d := columns[0], columns[1], columns[2], columns[3]
+	for lane := range lanes {
+		row := (*[quad]float32)(panel[lane*lanes+j:])
+		row[0], row[1], row[2], row[3] = a[lane], b[lane], c[lane], d[lane]
 	}
 }
 
@@ -56,20 +73,24 @@ func (d *weightGradient) shardIm2col(l *matmul, c []float32, u *piece, images sp
 // lane block, the first of which becomes the panels' lane 0.
 func (d *weightGradient) gather(l *matmul, dst []float32, u *piece, oy, ox, block, lane, n int) {
 	top, left := oy*l.stride-l.padTop, ox*l.stride-l.padLeft
-	x := l.x[block*l.inSize+u.group*l.cg*lanes+lane:]
-	for j := range u.columns {
-		column := dst[j/lanes*lanes*lanes+j%lanes:]
-		c, tapNumber := int(d.source[u.first+j])/len(l.taps), int(d.source[u.first+j])%len(l.taps)
-		iy, ix := top+l.taps[tapNumber].r, left+l.taps[tapNumber].s
-		if iy < 0 || iy >= l.in.H || ix < 0 || ix >= l.in.W {
-			for i := range n {
-				column[i*lanes] = 0
+	x := l.x[block*l.inSize+u.group*l.cg*lanes : (block+1)*l.inSize]
+	taps := d.taps[u.first : u.first+u.columns]
+	for j := 0; j < len(taps); j += quad {
+		columns := [quad]*[lanes]float32{&outside, &outside, &outside, &outside}
+		for i, t := range taps[j:min(j+quad, len(taps))] {
+			if iy, ix := top+t.r, left+t.s; uint(iy) < uint(l.in.H) && uint(ix) < uint(l.in.W) {
+				columns[i] = (*[lanes]float32)(x[((iy*l.in.W+ix)*l.in.C+t.c)*lanes:])
 			}
+		}
+		panel := (*[lanes * lanes]float32)(dst[j/lanes*lanes*lanes:])
+		if n == lanes {
+			transpose(panel, j%lanes, &columns)
 			continue
 		}
-		src := x[((iy*l.in.W+ix)*l.in.C+c)*lanes:]
-		for i, v := range src[:n] {
-			column[i*lanes] = v
+		for i := range n {
+			for k, column := range columns {
+				panel[i*lanes+j%lanes+k] = column[lane+i]
+			}
 		}
 	}
 }

@@ -2,6 +2,9 @@ package cpu
 
 import "github.com/muster-train/muster/internal/kernel"
 
+// column is a channel of a group at a tap.
+type column struct{ c, r, s int }
+
 // weightGradient is the gradient of a layer's weights: for each shard one chain
 // over output pixels and images, with dy's channels as rows and input channels
 // as columns. The transposed inputs stand in panels of 16 columns:
@@ -20,7 +23,8 @@ type weightGradient struct {
 
 	rowUnits, panelUnits int
 
-	source    []int32   // place of each column among a pixel's activations of the group; im2col: of a tap's
+	source    []int     // place of each column among a pixel's activations of the group
+	taps      []column  // im2col: channel and tap of each column
 	x         []float32 // panels; nil for im2col
 	dstRow    int       // values of an output channel in the vector
 	dstColumn int       // distance of columns there
@@ -35,7 +39,7 @@ const (
 	gradientRows   = 48 // rows of a unit
 	gradientPanels = 4  // panels of a unit
 	chainBlocks    = 32 // blocks of one call of the kernel
-	im2colBlocks   = 16 // as chainBlocks, and panels are made for
+	im2colBlocks   = 4  // as chainBlocks, and panels are made for
 )
 
 func (d *weightGradient) prepareConv(l *matmul) {
@@ -44,7 +48,7 @@ func (d *weightGradient) prepareConv(l *matmul) {
 	if l.cg >= lanes || len(l.taps) == 1 {
 		d.columns, d.dstColumn = l.cg, kernelValues
 		for c := range l.cg {
-			d.source = append(d.source, int32(c*lanes))
+			d.source = append(d.source, c*lanes)
 		}
 		for _, t := range l.taps {
 			d.dstTap = append(d.dstTap, t.r*l.geometry.columns+t.s)
@@ -54,8 +58,8 @@ func (d *weightGradient) prepareConv(l *matmul) {
 		d.columns = l.cg * len(l.taps)
 		d.dstTap = []int{0}
 		for c := range l.cg {
-			for i, t := range l.taps {
-				d.source = append(d.source, int32(c*len(l.taps)+i))
+			for _, t := range l.taps {
+				d.taps = append(d.taps, column{c, t.r, t.s})
 				d.dst = append(d.dst, c*kernelValues+t.r*l.geometry.columns+t.s)
 			}
 		}
@@ -70,7 +74,7 @@ func (d *weightGradient) prepareDense(l *matmul) {
 	d.columns, d.dstRow, d.dstColumn, d.dstTap = channels*pixels, channels*pixels, 1, []int{0}
 	for c := range channels {
 		for i := range pixels {
-			d.source = append(d.source, int32((i*channels+c)*lanes))
+			d.source = append(d.source, (i*channels+c)*lanes)
 		}
 	}
 	d.prepare(l)
