@@ -20,9 +20,9 @@
 //  5. What is downloaded becomes visible under its final name only when its
 //     checksums agreed and all its records were read.
 //
-// Goroutines: Loader.Run starts helpers that prepare a batch ahead, Synthetic
-// some that draw; both wait for them before they return. Fetch reads the network
-// on its caller's goroutine.
+// Goroutines: only Loader.Run starts any (the helpers that prepare a batch
+// ahead), and it waits for them before it returns. Fetch reads the network on
+// its caller's goroutine.
 //
 // What it leaves to others: flags and progress bars (cmd), and who owns which
 // shard (membership).

@@ -1,9 +1,10 @@
 package model_test
 
 import (
-	"fmt"
 	"math"
 	"slices"
+	"strconv"
+	"strings"
 	"testing"
 
 	"github.com/muster-train/muster/internal/kernel"
@@ -43,6 +44,15 @@ type goldenTensor struct {
 	Moved    float64       // norm of the way from the first values to those
 }
 
+// title names the case: the network and the options that are set.
+func (g *goldenNetwork) title() string {
+	words := []string{g.Name, g.Options.Activation, g.Options.LRNOrder}
+	if g.Options.InputSize != 0 {
+		words = append(words, strconv.Itoa(g.Options.InputSize))
+	}
+	return strings.Join(slices.DeleteFunc(words, func(w string) bool { return w == "" }), " ")
+}
+
 type goldenSummary struct {
 	Norm, Sum float64
 	Values    []float64 // at Places
@@ -72,11 +82,7 @@ func TestNetworksMatchPyTorch(t *testing.T) {
 	var cases []goldenNetwork
 	header := readGolden(t, "networks.json", &cases)
 	for _, g := range cases {
-		name := g.Name
-		if g.Options != (model.Options{}) {
-			name = fmt.Sprintf("%s %+v", g.Name, g.Options)
-		}
-		t.Run(name, func(t *testing.T) {
+		t.Run(g.title(), func(t *testing.T) {
 			n, err := model.New(g.Name, g.Options)
 			if err != nil {
 				t.Fatal(err)

@@ -23,14 +23,14 @@ import (
 )
 
 // patience bounds what waits for the worker, far beyond what it takes.
-const patience = 2 * time.Minute
+const patience = time.Minute
 
 // testSet holds 18 training images, so that the 4 shards of testJob have 5, 5,
 // 4 and 4, and the last of an epoch's 3 steps is one image of each of the first
 // two; and 30 test images.
 var testSet = sync.OnceValue(func() *dataset.Set {
 	classes := []string{"a", "b", "c", "d", "e", "f", "g", "h", "i", "j"}
-	return &dataset.Set{Name: "test", Train: noise(1, 18), Test: noise(2, 30), Classes: classes, Source: "built in"}
+	return &dataset.Set{Name: "test", Train: noise(1, 18), Test: noise(2, 300), Classes: classes, Source: "built in"}
 })
 
 func noise(seed uint64, n int) *dataset.Images {
@@ -229,7 +229,7 @@ type line struct {
 	hello  *musterv1.Hello
 	down   chan *musterv1.ExchangeResponse
 	up     chan *musterv1.ExchangeRequest
-	broken chan struct{} // closed by the test: Recv and Send fail, once what waits has been received
+	broken chan struct{} // closed by the test: Recv and Send fail
 	err    error         // why broken, set before
 	closed chan struct{} // closed by the worker
 	once   sync.Once
@@ -246,17 +246,13 @@ func (l *line) Recv() (*musterv1.ExchangeResponse, error) {
 		l.last = proto.Clone(m).(*musterv1.ExchangeResponse)
 		return l.last, nil
 	case <-l.broken:
+		return nil, l.err
+	case <-l.t.Context().Done():
+		return nil, io.EOF
 	case <-l.closed:
 		return nil, io.EOF
 	case <-l.ctx.Done():
 		return nil, l.ctx.Err()
-	}
-	// What had been said before is heard before the end.
-	select {
-	case m := <-l.down:
-		return proto.Clone(m).(*musterv1.ExchangeResponse), nil
-	default:
-		return nil, l.err
 	}
 }
 
@@ -268,6 +264,8 @@ func (l *line) Send(m *musterv1.ExchangeRequest) error {
 		return io.EOF
 	case <-l.ctx.Done():
 		return l.ctx.Err()
+	case <-l.t.Context().Done(): // the test is over, nobody listens
+		return io.EOF
 	}
 }
 

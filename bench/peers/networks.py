@@ -236,7 +236,7 @@ def alexnet_2012(act="relu", inverted=False, classes=1000, side=227, order="arti
         lr=0.01, decay=5e-4, schedule="constant", augment="pad-crop,flip,colour-pca")
 
 
-def alexnet_cifar(act="relu", inverted=True, classes=10):
+def alexnet_cifar(act="relu", inverted=True, classes=10, side=32):
     """AlexNet's topology fitted to 32x32."""
     pool = [("pool", Pool(3, 2, up=True))]
     return Network(head(convolutions(act, [
@@ -245,7 +245,7 @@ def alexnet_cifar(act="relu", inverted=True, classes=10):
         (Conv(192, 384, 3, 1, 1), []),
         (Conv(384, 256, 3, 1, 1), []),
         (Conv(256, 256, 3, 1, 1), pool),
-    ]), 32, act, inverted, classes, width=1024, init=fan_in(2), last=fan_in(1)),
+    ]), side, act, inverted, classes, width=1024, init=fan_in(2), last=fan_in(1)), side,
         mean=(0.4914, 0.4822, 0.4465), std=(0.2470, 0.2435, 0.2616),
         lr=0.05, decay=5e-4, nesterov=True, schedule="onecycle", augment="pad-crop,flip")
 

@@ -42,10 +42,11 @@ type Plan interface {
 	Sum(i int) []float32
 
 	// Evaluate runs the network in testing form and returns a tally for every
-	// shard of b.Shards, valid until the next call.
+	// shard of b.Shards, valid until the next call. Seed, step, numbers of images
+	// and nodes are not read.
 	Evaluate(b *Batch) ([]Tally, error)
 	// Predict runs the network in testing form and writes the probabilities of
-	// all images: p (N, Classes).
+	// all images: p (N, Classes). Of b, Images alone is read.
 	Predict(p []float32, b *Batch) error
 
 	// Close frees the plan's memory.

@@ -18,12 +18,14 @@ SHARDS = 4  # at most
 SAMPLES = 100  # values of a tensor at most
 
 # What a value may be off after ten steps, as a part of its tensor's mean way.
-# A device rounds otherwise than this program, so now and then a value close to
-# 0, or two close to each other in a pooling window, change sides, and the
-# gradient of one unit is lost or gained: all layers below jump by about a
-# thousandth. Networks of few units have none in ten steps. Those of many have
-# some; their rate is low, so that the steps after it do not enlarge it.
-FEW, MANY = 1e-3, 2e-2
+# Any two programs round differently, so now and then a value next to 0, or two
+# next to each other in a pooling window, change sides between them. Then one
+# unit's gradient is lost or gained, and all layers below are off by about a
+# thousandth of theirs. Networks of few units do ten steps without that. In those
+# of many it happens; their rate is so low that what one step leaves behind does
+# not turn over more units in the next. The same layers on a smaller image, with
+# fewer units, are held to the narrow bound. No first step has such a unit.
+FEW, MANY = 1e-3, 5e-2
 
 # name, options as model.Options has them, images, learning rate, weight decay, part of the way
 NETWORKS = [
@@ -34,9 +36,10 @@ NETWORKS = [
     ("alexnet", {}, 8, 0.01, 2e-4, FEW),
     ("alexnet-lrn", {}, 8, 0.01, 2e-4, FEW),
     ("alexnet-tf", {"inputSize": 64}, 8, 0.01, 2e-4, FEW),
-    ("alexnet-2012", {}, 2, 1e-4, 5e-4, MANY),
-    ("alexnet-2012", {"lrnOrder": "paper", "inputSize": 67, "classes": 10}, 8, 0.002, 5e-4, MANY),
-    ("alexnet-cifar", {}, 8, 5e-4, 5e-4, MANY),
+    ("alexnet-2012", {}, 2, 3e-5, 5e-4, MANY),
+    ("alexnet-2012", {"lrnOrder": "paper", "inputSize": 67, "classes": 10}, 8, 0.002, 5e-4, FEW),
+    ("alexnet-cifar", {}, 8, 3e-5, 5e-4, MANY),
+    ("alexnet-cifar", {"inputSize": 8}, 8, 0.005, 5e-4, FEW),
 ]
 
 

@@ -20,7 +20,7 @@ import (
 // BenchmarkStep measures a whole Gradient at the article's batch, 8 shards of
 // 16 images summed to one node, on one thread and on all cores.
 func BenchmarkStep(b *testing.B) {
-	for _, name := range []string{"alexnet", "alexnet-lrn", "lenet5"} {
+	for _, name := range []string{"alexnet", "alexnet-lrn", "lenet5", "alexnet-cifar"} {
 		for _, threads := range []int{1, runtime.GOMAXPROCS(0)} {
 			b.Run(fmt.Sprintf("%s/threads=%d/%s", name, threads, kernel.Name()), func(b *testing.B) {
 				benchmarkStep(b, name, threads)

@@ -36,7 +36,7 @@ type weightGradient struct {
 }
 
 const (
-	gradientRows   = 48 // rows of a unit
+	gradientRows   = 24 // rows of a unit
 	gradientPanels = 4  // panels of a unit
 	chainBlocks    = 32 // blocks of one call of the kernel
 	im2colBlocks   = 4  // as chainBlocks, and panels are made for

@@ -1,0 +1,126 @@
+package worker
+
+import (
+	"slices"
+	"testing"
+
+	"github.com/muster-train/muster/dataset"
+	"github.com/muster-train/muster/model"
+	"github.com/muster-train/muster/model/device"
+	"github.com/muster-train/muster/model/device/cpu"
+	"github.com/muster-train/muster/model/params"
+	musterv1 "github.com/muster-train/muster/proto/muster/v1"
+)
+
+// reference computes what the contributions of testSet's shards must be: each
+// shard by itself, in a plan that holds one shard.
+type reference struct {
+	t      *testing.T
+	job    *musterv1.JobSpec
+	net    *model.Network
+	cut    dataset.Cut
+	loader *dataset.Loader
+	plan   device.Plan
+}
+
+func newReference(t *testing.T, job *musterv1.JobSpec) *reference {
+	t.Helper()
+	d, err := cpu.New(1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { d.Close() })
+	r := &reference{t: t, job: job, net: networkOf(t, job), cut: dataset.Cut{Images: testSet().Train.Len(), Shards: int(job.Shards), Batch: int(job.Batch)}}
+	r.loader = newLoader(t, r.net, job, r.cut)
+	if r.plan, err = r.net.Plan(d, device.Options{Images: int(job.Batch / job.Shards), Nodes: 1}); err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+func newLoader(t *testing.T, net *model.Network, job *musterv1.JobSpec, cut dataset.Cut) *dataset.Loader {
+	t.Helper()
+	augment, err := dataset.ParseAugment(job.Augment)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := net.Preprocess
+	return dataset.NewLoader(testSet(), cut, dataset.Transform{Side: p.Side, Mean: p.Mean, Std: p.Std, Augment: augment}, job.Seed)
+}
+
+// leaf is a shard's gradient and tally at a step, nil where it has no images.
+func (r *reference) leaf(shard int, step uint64) ([]float32, *device.Tally) {
+	r.t.Helper()
+	at := dataset.Position{Epoch: int(step / 3), Batch: int(step % 3)}
+	if r.cut.Count(shard, at.Batch) == 0 {
+		return nil, nil
+	}
+	copy(r.plan.Parameters(), vector(r.net, step))
+	r.plan.Loaded(params.Range{First: 0, End: r.net.Layout.Size()})
+	b, err := r.loader.Train(r.t.Context(), at, []int{shard})
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	tallies, err := r.plan.Gradient(&device.Batch{
+		Seed: r.job.Seed, Step: params.Step(step), Images: b.Images, Labels: b.Labels, Index: b.Index,
+		Shards: []device.ShardImages{{Shard: shard, Images: b.Counts[0]}}, Nodes: []params.Node{params.Leaf(shard)},
+	}, nil)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	tally := tallies[0]
+	return slices.Clone(r.plan.Sum(0)), &tally
+}
+
+// sum is the sum of the leaves of a node along the tree, nil where all are empty.
+func (r *reference) sum(d params.Node, step uint64) []float32 {
+	r.t.Helper()
+	if d.Len() == 1 {
+		g, _ := r.leaf(d.First, step)
+		return g
+	}
+	left, right := d.Halves()
+	a, b := r.sum(left, step), r.sum(right, step)
+	switch {
+	case a == nil:
+		return b
+	case b == nil:
+		return a
+	}
+	for i := range a {
+		a[i] += b[i]
+	}
+	return a
+}
+
+// check compares a contribution with what the shards must give.
+func (r *reference) check(c contribution, step uint64, shards []int) {
+	r.t.Helper()
+	var have []int
+	for _, s := range shards {
+		if r.cut.Count(s, int(step%3)) > 0 {
+			have = append(have, s)
+		}
+	}
+	if got := c.shards(); !slices.Equal(got, have) {
+		r.t.Errorf("step %d, shards %v: tallies of %v were sent, want %v", step, shards, got, have)
+	}
+	for _, got := range c.tallies {
+		_, want := r.leaf(int(got.Shard), step)
+		if want == nil || int(got.Images) != want.Images || got.Loss != want.Loss || int(got.Top1) != want.Top1 || int(got.Top5) != want.Top5 {
+			r.t.Errorf("step %d: tally %v, want %+v", step, got, want)
+		}
+	}
+	var nodes []params.Node
+	for _, d := range params.Cover(shards, int(r.job.Shards)) {
+		if want := r.sum(d, step); want != nil {
+			nodes = append(nodes, d)
+			if i := slices.Index(c.nodes, d); i >= 0 && !sameBits(c.sums[i], want) {
+				r.t.Errorf("step %d, node %v: the sum is not that of the leaves along the tree", step, d)
+			}
+		}
+	}
+	if !slices.Equal(c.nodes, nodes) {
+		r.t.Errorf("step %d, shards %v: nodes %v were sent, want %v", step, shards, c.nodes, nodes)
+	}
+}

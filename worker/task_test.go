@@ -1,0 +1,360 @@
+package worker
+
+import (
+	"errors"
+	"io"
+	"math"
+	"slices"
+	"testing"
+
+	"github.com/muster-train/muster/dataset"
+	"github.com/muster-train/muster/model/device"
+	"github.com/muster-train/muster/model/device/cpu"
+	"github.com/muster-train/muster/model/params"
+	musterv1 "github.com/muster-train/muster/proto/muster/v1"
+)
+
+func refusal(reason musterv1.RefusalReason, step uint64, first, end int) *musterv1.ExchangeResponse {
+	return &musterv1.ExchangeResponse{Message: &musterv1.ExchangeResponse_Refusal{Refusal: &musterv1.Refusal{
+		Reason: reason, Step: step, Node: &musterv1.Node{First: uint32(first), End: uint32(end)},
+	}}}
+}
+
+// uints are shards as the protocol has them.
+func uints(shards []int) []uint32 {
+	var all []uint32
+	for _, s := range shards {
+		all = append(all, uint32(s))
+	}
+	return all
+}
+
+// TestContributionIsTheTreeOfTheLeaves gives one worker ever other shards and
+// compares the sums it sends with those of workers of one shard each.
+func TestContributionIsTheTreeOfTheLeaves(t *testing.T) {
+	d := newDirector(t)
+	ref := newReference(t, d.job)
+	r := run(t, testConfig(t), d)
+	l := d.admit()
+	for _, tc := range []struct {
+		step   uint64 // 2 and 5 are short: one image each of shards 0 and 1
+		shards []int
+		nodes  int
+	}{
+		{0, []int{0}, 1},
+		{1, []int{2, 3}, 1},
+		{2, []int{0, 1, 2, 3}, 1},
+		{3, []int{0, 1, 2, 3}, 1},
+		{4, []int{0, 2, 3}, 2},
+		{5, []int{1, 2, 3}, 1},
+		{6, []int{1, 2}, 2},
+		{7, []int{0, 1, 3}, 2},
+		{8, []int{0, 2}, 1},
+	} {
+		l.tell(assigned(uints(tc.shards)...))
+		l.tell(loaded(ref.net, tc.step)...)
+		l.tell(asked(gradientKind, tc.step))
+		ref.check(l.contribute(ref.net, tc.step, tc.nodes), tc.step, tc.shards)
+	}
+	l.tell(done(true, ""))
+	if err := r.wait(t); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestShardsWithoutImagesSendNothing(t *testing.T) {
+	d := newDirector(t)
+	net := networkOf(t, d.job)
+	run(t, testConfig(t), d)
+	l := d.admit()
+	l.tell(assigned(2, 3))
+	l.tell(loaded(net, 2)...)
+	l.tell(asked(gradientKind, 2))
+	l.tell(loaded(net, 3)...) // tell fails the test where the worker speaks first
+	l.tell(asked(gradientKind, 3))
+	if c := l.contribute(net, 3, 1); !slices.Equal(c.shards(), []int{2, 3}) {
+		t.Errorf("tallies of %v were sent, want 2 and 3", c.shards())
+	}
+}
+
+func TestWorkWithoutItsParametersBreaksTheStream(t *testing.T) {
+	net := networkOf(t, testJob())
+	for _, tc := range []struct {
+		name string
+		tell []*musterv1.ExchangeResponse
+		have uint64 // in the hello that follows
+	}{
+		{"none at all", nil, 0},
+		{"those of the step before", loaded(net, 4), 5},
+		{"those of the step after", loaded(net, 6), 7},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			d := newDirector(t)
+			run(t, testConfig(t), d)
+			l := d.admit()
+			l.tell(assigned(0))
+			l.tell(tc.tell...)
+			l.tell(asked(gradientKind, 5))
+			again := d.admit()
+			if again.hello.HaveStepPlusOne != tc.have {
+				t.Errorf("hello says it holds step %d, want %d (0: none)", int(again.hello.HaveStepPlusOne)-1, int(tc.have)-1)
+			}
+		})
+	}
+}
+
+func TestDamagedParametersBreakTheStream(t *testing.T) {
+	d := newDirector(t)
+	net := networkOf(t, d.job)
+	ref := newReference(t, d.job)
+	run(t, testConfig(t), d)
+	l := d.admit()
+	l.tell(assigned(0))
+	l.tell(loaded(net, 0)...)
+	damaged := loaded(net, 1)
+	damaged[0].GetParameters().Checksum++
+	l.tell(damaged...)
+
+	l = d.admit()
+	if l.hello.HaveStepPlusOne != 0 {
+		t.Errorf("hello says it holds step %d, want none", l.hello.HaveStepPlusOne-1)
+	}
+	l.tell(assigned(0))
+	l.tell(loaded(net, 1)...)
+	l.tell(asked(gradientKind, 1))
+	ref.check(l.contribute(net, 1, 1), 1, []int{0})
+}
+
+// TestMixtureOfStepsIsNeverWhole uses a network of two chunks.
+func TestMixtureOfStepsIsNeverWhole(t *testing.T) {
+	job := testJob()
+	job.Classes = 4000
+	ref := newReference(t, job)
+	if n := ref.net.Layout.Chunks(); n != 2 {
+		t.Fatalf("the network has %d chunks, the test wants 2", n)
+	}
+	one, two := loaded(ref.net, 1), loaded(ref.net, 2)
+	for _, tc := range []struct {
+		name  string
+		tell  []*musterv1.ExchangeResponse
+		whole bool
+	}{
+		{"in order", []*musterv1.ExchangeResponse{two[0], two[1]}, true},
+		{"out of order", []*musterv1.ExchangeResponse{two[1], two[0]}, true},
+		{"half", []*musterv1.ExchangeResponse{two[0]}, false},
+		{"one half twice", []*musterv1.ExchangeResponse{two[1], two[1]}, false},
+		{"halves of two steps", []*musterv1.ExchangeResponse{one[0], two[1]}, false},
+		{"halves of two steps, then the other", []*musterv1.ExchangeResponse{one[0], two[1], two[0]}, true},
+		{"a half of another step between", []*musterv1.ExchangeResponse{two[0], one[0], two[1]}, false},
+		{"a half after the whole", []*musterv1.ExchangeResponse{two[0], two[1], one[0]}, false},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			d := newDirector(t)
+			d.job = job
+			run(t, testConfig(t), d)
+			l := d.admit()
+			l.tell(assigned(1))
+			l.tell(tc.tell...)
+			l.tell(asked(gradientKind, 2))
+			if tc.whole {
+				ref.check(l.contribute(ref.net, 2, 1), 2, []int{1})
+				return
+			}
+			if again := d.admit(); again.hello.HaveStepPlusOne != 0 {
+				t.Errorf("hello says it holds step %d, want none", again.hello.HaveStepPlusOne-1)
+			}
+		})
+	}
+}
+
+// TestGrownAssignmentAddsTheMissingShardsAlone also asks for more nodes than
+// the whole assignment takes: what is left of 0-3 without 1 is 0 and 2-3.
+func TestGrownAssignmentAddsTheMissingShardsAlone(t *testing.T) {
+	d := newDirector(t)
+	ref := newReference(t, d.job)
+	run(t, testConfig(t), d)
+	l := d.admit()
+	l.tell(assigned(1))
+	l.tell(loaded(ref.net, 0)...)
+	l.tell(asked(gradientKind, 0))
+	ref.check(l.contribute(ref.net, 0, 1), 0, []int{1})
+
+	l.tell(assigned(0, 1, 2, 3), asked(gradientKind, 0))
+	ref.check(l.contribute(ref.net, 0, 2), 0, []int{0, 2, 3})
+
+	// What was sent once is not sent again when the work is repeated.
+	l.tell(asked(gradientKind, 0), assigned(1, 2), asked(gradientKind, 0))
+	l.tell(loaded(ref.net, 1)...)
+	l.tell(asked(gradientKind, 1))
+	ref.check(l.contribute(ref.net, 1, 2), 1, []int{1, 2})
+}
+
+func TestNewShardsWaitForTheWorkThatFollows(t *testing.T) {
+	d := newDirector(t)
+	ref := newReference(t, d.job)
+	run(t, testConfig(t), d)
+	l := d.admit()
+	l.tell(assigned(0))
+	l.tell(loaded(ref.net, 0)...)
+	l.tell(asked(gradientKind, 0))
+	l.contribute(ref.net, 0, 1)
+	// Step 0 has been applied meanwhile, without the worker's new shard.
+	l.tell(assigned(0, 1))
+	l.tell(loaded(ref.net, 1)...)
+	l.tell(asked(gradientKind, 1))
+	ref.check(l.contribute(ref.net, 1, 1), 1, []int{0, 1})
+}
+
+func TestRefusedContributionIsComputedAgain(t *testing.T) {
+	for _, tc := range []struct {
+		reason musterv1.RefusalReason
+		step   uint64
+		again  bool
+	}{
+		{musterv1.RefusalReason_REFUSAL_REASON_NOT_FINITE, 1, true},
+		{musterv1.RefusalReason_REFUSAL_REASON_MALFORMED, 1, true},
+		{musterv1.RefusalReason_REFUSAL_REASON_NOT_FINITE, 0, false},
+		{musterv1.RefusalReason_REFUSAL_REASON_STALE, 1, false},
+	} {
+		t.Run(tc.reason.String(), func(t *testing.T) {
+			d := newDirector(t)
+			ref := newReference(t, d.job)
+			run(t, testConfig(t), d)
+			l := d.admit()
+			l.tell(assigned(0, 1, 2))
+			l.tell(loaded(ref.net, 1)...)
+			l.tell(asked(gradientKind, 1))
+			first := l.contribute(ref.net, 1, 2)
+			ref.check(first, 1, []int{0, 1, 2})
+
+			l.tell(refusal(tc.reason, tc.step, 0, 2))
+			if tc.again {
+				second := l.contribute(ref.net, 1, 1)
+				ref.check(second, 1, []int{0, 1})
+				if !sameBits(first.sums[0], second.sums[0]) {
+					t.Error("computed again, it has other bits")
+				}
+			}
+			l.tell(refusal(tc.reason, tc.step, 3, 1<<20), done(true, "")) // of shards that it does not own
+		})
+	}
+}
+
+func TestOverANewStreamEverythingIsSentAgain(t *testing.T) {
+	d := newDirector(t)
+	ref := newReference(t, d.job)
+	run(t, testConfig(t), d)
+	l := d.admit()
+	l.tell(assigned(0, 1))
+	l.tell(loaded(ref.net, 3)...)
+	l.tell(asked(gradientKind, 3))
+	ref.check(l.contribute(ref.net, 3, 1), 3, []int{0, 1})
+	l.cut(io.EOF)
+
+	l = d.admit()
+	if l.hello.HaveStepPlusOne != 4 {
+		t.Errorf("hello says %d, want 4: the worker holds step 3", l.hello.HaveStepPlusOne)
+	}
+	l.tell(assigned(0, 1), asked(gradientKind, 3)) // its parameters need not be sent again
+	ref.check(l.contribute(ref.net, 3, 1), 3, []int{0, 1})
+}
+
+func TestHalfSentContributionIsSentAgain(t *testing.T) {
+	d := newDirector(t)
+	ref := newReference(t, d.job)
+	run(t, testConfig(t), d)
+	l := d.admit()
+	l.tell(assigned(0, 3))
+	l.tell(loaded(ref.net, 0)...)
+	l.tell(asked(gradientKind, 0))
+	l.hear()
+	l.hear() // tallies and one of two nodes
+	l.cut(errors.New("connection reset"))
+
+	l = d.admit()
+	l.tell(assigned(0, 3), asked(gradientKind, 0))
+	ref.check(l.contribute(ref.net, 0, 2), 0, []int{0, 3})
+}
+
+func TestEvaluationSendsTheTallyOfEachSlice(t *testing.T) {
+	d := newDirector(t)
+	ref := newReference(t, d.job)
+	run(t, testConfig(t), d)
+	l := d.admit()
+	l.tell(assigned(1, 3))
+	l.tell(loaded(ref.net, 6)...)
+	// The gradients of the step first: the two kinds of work are told apart.
+	l.tell(asked(gradientKind, 6))
+	l.contribute(ref.net, 6, 2)
+	l.tell(asked(evaluateKind, 6))
+	for _, shard := range []int{1, 3} {
+		want := evaluate(t, EvaluateImages, 6, shard, 4)
+		m := l.hear().GetTallies()
+		if m.GetKind() != evaluateKind || m.Step != 6 || len(m.Tallies) != 1 {
+			t.Fatalf("sent %v, want the tally of slice %d", m, shard)
+		}
+		got := m.Tallies[0]
+		if int(got.Shard) != shard || int(got.Images) != want.Images || got.Loss != want.Loss || int(got.Top1) != want.Top1 || int(got.Top5) != want.Top5 {
+			t.Errorf("sent %v, want %+v", got, want)
+		}
+	}
+	l.tell(done(true, ""))
+}
+
+// evaluate is Evaluate with a plan for some number of images.
+func evaluate(t *testing.T, images int, step uint64, shard, shards int) device.Tally {
+	t.Helper()
+	job := testJob()
+	net := networkOf(t, job)
+	d, err := cpu.New(1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.Close()
+	plan, err := net.Plan(d, device.Options{Images: images})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer plan.Close()
+	copy(plan.Parameters(), vector(net, step))
+	plan.Loaded(params.Range{First: 0, End: net.Layout.Size()})
+	loader := newLoader(t, net, job, dataset.Cut{Images: testSet().Train.Len(), Shards: 1, Batch: 1})
+	var scratch dataset.Batch
+	if images >= EvaluateImages {
+		tally, err := Evaluate(plan, loader, &scratch, shard, shards)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return tally
+	}
+	// One image after the other, added up here.
+	total := device.Tally{Shard: shard}
+	for from := 0; loader.Test(&scratch, shard, shards, from, 1) == 1; from++ {
+		tallies, err := plan.Evaluate(&device.Batch{
+			Images: scratch.Images, Labels: scratch.Labels, Index: scratch.Index,
+			Shards: []device.ShardImages{{Shard: shard, Images: 1}},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		total.Images++
+		total.Loss += tallies[0].Loss
+		total.Top1 += tallies[0].Top1
+		total.Top5 += tallies[0].Top5
+	}
+	return total
+}
+
+func TestEvaluateDoesNotDependOnThePlansSize(t *testing.T) {
+	want := evaluate(t, EvaluateImages, 0, 0, 1)
+	if got := evaluate(t, EvaluateImages+57, 0, 0, 1); got != want {
+		t.Errorf("with a larger plan %+v, want %+v", got, want)
+	}
+	single := evaluate(t, 1, 0, 0, 1)
+	if want.Images != testSet().Test.Len() || want.Top1 != single.Top1 || want.Top5 != single.Top5 || math.Abs(want.Loss-single.Loss) > 1e-9*single.Loss {
+		t.Errorf("Evaluate = %+v, image by image %+v", want, single)
+	}
+	if got := evaluate(t, EvaluateImages, 0, 300, 301); got != (device.Tally{Shard: 300}) {
+		t.Errorf("a slice without images has %+v", got)
+	}
+}
