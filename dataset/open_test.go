@@ -54,21 +54,21 @@ func TestOpenAutoLooksInTheOrderThatIsPromised(t *testing.T) {
 	for _, tc := range []struct {
 		name, source, env, cache string
 		online                   bool
-		train                    int // 10000: synthetic
+		train                    int // drawnTrain: synthetic
 		warnings                 int
 		err                      error
 	}{
 		{"MUSTER_DATA before the cache", "auto", env, cache, false, 1, 0, nil},
 		{"MUSTER_DATA for cifar10 too", "cifar10", env, cache, false, 1, 0, nil},
 		{"a wrong MUSTER_DATA is no reason to go elsewhere", "auto", empty, cache, true, 0, 0, fs.ErrNotExist},
-		{"MUSTER_DATA may be a word", "auto", "synthetic", cache, true, 10000, 0, nil},
+		{"MUSTER_DATA may be a word", "auto", "synthetic", cache, true, drawnTrain, 0, nil},
 		{"MUSTER_DATA=auto changes nothing", "auto", "auto", cache, false, 2, 0, nil},
 		{"MUSTER_DATA=cifar10 forbids falling back", "auto", "cifar10", empty, false, 0, 0, ErrUnreachable},
 		{"MUSTER_DATA=synthetic is not CIFAR-10", "cifar10", "synthetic", cache, false, 2, 0, nil},
 		{"the cache before the network", "auto", "", cache, true, 2, 0, nil},
 		{"the network", "auto", "", filepath.Join(root, "new1"), true, 4, 0, nil},
 		{"the network for cifar10", "cifar10", "", filepath.Join(root, "new2"), true, 4, 0, nil},
-		{"synthetic at last", "auto", "", filepath.Join(root, "new3"), false, 10000, 1, nil},
+		{"synthetic at last", "auto", "", filepath.Join(root, "new3"), false, drawnTrain, 1, nil},
 		{"never for cifar10", "cifar10", "", filepath.Join(root, "new4"), false, 0, 0, ErrUnreachable},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -84,7 +84,7 @@ func TestOpenAutoLooksInTheOrderThatIsPromised(t *testing.T) {
 			if !errors.Is(err, tc.err) || (err == nil) != (tc.err == nil) {
 				t.Fatalf("Open(%q) = %v, want %v", tc.source, err, tc.err)
 			}
-			if err == nil && (s.Train.Len() != tc.train || s.Synthetic != (tc.train == 10000)) {
+			if err == nil && (s.Train.Len() != tc.train || s.Synthetic != (tc.train == drawnTrain)) {
 				t.Errorf("Open(%q): %d training images, synthetic %v; want %d", tc.source, s.Train.Len(), s.Synthetic, tc.train)
 			}
 			if n := strings.Count(log.String(), "level=WARN"); n != tc.warnings {

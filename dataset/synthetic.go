@@ -30,16 +30,19 @@ func syntheticClasses() []string {
 // about 0.7 s, and shared.
 func Synthetic() *Set { return synthetic() }
 
-var synthetic = sync.OnceValue(func() *Set {
+var synthetic = sync.OnceValue(func() *Set { return drawSet(syntheticTrain, syntheticTest) })
+
+// drawSet draws the first images of the synthetic set.
+func drawSet(train, test int) *Set {
 	return &Set{
 		Name:      "synthetic",
-		Train:     drawImages(0, syntheticTrain),
-		Test:      drawImages(1, syntheticTest),
+		Train:     drawImages(0, train),
+		Test:      drawImages(1, test),
 		Classes:   syntheticClasses(),
 		Source:    "built in",
 		Synthetic: true,
 	}
-})
+}
 
 // drawImages draws n images of part 0, to train on, or 1, to test on. Each run
 // of ten images holds each class once, in random order.

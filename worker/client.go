@@ -3,6 +3,9 @@ package worker
 import (
 	"context"
 	"fmt"
+	"net"
+	"strconv"
+	"strings"
 	"time"
 
 	"google.golang.org/grpc"
@@ -30,6 +33,9 @@ type Client struct {
 // Dial makes a client of the server at an address: host:port, or unix:///path.
 // It does not connect yet.
 func Dial(address string) (*Client, error) {
+	if err := checkAddress(address); err != nil {
+		return nil, err
+	}
 	conn, err := grpc.NewClient(address,
 		grpc.WithTransportCredentials(insecure.NewCredentials()),
 		grpc.WithInitialWindowSize(windowBytes),
@@ -41,6 +47,22 @@ func Dial(address string) (*Client, error) {
 		return nil, fmt.Errorf("server %q: %w", address, err)
 	}
 	return &Client{conn, musterv1.NewMusterServiceClient(conn)}, nil
+}
+
+// checkAddress refuses what gRPC would take for the name of a host, or try for
+// ever.
+func checkAddress(address string) error {
+	if path, ok := strings.CutPrefix(address, "unix://"); ok {
+		if !strings.HasPrefix(path, "/") {
+			return fmt.Errorf("server %q: want an absolute path, as in unix:///run/muster", address)
+		}
+		return nil
+	}
+	host, port, err := net.SplitHostPort(address)
+	if _, bad := strconv.ParseUint(port, 10, 16); err != nil || bad != nil || strings.Contains(host, "/") {
+		return fmt.Errorf("server %q: want host:port, or unix:///path", address)
+	}
+	return nil
 }
 
 // Close ends the connection.

@@ -23,14 +23,14 @@ import (
 )
 
 // patience bounds what waits for the worker, far beyond what it takes.
-const patience = time.Minute
+const patience = 5 * time.Second
 
 // testSet holds 18 training images, so that the 4 shards of testJob have 5, 5,
 // 4 and 4, and the last of an epoch's 3 steps is one image of each of the first
 // two; and 30 test images.
 var testSet = sync.OnceValue(func() *dataset.Set {
 	classes := []string{"a", "b", "c", "d", "e", "f", "g", "h", "i", "j"}
-	return &dataset.Set{Name: "test", Train: noise(1, 18), Test: noise(2, 300), Classes: classes, Source: "built in"}
+	return &dataset.Set{Name: "test", Train: noise(1, 18), Test: noise(2, 140), Classes: classes, Source: "built in"}
 })
 
 func noise(seed uint64, n int) *dataset.Images {
@@ -73,12 +73,24 @@ func vector(net *model.Network, step uint64) []float32 {
 type log struct {
 	mu   sync.Mutex // guards text
 	text bytes.Buffer
+	said chan<- string // gets the message of each record it has room for; nil: nobody
 }
 
 func (l *log) Write(p []byte) (int, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.text.Write(p)
+}
+
+// hear passes the message of a record on.
+func (l *log) hear(_ []string, a slog.Attr) slog.Attr {
+	if a.Key == slog.MessageKey {
+		select {
+		case l.said <- a.Value.String():
+		default:
+		}
+	}
+	return a
 }
 
 // count returns how often the worker has said something.
@@ -112,21 +124,23 @@ func testConfig(t *testing.T) Config {
 // run starts a worker that the test's end stops.
 func run(t *testing.T, cfg Config, link Link) *running {
 	t.Helper()
-	return runIn(t, context.Background(), cfg, link)
+	return runTold(t, cfg, link, nil)
 }
 
-func runIn(t *testing.T, parent context.Context, cfg Config, link Link) *running {
+// runTold starts a worker each of whose log messages is sent to said.
+func runTold(t *testing.T, cfg Config, link Link, said chan<- string) *running {
 	t.Helper()
-	r := &running{log: &log{}, ended: make(chan struct{})}
-	cfg.Log = slog.New(slog.NewTextHandler(r.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	ctx, cancel := context.WithCancel(context.Background())
+	return runIn(t, ctx, cancel, cfg, link, said)
+}
+
+func runIn(t *testing.T, ctx context.Context, cancel context.CancelFunc, cfg Config, link Link, said chan<- string) *running {
+	t.Helper()
+	r := &running{cancel: cancel, log: &log{said: said}, ended: make(chan struct{})}
+	cfg.Log = slog.New(slog.NewTextHandler(r.log, &slog.HandlerOptions{Level: slog.LevelDebug, ReplaceAttr: r.log.hear}))
 	w, err := New(cfg, link)
 	if err != nil {
 		t.Fatal(err)
-	}
-	ctx := parent
-	r.cancel = func() {}
-	if parent == context.Background() {
-		ctx, r.cancel = context.WithCancel(parent)
 	}
 	go func() {
 		defer close(r.ended)

@@ -31,7 +31,7 @@ func TestJoinsTwiceWithFingerprints(t *testing.T) {
 		t.Errorf("second Join names job %q, layout %q", second.Job, second.Layout)
 	}
 	set := testSet()
-	if got := second.Data; got.GetFingerprint() != set.Fingerprint() || got.TrainImages != 18 || got.TestImages != 300 || got.Classes != 10 || got.Synthetic {
+	if got := second.Data; got.GetFingerprint() != set.Fingerprint() || got.TrainImages != 18 || got.TestImages != 140 || got.Classes != 10 || got.Synthetic {
 		t.Errorf("second Join names data %v", got)
 	}
 	for _, c := range []call{first, second} {
@@ -259,8 +259,7 @@ func (c lateContext) Err() error {
 func TestWorkerStoppedAmidAStepGivesItsShardsBack(t *testing.T) {
 	d := newDirector(t)
 	ctx, cancel := context.WithCancel(context.Background())
-	defer cancel()
-	r := runIn(t, lateContext{ctx, cancel}, testConfig(t), d)
+	r := runIn(t, lateContext{ctx, cancel}, cancel, testConfig(t), d, nil)
 	l := d.admit()
 	l.tell(assigned(0, 1))
 	l.tell(loaded(networkOf(t, d.job), 0)...)

@@ -179,7 +179,7 @@ def convolutions(act, rows):
     return layers
 
 
-def head(layers, side, act, inverted, classes, width=4096, init=fan_in(1), begin=0.0, last=None):
+def head(layers, side, act, inverted, classes, width=4096, init=fan_in(1), begin=0.0):
     """The layers given, two hidden fully connected layers with dropout, and the output."""
     with torch.no_grad():
         values = Network(layers)(torch.zeros(1, 3, side, side)).numel()
@@ -189,7 +189,7 @@ def head(layers, side, act, inverted, classes, width=4096, init=fan_in(1), begin
             ("act" + name, Activation(act)),
             ("drop" + name, Dropout(0.5, inverted)),
         ]
-    return layers + [("fc8", Dense(width, classes, last or init))]
+    return layers + [("fc8", Dense(width, classes, init))]
 
 
 def alexnet(act="relu", inverted=False, classes=10, lrn=False):
@@ -245,7 +245,7 @@ def alexnet_cifar(act="relu", inverted=True, classes=10, side=32):
         (Conv(192, 384, 3, 1, 1), []),
         (Conv(384, 256, 3, 1, 1), []),
         (Conv(256, 256, 3, 1, 1), pool),
-    ]), side, act, inverted, classes, width=1024, init=fan_in(2), last=fan_in(1)), side,
+    ]), side, act, inverted, classes, width=1024), side,
         mean=(0.4914, 0.4822, 0.4465), std=(0.2470, 0.2435, 0.2616),
         lr=0.05, decay=5e-4, nesterov=True, schedule="onecycle", augment="pad-crop,flip")
 

@@ -7,8 +7,8 @@ are float32 numbers, so that a test compares Muster's rounding with the truth
 and not with another program's rounding. Initial parameters, images and labels
 come from golden_values.py and from the same few lines in golden_test.go;
 dropout's masks are those of device.Mask. The networks are those of
-bench/peers/networks.py. Needs PyTorch 1.13 or later and numpy; takes about a
-minute and 4 GB on one core.
+bench/peers/networks.py. Needs PyTorch 1.13 or later and numpy; takes
+about two minutes and 4 GB on one core.
 """
 import json
 import os
