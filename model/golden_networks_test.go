@@ -225,7 +225,7 @@ func (c *course) checkGradient(t *testing.T, sum []float32) {
 // how large they are but how far they have come. Over a tensor PyTorch's own
 // float32 is up to 2e-5 of the way off its float64 (golden.py prints it), so a
 // single value may be off by 1e-3 of the tensor's mean way, and besides by 1e-6
-// of itself for ten roundings of a sum. Networks of many units are allowed 2e-2
+// of itself for ten roundings of a sum. Networks of many units are allowed more
 // of the way: golden_networks.py says why.
 func (c *course) checkParameters(t *testing.T, w []float32) {
 	const ofValue = 1e-6

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
 
 	"github.com/muster-train/muster/dataset"
 	"github.com/muster-train/muster/internal/wire"
@@ -23,7 +24,7 @@ import (
 )
 
 // patience bounds what waits for the worker, far beyond what it takes.
-const patience = 5 * time.Second
+const patience = time.Minute
 
 // testSet holds 18 training images, so that the 4 shards of testJob have 5, 5,
 // 4 and 4, and the last of an epoch's 3 steps is one image of each of the first
@@ -253,6 +254,11 @@ type line struct {
 
 func (l *line) Recv() (*musterv1.ExchangeResponse, error) {
 	if l.last != nil {
+		// Both the message and what it carries.
+		l.last.ProtoReflect().Range(func(fd protoreflect.FieldDescriptor, v protoreflect.Value) bool {
+			proto.Reset(v.Message().Interface())
+			return true
+		})
 		proto.Reset(l.last)
 	}
 	select {

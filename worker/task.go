@@ -175,7 +175,7 @@ func (t *task) begin(w *musterv1.Work) error {
 	if t.work == nil || t.work.Kind != w.Kind || t.work.Step != w.Step {
 		clear(t.sent)
 	}
-	t.work, t.asked = w, true; _ = proto.Clone // w is on loan
+	t.work, t.asked = proto.Clone(w).(*musterv1.Work), true // w is on loan
 	return nil
 }
 

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 
@@ -57,7 +58,7 @@ func evaluateCommand() *cobra.Command {
 				return err
 			}
 			defer d.Close()
-			t, err := evaluate(state, set, d)
+			t, err := evaluate(cmd.Context(), state, set, d)
 			if err != nil {
 				return fmt.Errorf("%s: %w", path, err)
 			}
@@ -85,7 +86,7 @@ func evaluateCommand() *cobra.Command {
 
 // evaluate runs the test set through a checkpoint's network, slice by slice as
 // training does, so that the figures are the same.
-func evaluate(state *checkpoint.State, set *dataset.Set, d device.Device) (device.Tally, error) {
+func evaluate(ctx context.Context, state *checkpoint.State, set *dataset.Set, d device.Device) (device.Tally, error) {
 	var total device.Tally
 	var job musterv1.JobSpec
 	if err := protojson.Unmarshal(state.Job, &job); err != nil {
@@ -120,6 +121,9 @@ func evaluate(state *checkpoint.State, set *dataset.Set, d device.Device) (devic
 	loader := dataset.NewLoader(set, cut, dataset.Transform{Side: p.Side, Mean: p.Mean, Std: p.Std}, job.Seed)
 	var scratch dataset.Batch
 	for shard := range shards {
+		if err := ctx.Err(); err != nil {
+			return total, err
+		}
 		t, err := worker.Evaluate(plan, loader, &scratch, shard, shards)
 		if err != nil {
 			return total, err

@@ -22,6 +22,7 @@ import (
 	"github.com/muster-train/muster/cmd/internal/serve"
 	"github.com/muster-train/muster/cmd/internal/settings"
 	"github.com/muster-train/muster/cmd/internal/work"
+	"github.com/muster-train/muster/dataset"
 	"github.com/muster-train/muster/internal/telemetry"
 	"github.com/muster-train/muster/paramserver"
 	musterv1 "github.com/muster-train/muster/proto/muster/v1"
@@ -64,12 +65,12 @@ func train(cmd *cobra.Command, o *trainOptions) error {
 	if err != nil {
 		return err
 	}
-	if o.workers < 1 || o.workers > int(o.serve.Job.Shards) {
-		return settings.Usagef("%s %d: 1 to the number of shards, %d, are allowed", settings.Origin(cmd, "workers"), o.workers, o.serve.Job.Shards)
-	}
 	serving, err := o.serve.Config(cmd)
 	if err != nil {
 		return err
+	}
+	if o.workers < 1 || o.workers > int(o.serve.Job.Shards) {
+		return settings.Usagef("%s %d: 1 to the number of shards, %d, are allowed", settings.Origin(cmd, "workers"), o.workers, o.serve.Job.Shards)
 	}
 	ctx := cmd.Context()
 
@@ -96,7 +97,7 @@ func train(cmd *cobra.Command, o *trainOptions) error {
 	if o.workers == 1 {
 		result, err = trainHere(ctx, host, cfg)
 	} else {
-		result, err = trainProcesses(ctx, cmd, o, host, log)
+		result, err = trainProcesses(ctx, cmd, o, host, cfg.Data, log)
 	}
 	progress.Close()
 	if !o.json && (err == nil || errors.Is(err, paramserver.ErrStopped)) {
@@ -131,7 +132,10 @@ func trainHere(ctx context.Context, host *serve.Host, cfg worker.Config) (params
 	}()
 	result, err := host.Server.Run(training)
 	done()
-	if cause := <-failed; cause != nil && !errors.Is(cause, worker.ErrJobFailed) {
+	switch cause := <-failed; {
+	case errors.Is(cause, worker.ErrRefused):
+		return result, settings.Usage(cause)
+	case cause != nil && !errors.Is(cause, worker.ErrJobFailed):
 		return result, cause
 	}
 	return result, err
@@ -158,14 +162,14 @@ func (l local) Join(ctx context.Context, req *musterv1.JoinRequest) (*musterv1.J
 }
 
 // trainProcesses runs each worker as a process of its own.
-func trainProcesses(ctx context.Context, cmd *cobra.Command, o *trainOptions, host *serve.Host, log *slog.Logger) (paramserver.Result, error) {
+func trainProcesses(ctx context.Context, cmd *cobra.Command, o *trainOptions, host *serve.Host, data *dataset.Set, log *slog.Logger) (paramserver.Result, error) {
 	listeners, err := serve.Listen([]string{"127.0.0.1:0"})
 	if err != nil {
 		return paramserver.Result{}, err
 	}
 	training, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	crew, err := startWorkers(cmd, o, listeners[0], cancel, log)
+	crew, err := startWorkers(cmd, o, data, listeners[0], cancel, log)
 	if err != nil {
 		listeners[0].Close()
 		crew.stop()
@@ -173,7 +177,7 @@ func trainProcesses(ctx context.Context, cmd *cobra.Command, o *trainOptions, ho
 	}
 	result, err := host.Run(training, listeners[0].Addr().String(), listeners)
 	crew.stop()
-	if cause := context.Cause(training); cause != nil && ctx.Err() == nil && errors.Is(err, paramserver.ErrStopped) {
+	if cause := context.Cause(training); cause != nil && ctx.Err() == nil && (errors.Is(err, paramserver.ErrStopped) || errors.Is(err, context.Canceled)) {
 		return result, cause
 	}
 	return result, err
@@ -188,7 +192,7 @@ type crew struct {
 // errNoWorkers is why a job whose workers have all ended can't go on.
 var errNoWorkers = errors.New("all workers have ended before the job; their messages are above")
 
-func startWorkers(cmd *cobra.Command, o *trainOptions, l net.Listener, cancel context.CancelCauseFunc, log *slog.Logger) (*crew, error) {
+func startWorkers(cmd *cobra.Command, o *trainOptions, data *dataset.Set, l net.Listener, cancel context.CancelCauseFunc, log *slog.Logger) (*crew, error) {
 	c := &crew{}
 	self, err := os.Executable()
 	if err != nil {
@@ -204,10 +208,7 @@ func startWorkers(cmd *cobra.Command, o *trainOptions, l net.Listener, cancel co
 	}
 	args := []string{
 		"worker", "--server", l.Addr().String(), "--job", o.serve.Job.Name, "--threads", strconv.Itoa(threads),
-		"--data", o.work.Data.Source, "--log-format", o.logs.Format, "--log-level", level,
-	}
-	if o.work.Data.Cache != "" {
-		args = append(args, "--data-cache", o.work.Data.Cache)
+		"--data", sourceOf(data), "--log-format", o.logs.Format, "--log-level", level,
 	}
 	alive := make(chan struct{}, o.workers)
 	for range o.workers {
@@ -231,6 +232,15 @@ func startWorkers(cmd *cobra.Command, o *trainOptions, l net.Listener, cancel co
 		})
 	}
 	return c, nil
+}
+
+// sourceOf is how a worker process comes by the very images that are open here,
+// without looking for them again.
+func sourceOf(data *dataset.Set) string {
+	if data.Synthetic {
+		return "synthetic"
+	}
+	return data.Source
 }
 
 // stop ends the processes that are still there, and waits for all.

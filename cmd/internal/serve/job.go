@@ -79,9 +79,9 @@ func (o *JobOptions) Spec(cmd *cobra.Command) (*musterv1.JobSpec, error) {
 	given("schedule", func() { spec.Schedule = o.Schedule })
 	given("augment", func() { spec.Augment = o.Augment })
 	if spec.Shards > 0 && spec.Batch%spec.Shards != 0 {
-		near := spec.Batch / spec.Shards * spec.Shards
+		near := max(spec.Batch/spec.Shards, 1) * spec.Shards
 		return nil, settings.Usagef("%s %d is not divisible by --shards %d: %d or %d would be",
-			settings.Origin(cmd, "batch"), spec.Batch, spec.Shards, max(near, spec.Shards), near+spec.Shards)
+			settings.Origin(cmd, "batch"), spec.Batch, spec.Shards, near, near+spec.Shards)
 	}
 	return spec, nil
 }

@@ -101,8 +101,11 @@ func Open(ctx context.Context, cfg paramserver.Config, endpoints []string) (*Hos
 func (h *Host) etcd(ctx context.Context, endpoints []string) (*clientv3.Client, error) {
 	if len(endpoints) > 0 {
 		client, err := membership.Connect(ctx, endpoints, h.log)
-		if err != nil {
+		if err != nil && ctx.Err() == nil {
 			return nil, settings.Usage(err)
+		}
+		if err != nil {
+			return nil, err
 		}
 		h.closers = append(h.closers, func() { client.Close() })
 		return client, nil

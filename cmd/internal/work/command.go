@@ -6,12 +6,14 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"os"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/muster-train/muster/cmd/internal/logs"
 	"github.com/muster-train/muster/cmd/internal/settings"
@@ -26,6 +28,10 @@ import (
 // leaseTTL is how long a worker with a lease of its own keeps its shards once
 // it is lost.
 const leaseTTL = 5 * time.Second
+
+// etcdPatience is how long etcd may take to answer before the user is told
+// that it is waited for.
+const etcdPatience = 3 * time.Second
 
 // Options are the flags of a worker.
 type Options struct {
@@ -147,14 +153,17 @@ func Run(ctx context.Context, cfg worker.Config, link worker.Link) error {
 // discover finds the server in etcd, holds a lease of the worker's own there,
 // and works.
 func discover(ctx context.Context, cfg worker.Config, endpoints []string) error {
-	client, err := membership.Connect(ctx, endpoints, cfg.Log)
-	if err != nil {
-		return settings.Usage(err)
-	}
-	defer client.Close()
 	if err := membership.ValidateJob(cfg.JobName); err != nil {
 		return settings.Usage(err)
 	}
+	client, err := connect(ctx, endpoints, etcdPatience, cfg.Log)
+	switch {
+	case err != nil && ctx.Err() != nil:
+		return &settings.Stopped{Message: "stopped while waiting for etcd"}
+	case err != nil:
+		return settings.Usage(err)
+	}
+	defer client.Close()
 	registry := membership.NewRegistry(client, cfg.JobName, leaseTTL, cfg.Log)
 	member := membership.Member{ID: cfg.ID, Host: cfg.Host, Device: cfg.Device.Name(), Pinned: -1}
 	if cfg.Pinned != nil {
@@ -164,6 +173,21 @@ func discover(ctx context.Context, cfg worker.Config, endpoints []string) error 
 	link := &roaming{registry: registry, member: member, log: cfg.Log}
 	defer link.close(context.WithoutCancel(ctx))
 	return Run(ctx, cfg, link)
+}
+
+// connect reaches etcd, however long that takes: a worker may start before it.
+// It says once that it waits.
+func connect(ctx context.Context, endpoints []string, patience time.Duration, log *slog.Logger) (*clientv3.Client, error) {
+	short, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	client, err := membership.Connect(short, endpoints, log)
+	if err == nil || short.Err() == nil || ctx.Err() != nil {
+		return client, err
+	}
+	log.Info("waiting for etcd", "err", err)
+	long, cancel := context.WithTimeout(ctx, math.MaxInt64)
+	defer cancel()
+	return membership.Connect(long, endpoints, log)
 }
 
 // ParseShard parses --shard: "" is none, i/n a shard, auto/n the one of the

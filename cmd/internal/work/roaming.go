@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"sync"
 	"time"
 
 	"github.com/muster-train/muster/internal/membership"
@@ -22,6 +23,8 @@ type roaming struct {
 	lease   *membership.Lease
 	address string
 	client  *worker.Client
+
+	watching sync.WaitGroup // goroutines that wait for a lease's loss, or the end of its stream
 }
 
 // Join looks the server up and calls it.
@@ -35,9 +38,25 @@ func (r *roaming) Join(ctx context.Context, req *musterv1.JoinRequest) (*musterv
 	return r.client.Join(ctx, req)
 }
 
-// Exchange opens the stream to the server that Join found.
+// Exchange opens the stream to the server that Join found. It breaks when the
+// worker's lease is lost: the shards are gone with it, and only a worker that
+// joins again gets some.
 func (r *roaming) Exchange(ctx context.Context, hello *musterv1.Hello) (worker.Stream, error) {
-	return r.client.Exchange(ctx, hello)
+	ctx, cancel := context.WithCancel(ctx)
+	lost := r.lease.Lost()
+	r.watching.Go(func() {
+		defer cancel()
+		select {
+		case <-lost:
+			r.log.Warn("the lease in etcd was lost")
+		case <-ctx.Done():
+		}
+	})
+	stream, err := r.client.Exchange(ctx, hello)
+	if err != nil {
+		cancel()
+	}
+	return stream, err
 }
 
 // hold registers the worker unless its lease is alive.
@@ -77,8 +96,9 @@ func (r *roaming) find(ctx context.Context) error {
 	return nil
 }
 
-// close gives the lease back and ends the connection.
+// close gives the lease back and ends the connection, once all streams have ended.
 func (r *roaming) close(ctx context.Context) {
+	r.watching.Wait()
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
 	defer cancel()
 	if r.lease != nil {
