@@ -26,7 +26,7 @@ SAMPLES = 100  # values of a tensor at most
 # not turn over more units in the next. The same layers on a smaller image, with
 # fewer units, are held to the narrow bound, or to one between where a single
 # unit changes sides. No first step has such a unit.
-FEW, SOME, MANY = 1e-3, 5e-3, 5e-2
+FEW, SOME, MANY = 1e-3, 1e-2, 5e-2
 
 # name, options as model.Options has them, images, learning rate, weight decay, part of the way
 NETWORKS = [
