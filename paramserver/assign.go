@@ -32,8 +32,11 @@ func (s *Server) attached(ses *session) {
 	if old := s.sessions[id]; old != nil {
 		old.end()
 	}
-	ses.joined = time.Now()
 	s.sessions[id] = ses
+	if s.done != nil {
+		ses.post(func() { ses.done = s.done })
+		return
+	}
 	s.known[id] = true
 	ses.shards = s.assignment.Shards(id)
 	ses.told = 0
@@ -51,6 +54,7 @@ func (s *Server) detached(ses *session, left bool) {
 	}
 	delete(s.sessions, id)
 	if s.ended() {
+		s.forgetJoins(id)
 		return
 	}
 	if left {
@@ -147,7 +151,7 @@ func (s *Server) watchUnowned() {
 		if _, ok := s.waitSince[shard]; !ok {
 			s.waitSince[shard] = now
 		}
-		if left := s.waitSince[shard].Add(s.cfg.ShardTimeout).Sub(now); left > 0 && (next < 0 || left < next) {
+		if left := max(0, s.waitSince[shard].Add(s.cfg.ShardTimeout).Sub(now)); next < 0 || left < next {
 			next = left
 		}
 	}

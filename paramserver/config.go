@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math"
+	"strings"
 	"time"
 
 	"github.com/muster-train/muster/dataset"
@@ -91,6 +92,12 @@ func (c *Config) Validate() error {
 	}
 	_, err := network(j)
 	return err
+}
+
+// Describe names a job in one line, for messages.
+func Describe(j *musterv1.JobSpec) string {
+	return fmt.Sprintf("%s, %d shards, batch %d, %d epochs, seed %d, lr %v, %s",
+		strings.Join([]string{j.Name, j.Network}, " "), j.Shards, j.Batch, j.Epochs, j.Seed, j.LearningRate, j.Schedule)
 }
 
 func rule(j *musterv1.JobSpec) optim.Rule {

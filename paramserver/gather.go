@@ -24,10 +24,10 @@ func (s *Server) offer(ses *session, step params.Step, node params.Node, chunk i
 	}
 	values.free()
 	switch o.Verdict {
-	case Repeated, Stale:
-		// Both are how a recomputed or late contribution looks: acknowledged by
-		// the work that follows, dropped here.
-		s.counts.repeated++
+	case Repeated:
+		s.counts.repeated++ // as a recomputed contribution looks: dropped
+	case Stale:
+		s.refuse(ses, musterv1.RefusalReason_REFUSAL_REASON_STALE, step, node, chunk, "the step has been applied")
 	case Future:
 		s.refuse(ses, musterv1.RefusalReason_REFUSAL_REASON_FUTURE, step, node, chunk, "the step has not begun")
 	case Malformed:
@@ -74,6 +74,10 @@ func (s *Server) refuse(ses *session, reason musterv1.RefusalReason, step params
 		if s.round != nil && step == current && s.round.Refuse(node, chunk) >= s.cfg.NotFinite {
 			s.failure = s.notFinite(step, node)
 		}
+	case musterv1.RefusalReason_REFUSAL_REASON_STALE:
+		// How a late contribution looks: nothing is wrong, newer work follows.
+		s.counts.repeated++
+		log.Debug("contribution refused", "reason", detail)
 	default:
 		s.counts.malformed++
 		log.Warn("contribution refused", "reason", detail)
@@ -102,9 +106,7 @@ func (s *Server) tell(ses *session) {
 	if s.round == nil || len(ses.shards) == 0 {
 		return
 	}
-	last := s.meter.last
 	ses.ask(&musterv1.Work{
 		Kind: s.kind, Step: uint64(s.round.step), Epoch: uint32(s.at.Epoch), Batch: uint32(s.at.Batch),
-		Loss: last.Loss, Accuracy: last.Accuracy,
 	})
 }

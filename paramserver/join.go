@@ -3,6 +3,7 @@ package paramserver
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/muster-train/muster/internal/membership"
 	"github.com/muster-train/muster/paramserver/checkpoint"
@@ -28,6 +29,9 @@ func (s *Server) Join(ctx context.Context, req *musterv1.JoinRequest) (*musterv1
 		return nil, refused("shard %d/%d does not fit: job %q has %d shards, so --shard is 0/%d to %d/%d",
 			pin.Index, pin.Count, s.job.Name, s.job.Shards, s.job.Shards, s.job.Shards-1, s.job.Shards)
 	}
+	if len(req.Encodings) > 0 && !slices.Contains(req.Encodings, musterv1.Encoding_ENCODING_F32) {
+		return nil, refused("the worker speaks encodings %v, the server %v", req.Encodings, musterv1.Encoding_ENCODING_F32)
+	}
 	response := &musterv1.JoinResponse{Job: s.job, JobHash: s.hash}
 	if req.Job == "" {
 		return response, nil
@@ -43,14 +47,14 @@ func (s *Server) Join(ctx context.Context, req *musterv1.JoinRequest) (*musterv1
 		if err = s.checkData(req.Data); err != nil {
 			return
 		}
-		for number, earlier := range s.joins {
-			if earlier.Worker == req.Worker {
-				delete(s.joins, number)
-			}
-		}
+		s.forgetJoins(req.Worker)
 		s.lastNumber++
 		s.joins[s.lastNumber] = req
 		response.Session = s.lastNumber
+		response.Data = &musterv1.DataInfo{
+			Fingerprint: s.data.Fingerprint, TrainImages: uint32(s.data.TrainImages), TestImages: uint32(s.data.TestImages),
+			Classes: uint32(s.data.Classes), Synthetic: s.data.Synthetic,
+		}
 	}); ended != nil {
 		return nil, ended
 	}
@@ -58,6 +62,15 @@ func (s *Server) Join(ctx context.Context, req *musterv1.JoinRequest) (*musterv1
 		return nil, err
 	}
 	return response, nil
+}
+
+// forgetJoins forgets what a worker has joined with.
+func (s *Server) forgetJoins(worker string) {
+	for number, req := range s.joins {
+		if req.Worker == worker {
+			delete(s.joins, number)
+		}
+	}
 }
 
 // checkData compares a worker's data with the job's; the first worker's are it.

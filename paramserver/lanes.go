@@ -4,6 +4,7 @@ import (
 	"runtime"
 	"slices"
 	"sync"
+	"sync/atomic"
 
 	"github.com/muster-train/muster/internal/kernel"
 	"github.com/muster-train/muster/model/params"
@@ -41,6 +42,8 @@ type lanes struct {
 	queues  []chan task
 	slots   [][]buffer      // by chunk, then slot; a lane touches those of its chunks alone
 	applied chan<- struct{} // told of each chunk that has become whole
+
+	diverged atomic.Bool // an update made parameters NaN or infinite
 }
 
 func newLanes(store *Store, chunks int, applied chan<- struct{}) *lanes {
@@ -94,6 +97,9 @@ func (l *lanes) do(t task) {
 	}
 	if t.outcome.Complete {
 		l.store.Apply(t.chunk, t.values.values, t.scale, t.rate)
+		if !l.store.Finite(t.chunk) {
+			l.diverged.Store(true)
+		}
 		t.values.free()
 		l.applied <- struct{}{}
 		return

@@ -2,6 +2,7 @@ package paramserver
 
 import (
 	"context"
+	"errors"
 	"sync"
 
 	musterv1 "github.com/muster-train/muster/proto/muster/v1"
@@ -50,7 +51,7 @@ type LocalStream struct {
 // Send hands a message to the server.
 func (l *LocalStream) Send(m *musterv1.ExchangeRequest) error {
 	err := l.session.receive(l.ctx, m)
-	if err == errLeft {
+	if errors.Is(err, errLeft) {
 		l.left = true
 		return nil
 	}

@@ -1,6 +1,7 @@
 package paramserver
 
 import (
+	"math"
 	"time"
 
 	"github.com/muster-train/muster/internal/telemetry"
@@ -114,8 +115,9 @@ func (s *Server) score(sum Tally) {
 		Epoch: s.at.Epoch, Step: uint64(step), Samples: samples,
 		TestLoss: checkpoint.Float(sum.Loss / n), Top1: checkpoint.Float(float64(sum.Top1) / n), Top5: checkpoint.Float(float64(sum.Top5) / n),
 		Rate: checkpoint.Float(s.rate), Seconds: checkpoint.Float(time.Since(s.meter.begun).Seconds()),
+		TrainLoss: checkpoint.Float(math.NaN()),
 	}
-	speed := 0.0
+	speed := math.NaN() // as the training loss: an epoch of which this process saw only the evaluation
 	if s.meter.epoch.Images > 0 {
 		e.TrainLoss = checkpoint.Float(s.meter.epoch.Loss / float64(s.meter.epoch.Images))
 		speed = float64(s.meter.epoch.Images) / time.Since(s.meter.begun).Seconds()

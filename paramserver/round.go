@@ -197,25 +197,6 @@ func (r *Round) Sum() Tally {
 	return sum
 }
 
-// Missing returns the shards that have not given everything yet.
-func (r *Round) Missing() []int {
-	var missing []int
-	for s, n := range r.images {
-		if n == 0 {
-			continue
-		}
-		lacks := r.tallies[s].Images == 0
-		for i := range r.chunks {
-			g := &r.chunks[i]
-			lacks = lacks || !g.complete && !slices.ContainsFunc(g.held, func(h held) bool { return h.node.Has(s) })
-		}
-		if lacks {
-			missing = append(missing, s)
-		}
-	}
-	return missing
-}
-
 // empty tells whether no shard of d has images.
 func (r *Round) empty(d params.Node) bool {
 	for _, n := range r.images[d.First:d.End] {

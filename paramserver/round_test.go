@@ -3,7 +3,6 @@ package paramserver
 import (
 	"fmt"
 	"math/rand/v2"
-	"reflect"
 	"slices"
 	"testing"
 
@@ -95,17 +94,6 @@ func TestTallies(t *testing.T) {
 	}
 	if want := (Tally{Images: 6, Loss: 3.5, Top1: 4, Top5: 6}); r.Sum() != want || !r.Complete() {
 		t.Errorf("sum %+v, complete %v; want %+v, true", r.Sum(), r.Complete(), want)
-	}
-}
-
-func TestMissingNamesShardsThatLackAnything(t *testing.T) {
-	r := NewRound(0, []int{1, 1, 0, 1}, 2)
-	r.OfferTally(0, Tally{Shard: 0, Images: 1})
-	r.OfferTally(0, Tally{Shard: 1, Images: 1})
-	r.Offer(0, node(0, 2), 0)
-	r.Offer(0, node(0, 1), 1)
-	if got, want := r.Missing(), []int{1, 3}; !reflect.DeepEqual(got, want) {
-		t.Errorf("Missing = %v, want %v", got, want)
 	}
 }
 

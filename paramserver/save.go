@@ -1,15 +1,12 @@
 package paramserver
 
 import (
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
-	"strings"
-	"sync"
 	"time"
 
 	"google.golang.org/protobuf/encoding/protojson"
@@ -17,8 +14,13 @@ import (
 	"github.com/muster-train/muster/internal/wire"
 	"github.com/muster-train/muster/model/params"
 	"github.com/muster-train/muster/paramserver/checkpoint"
+	"github.com/muster-train/muster/paramserver/optim"
 	musterv1 "github.com/muster-train/muster/proto/muster/v1"
 )
+
+// ErrOtherJob is what New returns where the checkpoint to go on from is of
+// another job or layout.
+var ErrOtherJob = errors.New("resume")
 
 // restore takes up a checkpoint, as Config.Resume says, or the initial parameters.
 func (s *Server) restore() error {
@@ -37,6 +39,7 @@ func (s *Server) restore() error {
 	}
 	layout := s.network.Layout
 	if state == nil {
+		s.saving = newWriter(s.checkpoints, "", written{})
 		w := params.NewVector(layout.Size())
 		s.network.Initialise(w, s.job.Seed)
 		s.store = NewStore(layout, rule(s.job), 0, 0, w, params.NewVector(layout.Size()))
@@ -45,6 +48,8 @@ func (s *Server) restore() error {
 	if err := s.checkSameJob(state, path); err != nil {
 		return err
 	}
+	n := len(state.History)
+	s.saving = newWriter(s.checkpoints, path, written{params.Step(state.Step), state.Final, n > 0 && state.History[n-1].Step == state.Step})
 	s.store = NewStore(layout, rule(s.job), params.Step(state.Step), state.Samples, state.Parameters, state.Momentum)
 	s.data, s.history, s.best = state.Data, state.History, state.Best
 	s.counts.notFinite = state.NotFinite
@@ -75,7 +80,7 @@ func (s *Server) findState() (*checkpoint.State, string, error) {
 // given more epochs than it had.
 func (s *Server) checkSameJob(state *checkpoint.State, path string) error {
 	if err := checkpoint.CheckLayout(state.Layout, s.network.Layout); err != nil {
-		return fmt.Errorf("%s: %w; --resume none begins anew and keeps it, --checkpoint-dir names another directory", path, err)
+		return fmt.Errorf("%w: %s: %w; --resume none begins anew and keeps it, --checkpoint-dir names another directory", ErrOtherJob, path, err)
 	}
 	var had musterv1.JobSpec
 	if err := protojson.Unmarshal(state.Job, &had); err != nil {
@@ -86,7 +91,29 @@ func (s *Server) checkSameJob(state *checkpoint.State, path string) error {
 		had.Epochs = s.job.Epochs
 	}
 	if d := wire.JobDifference(s.job, &had); d != "" {
-		return fmt.Errorf("%s is of another job: %s; --resume none begins anew and keeps it, --checkpoint-dir names another directory", path, d)
+		return fmt.Errorf("%w: %s is of another job: %s; --resume none begins anew and keeps it, --checkpoint-dir names another directory", ErrOtherJob, path, d)
+	}
+	return s.checkSchedule(state, epochs, path)
+}
+
+// checkSchedule refuses more epochs where the schedule follows their number:
+// the steps already made would have had other rates.
+func (s *Server) checkSchedule(state *checkpoint.State, epochs uint32, path string) error {
+	cut := s.cutOf(state.Data)
+	at := func(epochs uint32) (optim.Schedule, error) {
+		return optim.ParseSchedule(s.job.Schedule, float64(s.job.LearningRate), uint64(cut.EpochImages())*uint64(epochs))
+	}
+	had, err := at(epochs)
+	if err != nil {
+		return err
+	}
+	has, err := at(s.job.Epochs)
+	if err != nil {
+		return err
+	}
+	if had.String() != has.String() {
+		return fmt.Errorf("%w: %s is of a job of %d epochs, whose schedule %s would have been %s with %d; --schedule %s goes on as it began",
+			ErrOtherJob, path, epochs, had, has, s.job.Epochs, had)
 	}
 	return nil
 }
@@ -116,16 +143,25 @@ func setAside(dir string, log *slog.Logger) error {
 	return nil
 }
 
-// save writes a checkpoint of the newest step and waits until it is durable.
-func (s *Server) save(final bool) error {
-	if step, _ := s.store.At(); s.data.Fingerprint == "" || final && s.saving.savedFinal(step, s.trained()) {
+// save writes a checkpoint of the newest step and waits until it is durable. It
+// does nothing where that state has been written, or there is none yet.
+func (s *Server) save() error {
+	step, _ := s.store.At()
+	if s.data.Fingerprint == "" || s.saving.has(step, s.trained(), s.scored()) {
 		return nil
 	}
-	return s.saving.write(s.snapshot(final && s.trained()))
+	return <-s.saving.submit(s.snapshot())
 }
 
 // saveInBackground writes a checkpoint while training goes on for one step.
-func (s *Server) saveInBackground() { s.saving.submit(s.snapshot(false)) }
+func (s *Server) saveInBackground() {
+	result := s.saving.submit(s.snapshot())
+	s.saving.awaited.Go(func() {
+		if err := <-result; err != nil {
+			s.cfg.Log.Warn("checkpoint was not written, training goes on", "err", err)
+		}
+	})
+}
 
 // saveDue tells whether a checkpoint within the epoch is wanted and possible.
 func (s *Server) saveDue() bool {
@@ -143,7 +179,7 @@ func (s *Server) saveDue() bool {
 
 // snapshot is a checkpoint ready to be written; the state stays readable until
 // it has been.
-func (s *Server) snapshot(final bool) snapshot {
+func (s *Server) snapshot() snapshot {
 	v := s.store.Hold()
 	job, err := protojson.Marshal(s.job)
 	if err != nil {
@@ -154,114 +190,8 @@ func (s *Server) snapshot(final bool) snapshot {
 		Meta: checkpoint.Meta{
 			Job: job, JobHash: s.hash, Network: s.job.Network, Schedule: s.job.Schedule, Data: s.data,
 			Step: uint64(v.Step), Samples: v.Samples, Best: s.best, History: s.history,
-			NotFinite: s.counts.notFinite, Final: final,
+			NotFinite: s.counts.notFinite, Final: s.trained(),
 		},
 		Layout: s.network.Layout, Parameters: v.Parameters, Momentum: v.Momentum,
-	}, best, v.Release}
-}
-
-// snapshot is a state to write, whether it is the best so far, and what to call
-// when it has been read.
-type snapshot struct {
-	state   *checkpoint.State
-	best    bool
-	release func()
-}
-
-// writer writes checkpoints one after the other, beside the loop.
-type writer struct {
-	store *checkpoint.Store
-	log   *slog.Logger
-	queue chan func()
-
-	mu    sync.Mutex // guards the fields below
-	path  string     // newest written
-	step  params.Step
-	final bool
-	at    time.Time // when the last was asked for
-	works bool
-}
-
-func newWriter(store *checkpoint.Store, log *slog.Logger) *writer {
-	w := &writer{store: store, log: log, queue: make(chan func(), 1), at: time.Now()}
-	if _, path, err := store.Newest(); err == nil {
-		w.path = path
-	}
-	return w
-}
-
-func (w *writer) run() {
-	for f := range w.queue {
-		f()
-	}
-}
-
-func (w *writer) close() { close(w.queue) }
-
-// write waits for what is being written, then writes s.
-func (w *writer) write(s snapshot) error {
-	result := make(chan error, 1)
-	w.start(func() { result <- w.do(s) })
-	return <-result
-}
-
-// submit writes s in the background.
-func (w *writer) submit(s snapshot) {
-	w.start(func() {
-		if err := w.do(s); err != nil {
-			w.log.Warn("checkpoint was not written, training goes on", "err", err)
-		}
-	})
-}
-
-func (w *writer) start(f func()) {
-	w.mu.Lock()
-	w.works, w.at = true, time.Now()
-	w.mu.Unlock()
-	w.queue <- f
-}
-
-func (w *writer) do(s snapshot) error {
-	path, err := w.store.Save(context.Background(), s.state, s.best)
-	s.release()
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.works = false
-	if err == nil {
-		w.path, w.step, w.final = path, params.Step(s.state.Step), s.state.Final
-		w.log.Debug("checkpoint written", "path", path)
-	}
-	return err
-}
-
-func (w *writer) busy() bool {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return w.works
-}
-
-func (w *writer) since() time.Time {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return w.at
-}
-
-// newest is the path of the newest durable checkpoint; empty: none.
-func (w *writer) newest() string {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return w.path
-}
-
-// savedFinal tells whether step has been written as it is to be left at the end.
-func (w *writer) savedFinal(step params.Step, final bool) bool {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return w.path != "" && w.step == step && w.final == final && step > 0
-}
-
-// Describe names a job in one line, for messages.
-func Describe(j *musterv1.JobSpec) string {
-	return fmt.Sprintf("%s, %d shards, batch %d, %d epochs, seed %d, lr %v, %s",
-		strings.Join([]string{j.Name, j.Network}, " "), j.Shards, j.Batch, j.Epochs, j.Seed, j.LearningRate, j.Schedule)
+	}, s.scored(), best, v.Release}
 }

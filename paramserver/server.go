@@ -46,7 +46,7 @@ type Server struct {
 	started  time.Time
 	resumed  params.Step // step at which this process took the job up
 
-	phase   string // waiting, training, evaluating, done, stopping
+	phase   string // waiting, training, evaluating, done
 	kind    musterv1.WorkKind
 	round   *Round
 	at      dataset.Position
@@ -54,7 +54,8 @@ type Server struct {
 	scale   float32
 	applied int // chunks of the round that the lanes have finished
 	failure error
-	stop    string // why to stop after this step; empty: go on
+	done    *musterv1.Done // what workers are told once the job has ended
+	stop    string         // why to stop after this step; empty: go on
 
 	joins      map[uint64]*musterv1.JoinRequest // by session
 	sessions   map[string]*session              // by worker
@@ -132,7 +133,6 @@ func New(cfg Config, registry *membership.Registry) (*Server, error) {
 	s.resumed, _ = s.store.At()
 	s.lanes = newLanes(s.store, net.Layout.Chunks(), s.whole)
 	s.saver = newSaver(registry, cfg.Log)
-	s.saving = newWriter(s.checkpoints, cfg.Log)
 	return s, nil
 }
 
@@ -156,7 +156,9 @@ func (s *Server) Run(ctx context.Context) (Result, error) {
 		err = ErrStopped
 	}
 	if err == nil || errors.Is(err, ErrStopped) {
-		err = errors.Join(err, s.save(true))
+		if unsaved := s.save(); unsaved != nil {
+			err = fmt.Errorf("the state at the end was not saved: %w", unsaved)
+		}
 	}
 	result := s.result()
 	s.dismiss(err, result)
@@ -173,18 +175,23 @@ func (s *Server) loop(ctx context.Context) error {
 	if err := s.awaitData(ctx); err != nil {
 		return err
 	}
-	for !s.trained() {
-		if err := s.train(ctx); err != nil {
-			return err
-		}
-		if s.epochEnded() {
+	for {
+		// First what the process before this one may have left undone.
+		if s.epochEnded() && !s.scored() {
 			if err := s.evaluate(ctx); err != nil {
 				return err
 			}
-			if err := s.save(false); err != nil {
+			if err := s.save(); err != nil {
 				s.cfg.Log.Warn("checkpoint was not written, training goes on", "err", err)
 			}
-		} else if s.saveDue() {
+		}
+		if s.trained() || s.timeIsUp() {
+			break
+		}
+		if err := s.train(ctx); err != nil {
+			return err
+		}
+		if s.saveDue() && !s.epochEnded() {
 			s.saveInBackground()
 		}
 	}
@@ -208,6 +215,10 @@ func (s *Server) train(ctx context.Context) error {
 	s.store.Begin()
 	if err := s.gather(ctx, round, musterv1.WorkKind_WORK_KIND_GRADIENT, "training"); err != nil {
 		return err
+	}
+	if s.lanes.diverged.Load() {
+		return fmt.Errorf("%w: the update of step %d made parameters NaN or infinite and was not applied; the last good checkpoint is %s; a lower --lr may help",
+			ErrNotFinite, step, s.lastGood())
 	}
 	s.store.Commit(uint64(round.Images()))
 	s.report(round.Sum())
@@ -260,18 +271,31 @@ func (s *Server) awaitData(ctx context.Context) error {
 		}
 	}
 	s.started = time.Now()
-	return s.planJob()
+	if err := s.planJob(); err != nil {
+		return err
+	}
+	// The last step before this process, for an evaluation it may owe.
+	if step, samples := s.store.At(); step > 0 {
+		s.at = s.position(step - 1)
+		s.rate = s.schedule.Rate(optim.Progress{Samples: samples - uint64(s.cut.Total(s.at.Batch)), Epoch: s.at.Epoch})
+	}
+	return nil
 }
 
 // planJob fixes what depends on the size of the training set.
 func (s *Server) planJob() error {
-	s.cut = dataset.Cut{Images: s.data.TrainImages, Shards: int(s.job.Shards), Batch: int(s.job.Batch), Limit: int(s.job.LimitBatches)}
+	s.cut = s.cutOf(s.data)
 	if err := s.cut.Validate(); err != nil {
 		return err
 	}
 	var err error
 	s.schedule, err = optim.ParseSchedule(s.job.Schedule, float64(s.job.LearningRate), uint64(s.cut.EpochImages())*uint64(s.job.Epochs))
 	return err
+}
+
+// cutOf is how the job's steps take their images from data.
+func (s *Server) cutOf(data checkpoint.Data) dataset.Cut {
+	return dataset.Cut{Images: data.TrainImages, Shards: int(s.job.Shards), Batch: int(s.job.Batch), Limit: int(s.job.LimitBatches)}
 }
 
 // serveEvent waits for one event and runs it. It fails when the job is to end
@@ -316,17 +340,21 @@ func (s *Server) position(step params.Step) dataset.Position {
 	return dataset.Position{Epoch: int(step) / n, Batch: int(step) % n}
 }
 
-// trained tells whether all epochs are done, or the time is up.
+// trained tells whether all epochs are done.
 func (s *Server) trained() bool {
 	step, _ := s.store.At()
-	if s.data.Fingerprint == "" {
+	return s.data.Fingerprint != "" && s.position(step).Epoch >= int(s.job.Epochs)
+}
+
+// timeIsUp tells, and says, that training has taken MaxTime; one step is made
+// however short that is.
+func (s *Server) timeIsUp() bool {
+	step, _ := s.store.At()
+	if s.cfg.MaxTime == 0 || step == s.resumed || time.Since(s.started) < s.cfg.MaxTime {
 		return false
 	}
-	if s.cfg.MaxTime > 0 && step > s.resumed && time.Since(s.started) >= s.cfg.MaxTime {
-		s.cfg.Log.Info("time is up", "max-time", s.cfg.MaxTime, "step", uint64(step))
-		return true
-	}
-	return s.position(step).Epoch >= int(s.job.Epochs)
+	s.cfg.Log.Info("time is up", "max-time", s.cfg.MaxTime, "step", uint64(step))
+	return true
 }
 
 // scored tells whether the newest step has been evaluated, or is the first.
@@ -349,24 +377,47 @@ func (s *Server) dismiss(err error, r Result) {
 	if err != nil {
 		done.Reason = err.Error()
 	}
-	for _, worker := range sortedKeys(s.sessions) {
-		ses := s.sessions[worker]
-		ses.post(func() { ses.done = done })
-	}
+	s.round = nil
 	if s.handover != nil {
 		s.handover.Stop()
 	}
-	patience := time.NewTimer(3 * time.Second)
+	// A server that was stopped comes back: its workers wait for it.
+	comesBack := errors.Is(err, ErrStopped) && s.stop == ""
+	if !comesBack {
+		s.done = done
+	}
+	for _, worker := range sortedKeys(s.sessions) {
+		ses := s.sessions[worker]
+		ses.post(func() { ses.done, ses.ended = s.done, s.done == nil })
+	}
+	patience := time.NewTimer(dismissTimeout)
 	defer patience.Stop()
-	for len(s.sessions) > 0 {
+	for len(s.sessions) > 0 || !comesBack && s.onTheirWay() {
 		select {
 		case f := <-s.events:
 			f()
 		case <-patience.C:
-			s.cfg.Log.Warn("workers are still there at the end of the job", "workers", len(s.sessions))
+			if len(s.sessions) > 0 {
+				s.cfg.Log.Warn("workers are still there at the end of the job", "workers", len(s.sessions))
+			}
 			return
 		}
 	}
+}
+
+// dismissTimeout is how long workers may take to hear of the job's end and go.
+const dismissTimeout = 3 * time.Second
+
+// onTheirWay tells whether workers have joined that are between two
+// connections, so that they have not heard of the end yet. Those that have been
+// killed count until their leases end.
+func (s *Server) onTheirWay() bool {
+	for _, req := range s.joins {
+		if s.sessions[req.Worker] == nil && (!s.known[req.Worker] || s.eligible(req.Worker)) {
+			return true
+		}
+	}
+	return false
 }
 
 func (s *Server) result() Result {
@@ -382,10 +433,15 @@ func (s *Server) result() Result {
 
 // notFinite is the error that ends a job whose gradients stay not finite.
 func (s *Server) notFinite(step params.Step, node params.Node) error {
-	last := s.saving.newest()
-	if last == "" {
-		last = "none yet"
-	}
 	return fmt.Errorf("%w: those of shard %v at step %d were refused %d times (NaN or infinite); the last good checkpoint is %s; a lower --lr may help",
-		ErrNotFinite, node, step, s.cfg.NotFinite, last)
+		ErrNotFinite, node, step, s.cfg.NotFinite, s.lastGood())
+}
+
+// lastGood names the newest checkpoint, for messages; one on its way is waited for.
+func (s *Server) lastGood() string {
+	s.saving.settle()
+	if path := s.saving.newest(); path != "" {
+		return path
+	}
+	return "none yet"
 }

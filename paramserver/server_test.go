@@ -228,6 +228,7 @@ func TestResume(t *testing.T) {
 	}{
 		{func(c *Config) { c.Job.Network = "simple-cnn" }, "layout"},
 		{func(c *Config) { c.Job.Seed = 4 }, "seed is 4 here and 3 there"},
+		{func(c *Config) { c.Job.Schedule, c.Job.Epochs = "cosine", 2 }, "schedule"},
 		{func(c *Config) { c.Job.Batch = 4 }, "batch is 4 here and 2 there"},
 		{func(c *Config) { c.Resume = filepath.Join(cfg.CheckpointDir, "nothing") }, "nothing"},
 	} {
@@ -236,6 +237,7 @@ func TestResume(t *testing.T) {
 		}
 	}
 
+	// More epochs are allowed, but not where the rates so far would have been others.
 	s, err := with(func(c *Config) { c.Job.Epochs = 2 })
 	if err != nil {
 		t.Fatal(err)
@@ -285,73 +287,66 @@ func TestADamagedCheckpointIsNamed(t *testing.T) {
 	}
 }
 
-func TestJoinRefusals(t *testing.T) {
-	r := run(t, newServer(t, testConfig(t)))
-	newPuppet(t, r.Server, "first") // brings the data
-	for _, tc := range []struct {
-		change func(*musterv1.JoinRequest)
-		want   string
-	}{
-		{func(q *musterv1.JoinRequest) { q.JobName = "other" }, `job "test", the worker was told to take part in "other"`},
-		{func(q *musterv1.JoinRequest) { q.Shard = &musterv1.PinnedShard{Index: 3, Count: 4} }, "shard 3/4 does not fit"},
-		{func(q *musterv1.JoinRequest) { q.Shard = &musterv1.PinnedShard{Index: 2, Count: 2} }, "shard 2/2 does not fit"},
-		{func(q *musterv1.JoinRequest) { q.Job = "abc" }, "another job"},
-		{func(q *musterv1.JoinRequest) { q.Layout = "abc" }, "layout"},
-		{func(q *musterv1.JoinRequest) { q.Data = nil }, "no data"},
-		{func(q *musterv1.JoinRequest) {
-			q.Data = &musterv1.DataInfo{Fingerprint: "beef", TrainImages: 5, TestImages: 4, Classes: 10}
-		}, "not those of the job"},
-	} {
-		req := joinRequest(r.Server, "w")
-		tc.change(req)
-		_, err := r.Join(t.Context(), req)
-		var refusal *RefusedError
-		if !errors.As(err, &refusal) || !strings.Contains(err.Error(), tc.want) {
-			t.Errorf("Join = %v, want a refusal that says %q", err, tc.want)
-		}
-	}
-	answer, err := r.Join(t.Context(), &musterv1.JoinRequest{Worker: "new"})
-	if err != nil || answer.Job.Network != "lenet5" || answer.Session != 0 {
-		t.Errorf("the first join told %v, %v; want the job and no session", answer, err)
-	}
-}
-
-func TestAPinnedShardWaitsForItsWorker(t *testing.T) {
-	r := run(t, newServer(t, testConfig(t)))
-	zero := pinnedPuppet(t, r.Server, "zero", 0)
-	// The assignment follows the worker's key in etcd, a moment later.
-	var got []uint32
-	for began := time.Now(); len(got) != 1 && time.Since(began) < patience; {
-		got = look(t, r.Server).UnownedShards
-	}
-	if len(got) != 1 || got[0] != 1 {
-		t.Errorf("unowned shards %v, want 1", got)
-	}
-	one := pinnedPuppet(t, r.Server, "one", 1)
-	go zero.toil()
-	one.toil()
-	result, err := r.wait(t)
-	check(t, result, err, testJob(), 3)
-}
-
-func TestAPinnedShardIsHandedOverAfterItsTime(t *testing.T) {
+func TestUpdatesThatAreNotFiniteAreNotApplied(t *testing.T) {
 	cfg := testConfig(t)
-	cfg.ShardTimeout = time.Millisecond
+	cfg.Job.LearningRate = 3e38
+	cfg.CheckpointSteps = 1
 	r := run(t, newServer(t, cfg))
-	zero := pinnedPuppet(t, r.Server, "zero", 0)
-	zero.toil() // ends only if it is given shard 1 as well
+	p := newPuppet(t, r.Server, "w")
+	w := next(t, p)
+	p.tallies(w, 0, 1)
+	p.pushValue(0, node(0, 2), 0, 1e30) // finite, but not what comes of it
 	result, err := r.wait(t)
-	check(t, result, err, testJob(), 3)
+	if !errors.Is(err, ErrNotFinite) || !strings.Contains(err.Error(), "update of step 0") || result.Step != 0 {
+		t.Errorf("ended at step %d with %v, want ErrNotFinite of the update of step 0", result.Step, err)
+	}
+	if saved, _ := filepath.Glob(filepath.Join(cfg.CheckpointDir, "*.ckpt")); len(saved) != 0 {
+		t.Errorf("checkpoints %v hold what is not finite", saved)
+	}
 }
 
-func TestALostWorkersShardsMove(t *testing.T) {
-	r := run(t, newServer(t, testConfig(t)))
-	a, b := newPuppet(t, r.Server, "a"), newPuppet(t, r.Server, "b")
-	next(t, a)
-	a.stream.Close() // without a word: its lease runs out
-	b.toil()
+func TestAnInterruptedEvaluationIsMadeUpFor(t *testing.T) {
+	cfg := testConfig(t)
+	r := run(t, newServer(t, cfg))
+	p := newPuppet(t, r.Server, "w")
+	for range 3 {
+		p.obey(next(t, p))
+	}
+	if w := p.work(); w.Kind != kindEvaluate {
+		t.Fatalf("asked for %v, want an evaluation", w)
+	}
+	r.cancel()
+	if _, err := r.wait(t); !errors.Is(err, ErrStopped) {
+		t.Fatal(err)
+	}
+	r = run(t, newServer(t, cfg))
+	newPuppet(t, r.Server, "w").toil()
 	result, err := r.wait(t)
 	check(t, result, err, testJob(), 3)
+	if len(result.Epochs) != 1 || result.Epochs[0].Epoch != 0 || result.Epochs[0].Rate != 0.5 || !math.IsNaN(float64(result.Epochs[0].TrainLoss)) {
+		t.Errorf("epochs %+v, want epoch 0 at rate 0.5, its training loss not known", result.Epochs)
+	}
+	if result.Best == nil || result.Best.Step != 3 {
+		t.Errorf("best %+v, want that of step 3", result.Best)
+	}
+}
+
+func TestAStateThatCannotBeSavedIsNoCleanStop(t *testing.T) {
+	cfg := testConfig(t)
+	r := run(t, newServer(t, cfg))
+	p := newPuppet(t, r.Server, "w")
+	p.obey(next(t, p))
+	next(t, p)
+	if err := os.RemoveAll(cfg.CheckpointDir); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(cfg.CheckpointDir, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	r.cancel()
+	if _, err := r.wait(t); err == nil || errors.Is(err, ErrStopped) || !strings.Contains(err.Error(), "not saved") {
+		t.Errorf("Run = %v, want a fault that says that the state was not saved", err)
+	}
 }
 
 func TestTimeIsUp(t *testing.T) {
@@ -362,37 +357,6 @@ func TestTimeIsUp(t *testing.T) {
 	result, err := r.wait(t)
 	if err != nil || result.Step != 1 || len(result.Epochs) != 1 {
 		t.Errorf("ended at step %d with %d evaluations and %v, want one step, evaluated", result.Step, len(result.Epochs), err)
-	}
-}
-
-func TestConfigRefusesWhatCannotWork(t *testing.T) {
-	for _, tc := range []struct {
-		change func(*Config)
-		want   string
-	}{
-		{func(c *Config) { c.Job.Shards = 0 }, "shards 0"},
-		{func(c *Config) { c.Job.Batch = 3 }, "batch 3: a multiple of the 2 shards"},
-		{func(c *Config) { c.Job.Epochs = 0 }, "epochs 0"},
-		{func(c *Config) { c.Job.LearningRate = float32(math.NaN()) }, "lr NaN"},
-		{func(c *Config) { c.Job.Momentum = 1 }, "momentum 1"},
-		{func(c *Config) { c.Job.Network = "alexnett" }, "alexnet"},
-		{func(c *Config) { c.Job.Schedule = "sometimes" }, "sometimes"},
-		{func(c *Config) { c.Job.Augment = "blur" }, "blur"},
-		{func(c *Config) { c.Keep = 0 }, "keep 0"},
-		{func(c *Config) { c.CheckpointDir = "" }, "checkpoint-dir"},
-		{func(c *Config) { c.MaxTime = -1 }, "max-time"},
-		{func(c *Config) { c.ShardTimeout = -1 }, "shard-timeout"},
-		{func(c *Config) { c.NotFinite = 0 }, "refusals"},
-	} {
-		c := testConfig(t)
-		tc.change(&c)
-		if err := c.Validate(); err == nil || !strings.Contains(err.Error(), tc.want) {
-			t.Errorf("Validate = %v, want an error that says %q", err, tc.want)
-		}
-	}
-	c := testConfig(t)
-	if err := c.Validate(); err != nil {
-		t.Errorf("Validate of a good configuration: %v", err)
 	}
 }
 

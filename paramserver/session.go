@@ -40,7 +40,6 @@ type session struct {
 	// Of the loop:
 	shards []int
 	told   uint64 // number of the assignment told last
-	joined time.Time
 }
 
 func newSession(s *Server, m membership.Member, own bool) *session {
@@ -89,6 +88,13 @@ func (ses *session) take() (*musterv1.ExchangeResponse, <-chan struct{}, error) 
 	ses.mu.Lock()
 	defer ses.mu.Unlock()
 	switch {
+	case ses.done != nil:
+		d := ses.done
+		ses.done = nil
+		ses.ended = true
+		return &musterv1.ExchangeResponse{Message: &musterv1.ExchangeResponse_Done{Done: d}}, nil, nil
+	case ses.ended:
+		return nil, nil, io.EOF
 	case len(ses.refusals) > 0:
 		r := ses.refusals[0]
 		ses.refusals = ses.refusals[1:]
@@ -97,14 +103,6 @@ func (ses *session) take() (*musterv1.ExchangeResponse, <-chan struct{}, error) 
 		a := ses.assignment
 		ses.assignment = nil
 		return &musterv1.ExchangeResponse{Message: &musterv1.ExchangeResponse_Assignment{Assignment: a}}, nil, nil
-	case ses.done != nil:
-		d := ses.done
-		ses.done = nil
-		ses.work = nil
-		ses.ended = true
-		return &musterv1.ExchangeResponse{Message: &musterv1.ExchangeResponse_Done{Done: d}}, nil, nil
-	case ses.ended:
-		return nil, nil, io.EOF
 	case ses.work == nil:
 		return nil, ses.wake, nil
 	}
@@ -136,6 +134,7 @@ func (ses *session) receive(ctx context.Context, m *musterv1.ExchangeRequest) er
 	case *musterv1.ExchangeRequest_Tallies:
 		return ses.server.do(ctx, func() { ses.server.offerTallies(ses, m.Tallies) })
 	case *musterv1.ExchangeRequest_Leave:
+		ses.server.cfg.Log.Info("worker gives its shards back", "worker", ses.member.ID, "reason", m.Leave.Reason)
 		return errLeft
 	}
 	return fmt.Errorf("exchange: unexpected message %T", m.Message)
@@ -176,9 +175,12 @@ func (ses *session) receiveGradient(ctx context.Context, g *musterv1.GradientChu
 // else the worker's lease is left to run out, so that it may come back.
 func (ses *session) attach(ctx context.Context, hello *musterv1.Hello) (release func(left bool), err error) {
 	s := ses.server
-	var lease *membership.Lease
+	var lease *membership.Held
 	if !ses.own {
-		if lease, err = s.registry.Register(ctx, ses.member); err != nil {
+		lease, err = membership.Hold(ctx, s.cfg.Log, func(ctx context.Context) (*membership.Lease, error) {
+			return s.registry.Register(ctx, ses.member)
+		})
+		if err != nil {
 			return nil, fmt.Errorf("register worker %s: %w", ses.member.ID, err)
 		}
 	}

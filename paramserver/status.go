@@ -58,18 +58,20 @@ func (s *Server) Stop(ctx context.Context, reason string) (*musterv1.StopRespons
 // Checkpoint writes a checkpoint of the newest whole step and returns when it is durable.
 func (s *Server) Checkpoint(ctx context.Context) (*musterv1.CheckpointResponse, error) {
 	r := &musterv1.CheckpointResponse{}
-	result := make(chan error, 1)
+	var result <-chan error
 	err := s.do(ctx, func() {
-		if s.data.Fingerprint == "" {
-			result <- refused("nothing to save: no worker has joined yet")
+		if s.ended() || s.data.Fingerprint == "" {
 			return
 		}
-		snap := s.snapshot(false)
+		snap := s.snapshot()
 		r.Step = snap.state.Step
-		go func() { result <- s.saving.write(snap) }()
+		result = s.saving.submit(snap)
 	})
 	if err != nil {
 		return nil, err
+	}
+	if result == nil {
+		return nil, refused("nothing to save: no worker has joined yet, or the job has ended")
 	}
 	if err := <-result; err != nil {
 		return nil, err

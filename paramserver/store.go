@@ -100,7 +100,8 @@ func (s *Store) Commit(samples uint64) {
 	s.samples += samples
 }
 
-// Finite tells whether all parameters of the next step are finite.
+// Finite tells whether a chunk of the parameters of the next step is free of
+// NaN and infinite values. It may be called after Apply, by the same goroutine.
 func (s *Store) Finite(chunk int) bool {
 	return kernel.Finite(s.layout.Chunk(chunk).Of(s.parameters[1-s.current]))
 }

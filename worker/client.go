@@ -2,7 +2,9 @@ package worker
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io"
 	"net"
 	"strconv"
 	"strings"
@@ -85,6 +87,9 @@ func (c *Client) Exchange(ctx context.Context, hello *musterv1.Hello) (Stream, e
 		return nil, asError(err)
 	}
 	if err := stream.Send(&musterv1.ExchangeRequest{Message: &musterv1.ExchangeRequest_Hello{Hello: hello}}); err != nil {
+		if errors.Is(err, io.EOF) {
+			_, err = stream.Recv() // the stream has ended already: this tells why
+		}
 		return nil, asError(err)
 	}
 	return &clientStream{stream}, nil

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"math/rand/v2"
 	"time"
 
@@ -47,6 +48,7 @@ type Worker struct {
 	task *task // of the job joined last; nil: none yet
 
 	waiting bool // said that the server is waited for
+	heard   bool // the open stream has brought something: the server took the worker in
 }
 
 // New makes a worker that reaches its server by link.
@@ -111,9 +113,8 @@ func (w *Worker) takePart(ctx context.Context) (joined bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	w.cfg.Log.Info("joined", "job", response.Job.Name, "network", response.Job.Network, "device", w.cfg.Device.Name())
-	w.waiting = false
-	return true, w.exchange(ctx, stream, cancel)
+	err = w.exchange(ctx, stream, cancel)
+	return w.heard, err
 }
 
 // join asks for the job, makes ready for it, and introduces the worker with
@@ -155,6 +156,7 @@ func (w *Worker) exchange(ctx context.Context, stream Stream, cancel func()) err
 	}
 	t := w.task
 	t.forget()
+	w.heard = false
 	for {
 		if t.pending() {
 			select {
@@ -215,6 +217,10 @@ func (w *Worker) handle(m received) (over bool, err error) {
 		}
 		return false, m.err
 	}
+	if !w.heard {
+		w.heard, w.waiting = true, false
+		w.cfg.Log.Info("joined", "job", w.task.job.Name, "network", w.task.job.Network, "device", w.cfg.Device.Name())
+	}
 	switch m := m.message.Message.(type) {
 	case *musterv1.ExchangeResponse_Assignment:
 		w.cfg.Log.Info("shards assigned", "shards", m.Assignment.Shards, "of", w.task.job.Shards, "unowned", len(m.Assignment.Unowned))
@@ -224,7 +230,11 @@ func (w *Worker) handle(m received) (over bool, err error) {
 	case *musterv1.ExchangeResponse_Work:
 		return false, w.task.begin(m.Work)
 	case *musterv1.ExchangeResponse_Refusal:
-		w.cfg.Log.Warn("contribution refused", "step", m.Refusal.Step, "reason", m.Refusal.Detail)
+		level := slog.LevelWarn
+		if m.Refusal.Reason == musterv1.RefusalReason_REFUSAL_REASON_STALE {
+			level = slog.LevelDebug // it came late: newer work follows
+		}
+		w.cfg.Log.Log(context.Background(), level, "contribution refused", "step", m.Refusal.Step, "reason", m.Refusal.Detail)
 		w.task.again(m.Refusal)
 		return false, nil
 	case *musterv1.ExchangeResponse_Done:

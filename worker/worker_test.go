@@ -164,8 +164,8 @@ func TestDoneIsHeardThoughTheStreamBrokeWhileComputing(t *testing.T) {
 
 func TestLostStreamIsJoinedAgain(t *testing.T) {
 	for name, end := range map[string]func(l *line){
-		"an error":            func(l *line) { l.cut(errors.New("connection reset")) },
-		"an end without Done": func(l *line) { l.cut(io.EOF) },
+		"an error":            func(l *line) { l.tell(assigned(0)); l.cut(errors.New("connection reset")) },
+		"an end without Done": func(l *line) { l.tell(assigned(0)); l.cut(io.EOF) },
 		"a broken send": func(l *line) {
 			l.tell(assigned(0))
 			l.tell(loaded(networkOf(t, testJob()), 0)...)

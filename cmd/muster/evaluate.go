@@ -66,7 +66,7 @@ func evaluateCommand() *cobra.Command {
 			if o.json {
 				return json.NewEncoder(cmd.OutOrStdout()).Encode(map[string]any{
 					"checkpoint": path, "network": state.Network, "step": state.Step, "synthetic": set.Synthetic,
-					"loss": t.Loss / n, "top1": float64(t.Top1) / n, "top5": float64(t.Top5) / n, "samples": t.Images,
+					"loss": checkpoint.Float(t.Loss / n), "top1": float64(t.Top1) / n, "top5": float64(t.Top5) / n, "samples": t.Images,
 				})
 			}
 			_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s, step %d, %s: loss %.4f, top-1 %.2f %%, top-5 %.2f %% of %d images\n",

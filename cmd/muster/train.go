@@ -12,6 +12,7 @@ import (
 	"runtime"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -112,7 +113,7 @@ func train(cmd *cobra.Command, o *trainOptions) error {
 // the other; the server's end, in success or not, ends the worker's.
 func trainHere(ctx context.Context, host *serve.Host, cfg worker.Config) (paramserver.Result, error) {
 	quiet := cfg
-	quiet.Log = slog.New(slog.DiscardHandler) // the server tells the same story
+	quiet.Log = slog.New(warnings{cfg.Log.Handler()}) // of the rest the server tells
 	w, err := worker.New(quiet, local{host.Server.Local()})
 	if err != nil {
 		return paramserver.Result{}, err
@@ -186,7 +187,9 @@ func trainProcesses(ctx context.Context, cmd *cobra.Command, o *trainOptions, ho
 // crew is the worker processes.
 type crew struct {
 	processes []*os.Process
+	ties      []io.Closer // standard inputs: their end, as when this process dies, ends the workers
 	waits     sync.WaitGroup
+	stopping  atomic.Bool
 }
 
 // errNoWorkers is why a job whose workers have all ended can't go on.
@@ -207,13 +210,18 @@ func startWorkers(cmd *cobra.Command, o *trainOptions, data *dataset.Set, l net.
 		level = "warn" // the server tells the same story
 	}
 	args := []string{
-		"worker", "--server", l.Addr().String(), "--job", o.serve.Job.Name, "--threads", strconv.Itoa(threads),
+		"worker", "--until-input-ends", "--server", l.Addr().String(), "--job", o.serve.Job.Name, "--threads", strconv.Itoa(threads),
 		"--data", sourceOf(data), "--log-format", o.logs.Format, "--log-level", level,
 	}
 	alive := make(chan struct{}, o.workers)
 	for range o.workers {
 		p := exec.Command(self, args...)
 		p.Env = workerEnvironment()
+		tie, err := p.StdinPipe()
+		if err != nil {
+			return c, fmt.Errorf("start a worker: %w", err)
+		}
+		c.ties = append(c.ties, tie)
 		p.Stdout, p.Stderr = io.Discard, cmd.ErrOrStderr()
 		// A terminal's Ctrl-C is the server's to handle: it saves first.
 		p.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
@@ -222,7 +230,7 @@ func startWorkers(cmd *cobra.Command, o *trainOptions, data *dataset.Set, l net.
 		}
 		c.processes = append(c.processes, p.Process)
 		c.waits.Go(func() {
-			if err := p.Wait(); err != nil {
+			if err := p.Wait(); err != nil && !c.stopping.Load() {
 				log.Warn("worker process ended", "pid", p.Process.Pid, "err", err)
 			}
 			alive <- struct{}{}
@@ -251,8 +259,9 @@ func (c *crew) stop() {
 		}
 	})
 	defer patience.Stop()
-	for _, p := range c.processes {
-		_ = p.Signal(syscall.SIGTERM)
+	c.stopping.Store(true)
+	for _, tie := range c.ties {
+		_ = tie.Close() // of one that has ended already it is no fault
 	}
 	c.waits.Wait()
 }

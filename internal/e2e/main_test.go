@@ -18,11 +18,14 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
 
+	"github.com/muster-train/muster/dataset"
 	musterv1 "github.com/muster-train/muster/proto/muster/v1"
 )
 
-// programs is the directory of the binaries under test.
-var programs string
+var (
+	programs string // directory of the binaries under test
+	data     string // directory of the images of TestSameBits
+)
 
 func TestMain(m *testing.M) {
 	flag.Parse()
@@ -42,9 +45,34 @@ func TestMain(m *testing.M) {
 			fmt.Fprintf(os.Stderr, "build: %v\n%s", err, out)
 			return 1
 		}
-		programs = dir
+		programs, data = dir, filepath.Join(dir, "data")
+		if err := writeImages(data); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			return 1
+		}
 		return m.Run()
 	}())
+}
+
+// writeImages writes some of the synthetic images as CIFAR-10's binary files.
+func writeImages(dir string) error {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return err
+	}
+	set := dataset.Synthetic()
+	for name, part := range map[string]struct {
+		images *dataset.Images
+		n      int
+	}{"data_batch_1.bin": {set.Train, trainImages}, "test_batch.bin": {set.Test, testImages}} {
+		var records []byte
+		for i := range part.n {
+			records = append(append(records, part.images.Labels[i]), part.images.Image(i)...)
+		}
+		if err := os.WriteFile(filepath.Join(dir, name), records, 0o644); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // limit bounds whatever waits for a process: far beyond what a slow machine

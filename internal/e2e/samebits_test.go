@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 	"sync"
@@ -23,17 +24,20 @@ import (
 	"github.com/muster-train/muster/worker"
 )
 
-// The job of TestSameBits: small, with uneven ends (2 of 8 shards have one
-// image more than the others), dropout-free lenet5 and momentum.
+// The job of TestSameBits: 257 images, so that shard 0 has 33 and the others 32,
+// and the last step of an epoch is one image of one shard, the other shards
+// having none.
 const (
-	shards  = 8
-	epochs  = 2
-	batches = 6
+	shards      = 8
+	epochs      = 3
+	batches     = 5
+	trainImages = 257
+	testImages  = 50
 )
 
 func job() *musterv1.JobSpec {
 	return &musterv1.JobSpec{
-		Name: "samebits", Network: "lenet5", Activation: "relu", Shards: shards, Batch: 64, Epochs: epochs, LimitBatches: batches,
+		Name: "samebits", Network: "lenet5", Activation: "relu", Shards: shards, Batch: 64, Epochs: epochs,
 		Seed: 7, LearningRate: 0.02, Momentum: 0.9, WeightDecay: 5e-4, Schedule: "discexp:0.5,200", Augment: "pad-crop,flip",
 	}
 }
@@ -42,13 +46,13 @@ func job() *musterv1.JobSpec {
 func serverFlags(dir string) []string {
 	return []string{
 		"--job", "samebits", "--network", "lenet5", "--shards", strconv.Itoa(shards), "--batch", "64", "--epochs", strconv.Itoa(epochs),
-		"--limit-batches", strconv.Itoa(batches), "--seed", "7", "--lr", "0.02", "--momentum", "0.9", "--weight-decay", "5e-4",
+		"--seed", "7", "--lr", "0.02", "--momentum", "0.9", "--weight-decay", "5e-4",
 		"--schedule", "discexp:0.5,200", "--augment", "pad-crop,flip", "--checkpoint-dir", dir, "--checkpoint-every", "1steps",
 	}
 }
 
 // inProcess trains the job within this process.
-func inProcess(t *testing.T, workers, threads int) string {
+func inProcess(t *testing.T, job *musterv1.JobSpec, workers, threads int) paramserver.Result {
 	t.Helper()
 	ctx := context.Background()
 	dir := t.TempDir()
@@ -58,8 +62,8 @@ func inProcess(t *testing.T, workers, threads int) string {
 	}
 	defer etcd.Close()
 	cfg := paramserver.DefaultConfig()
-	cfg.Job, cfg.CheckpointDir = job(), dir
-	server, err := paramserver.New(cfg, membership.NewRegistry(etcd.Client(), "samebits", 2*time.Second, cfg.Log))
+	cfg.Job, cfg.CheckpointDir = job, dir
+	server, err := paramserver.New(cfg, membership.NewRegistry(etcd.Client(), job.Name, 2*time.Second, cfg.Log))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -87,14 +91,17 @@ func inProcess(t *testing.T, workers, threads int) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if want := epochs * batches; int(result.Step) != want {
-		t.Errorf("ended at step %d, want %d", result.Step, want)
-	}
-	return result.Hash
+	return result
 }
 
-// images are those of --data synthetic.
-var images = sync.OnceValue(dataset.Synthetic)
+// images are those in the directory data.
+var images = sync.OnceValue(func() *dataset.Set {
+	set, err := dataset.Open(context.Background(), data, dataset.OpenOptions{})
+	if err != nil {
+		panic(err)
+	}
+	return set
+})
 
 type local struct{ *paramserver.Local }
 
@@ -107,7 +114,7 @@ func workers(t *testing.T, address string, n, threads int, pinned bool) []*proce
 	t.Helper()
 	var all []*process
 	for i := range n {
-		args := []string{"--server", address, "--data", "synthetic", "--threads", strconv.Itoa(threads)}
+		args := []string{"--server", address, "--data", data, "--threads", strconv.Itoa(threads)}
 		if pinned {
 			args = append(args, "--shard", fmt.Sprintf("%d/%d", i, shards))
 		}
@@ -127,17 +134,24 @@ func ended(t *testing.T, all []*process) {
 }
 
 func TestSameBits(t *testing.T) {
-	want := inProcess(t, 1, 1)
+	if testing.Short() {
+		t.Skip("TestSameBits starts many processes")
+	}
+	reference := inProcess(t, job(), 1, 1)
+	want := reference.Hash
 	t.Logf("reference: one worker, one thread, in process: %s", want)
+	if reference.Step != epochs*batches || reference.Samples != epochs*trainImages {
+		t.Errorf("ended at step %d after %d images, want %d after %d", reference.Step, reference.Samples, epochs*batches, epochs*trainImages)
+	}
 
 	for _, tc := range []struct {
 		name string
 		run  func(t *testing.T) string
 	}{
-		{"1 worker of 2 threads in process", func(t *testing.T) string { return inProcess(t, 1, 2) }},
-		{"2 workers in process", func(t *testing.T) string { return inProcess(t, 2, 1) }},
-		{"3 workers of 2 threads in process", func(t *testing.T) string { return inProcess(t, 3, 2) }},
-		{"8 workers in process", func(t *testing.T) string { return inProcess(t, 8, 1) }},
+		{"1 worker of 2 threads in process", func(t *testing.T) string { return inProcess(t, job(), 1, 2).Hash }},
+		{"2 workers in process", func(t *testing.T) string { return inProcess(t, job(), 2, 1).Hash }},
+		{"3 workers of 2 threads in process", func(t *testing.T) string { return inProcess(t, job(), 3, 2).Hash }},
+		{"8 workers in process", func(t *testing.T) string { return inProcess(t, job(), 8, 1).Hash }},
 		{"1 process", func(t *testing.T) string { return processes(t, 1, 2, false) }},
 		{"2 processes", func(t *testing.T) string { return processes(t, 2, 1, false) }},
 		{"3 processes of 2 threads", func(t *testing.T) string { return processes(t, 3, 2, false) }},
@@ -161,7 +175,7 @@ func TestSameBits(t *testing.T) {
 
 func train(t *testing.T, more ...string) string {
 	dir := t.TempDir()
-	return start(t, "muster", append(append([]string{"train", "--data", "synthetic"}, serverFlags(dir)...), more...)...).hash()
+	return start(t, "muster", append(append([]string{"train", "--data", data}, serverFlags(dir)...), more...)...).hash()
 }
 
 func processes(t *testing.T, n, threads int, pinned bool) string {
@@ -192,6 +206,7 @@ func workerKilled(t *testing.T) string {
 	all := workers(t, address, 2, 1, false)
 	reach(t, api(t, address), 3)
 	all[0].kill()
+	server.say("worker lost")
 	hash := server.hash()
 	ended(t, all[1:])
 	return hash
@@ -204,7 +219,8 @@ func pinnedKilled(t *testing.T) string {
 	all := workers(t, address, shards, 1, true)
 	reach(t, api(t, address), 2)
 	all[0].kill()
-	all[0] = start(t, "worker", "--server", address, "--data", "synthetic", "--threads", "1", "--shard", fmt.Sprintf("0/%d", shards))
+	server.say("worker lost")
+	all[0] = start(t, "worker", "--server", address, "--data", data, "--threads", "1", "--shard", fmt.Sprintf("0/%d", shards))
 	hash := server.hash()
 	ended(t, all)
 	return hash
@@ -212,9 +228,9 @@ func pinnedKilled(t *testing.T) string {
 
 func interrupted(t *testing.T) string {
 	dir := t.TempDir()
-	args := append([]string{"train", "--data", "synthetic"}, serverFlags(dir)...)
+	args := append([]string{"train", "--data", data}, serverFlags(dir)...)
 	first := start(t, "muster", args...)
-	first.say("step=1 ") // 11 steps and two evaluations are still to come
+	first.say("step=1 ") // 14 steps and three evaluations are still to come
 	if err := first.cmd.Process.Signal(os.Interrupt); err != nil {
 		t.Fatal(err)
 	}
@@ -258,7 +274,7 @@ func externalEtcd(t *testing.T) string {
 	server := start(t, "paramserver", append(serverFlags(dir), "--etcd", client, "--listen", "127.0.0.1:0")...)
 	var all []*process
 	for range 2 {
-		all = append(all, start(t, "worker", "--etcd", client, "--job", "samebits", "--data", "synthetic", "--threads", "1"))
+		all = append(all, start(t, "worker", "--etcd", client, "--job", "samebits", "--data", data, "--threads", "1"))
 	}
 	hash := server.hash()
 	ended(t, all)
@@ -286,6 +302,41 @@ func serverKilled(t *testing.T) string {
 	server.kill()
 	server = start(t, "paramserver", append(flags, "--resume", "auto")...)
 	hash := server.hash()
+	if at := regexp.MustCompile(`msg=resumed .*step=(\d+)`).FindStringSubmatch(server.stderr()); at == nil || at[1] == strconv.Itoa(epochs*batches) {
+		t.Errorf("the second server did not go on in the midst of the job: %v", at)
+	}
 	ended(t, all)
 	return hash
+}
+
+// Masks of dropout are drawn by seed, step, image and layer, so that they are
+// the same wherever an image is computed.
+func TestSameBitsWithDropout(t *testing.T) {
+	if testing.Short() {
+		t.Skip("TestSameBitsWithDropout trains a large network")
+	}
+	spec := func() *musterv1.JobSpec {
+		return &musterv1.JobSpec{
+			Name: "dropout", Network: "alexnet", Activation: "relu", Shards: 4, Batch: 8, Epochs: 1, LimitBatches: 3,
+			Seed: 5, LearningRate: 0.1, Momentum: 0.9, WeightDecay: 2e-4, Schedule: "constant", Augment: "none",
+		}
+	}
+	want := inProcess(t, spec(), 1, 1).Hash
+	for _, tc := range []struct{ workers, threads int }{{1, 2}, {2, 1}, {3, 1}} {
+		if got := inProcess(t, spec(), tc.workers, tc.threads).Hash; got != want {
+			t.Errorf("%d workers of %d threads: %s, want %s", tc.workers, tc.threads, got, want)
+		}
+	}
+}
+
+// A server that dies takes its worker processes with it, and leaves nothing
+// that would join another job.
+func TestWorkersDoNotOutliveMusterTrain(t *testing.T) {
+	if testing.Short() {
+		t.Skip("TestWorkersDoNotOutliveMusterTrain starts processes")
+	}
+	args := append([]string{"train", "--data", data, "--workers", "2"}, serverFlags(t.TempDir())...)
+	p := start(t, "muster", append(args, "--epochs", "100000", "--log-level", "debug")...)
+	p.say("step=1 ")
+	p.kill() // returns when standard error has ended: when nobody holds it any more
 }

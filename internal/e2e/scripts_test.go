@@ -13,6 +13,9 @@ var rewrite = flag.Bool("rewrite", false, "write what programs say now into the 
 
 // TestScripts runs testdata/script/*.txtar: commands, what they print, and why.
 func TestScripts(t *testing.T) {
+	if testing.Short() {
+		t.Skip("TestScripts starts many processes")
+	}
 	testscript.Run(t, testscript.Params{
 		Dir:           "testdata/script",
 		UpdateScripts: *rewrite,

@@ -108,7 +108,10 @@ func (h *Host) Run(ctx context.Context, address string, listeners []net.Listener
 	}()
 	result, err := h.Server.Run(training)
 	stop()
-	return result, errors.Join(err, <-served)
+	if failed := <-served; failed != nil {
+		err = fmt.Errorf("nobody can reach the job any more: %w", failed)
+	}
+	return result, err
 }
 
 // Report prints how a job ended, on out; a job that was stopped says how to

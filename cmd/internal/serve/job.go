@@ -17,7 +17,7 @@ import (
 // JobOptions are the flags that describe a job.
 type JobOptions struct {
 	Name, Network, Activation, LRNOrder string
-	InputSize                           uint32
+	InputSize, Classes                  uint32
 	Shards, Batch, Epochs, LimitBatches uint32
 	Seed                                uint64
 	LearningRate, Momentum, WeightDecay float32
@@ -34,6 +34,7 @@ func (o *JobOptions) Define(flags *pflag.FlagSet) {
 		fs.StringVar(&o.Activation, "activation", "relu", "`function` of hidden layers: relu, leaky-relu, softplus")
 		fs.Uint32Var(&o.InputSize, "input-size", 0, "side of the network's input in `pixels` (0: the network's own)")
 		fs.StringVar(&o.LRNOrder, "lrn-order", "", "`place` of normalisation in alexnet-2012: article (after pooling), paper (before)")
+		fs.Uint32Var(&o.Classes, "classes", 0, "`outputs` of the network (0: its own), at least as many as the data have classes")
 		fs.Uint32Var(&o.Shards, "shards", 8, "logical `shards` of the training set, fixed for the job's life")
 		fs.Uint32Var(&o.Batch, "batch", 128, "`images` in a step over all shards, a multiple of --shards")
 		fs.Uint32Var(&o.Epochs, "epochs", 10, "`epochs` to train (the article: 200)")
@@ -53,7 +54,7 @@ func (o *JobOptions) Define(flags *pflag.FlagSet) {
 
 // Spec is the job that the flags describe: what was not given is the network's recipe.
 func (o *JobOptions) Spec(cmd *cobra.Command) (*musterv1.JobSpec, error) {
-	net, err := model.New(o.Network, model.Options{Activation: o.Activation, InputSize: int(o.InputSize), LRNOrder: o.LRNOrder})
+	net, err := model.New(o.Network, model.Options{Activation: o.Activation, InputSize: int(o.InputSize), LRNOrder: o.LRNOrder, Classes: int(o.Classes)})
 	if err != nil {
 		return nil, settings.Usagef("%w", err)
 	}
@@ -62,7 +63,7 @@ func (o *JobOptions) Spec(cmd *cobra.Command) (*musterv1.JobSpec, error) {
 	}
 	recipe := net.Recipe
 	spec := &musterv1.JobSpec{
-		Name: o.Name, Network: o.Network, Activation: o.Activation, InputSize: o.InputSize, LrnOrder: o.LRNOrder,
+		Name: o.Name, Network: o.Network, Activation: o.Activation, InputSize: o.InputSize, LrnOrder: o.LRNOrder, Classes: o.Classes,
 		Shards: o.Shards, Batch: o.Batch, Epochs: o.Epochs, LimitBatches: o.LimitBatches, Seed: o.Seed,
 		LearningRate: recipe.LearningRate, Momentum: recipe.Momentum, WeightDecay: recipe.WeightDecay, Nesterov: recipe.Nesterov,
 		Schedule: recipe.Schedule, Augment: recipe.Augment,

@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"net"
 	"os"
@@ -21,6 +22,7 @@ import (
 	"github.com/muster-train/muster/internal/membership"
 	"github.com/muster-train/muster/internal/membership/embedded"
 	"github.com/muster-train/muster/paramserver"
+	"github.com/muster-train/muster/paramserver/checkpoint"
 )
 
 // leaseTTL is how long a worker that was lost keeps its shards.
@@ -92,18 +94,26 @@ func Open(ctx context.Context, cfg paramserver.Config, endpoints []string) (*Hos
 	h.registry = membership.NewRegistry(etcd, cfg.Job.Name, leaseTTL, cfg.Log)
 	if h.Server, err = paramserver.New(cfg, h.registry); err != nil {
 		h.Close()
-		return nil, settings.Usage(err)
+		if errors.Is(err, paramserver.ErrOtherJob) || errors.Is(err, checkpoint.ErrNone) || errors.Is(err, fs.ErrNotExist) {
+			err = settings.Usage(err)
+		}
+		return nil, err
 	}
 	return h, nil
 }
 
 // etcd reaches the etcd that was named, or starts one of its own.
 func (h *Host) etcd(ctx context.Context, endpoints []string) (*clientv3.Client, error) {
+	client, err := h.openEtcd(ctx, endpoints)
+	if err != nil && ctx.Err() == nil {
+		err = settings.Usage(err) // not the user's, where a signal has come meanwhile
+	}
+	return client, err
+}
+
+func (h *Host) openEtcd(ctx context.Context, endpoints []string) (*clientv3.Client, error) {
 	if len(endpoints) > 0 {
 		client, err := membership.Connect(ctx, endpoints, h.log)
-		if err != nil && ctx.Err() == nil {
-			return nil, settings.Usage(err)
-		}
 		if err != nil {
 			return nil, err
 		}
@@ -112,7 +122,7 @@ func (h *Host) etcd(ctx context.Context, endpoints []string) (*clientv3.Client, 
 	}
 	server, err := embedded.Start(ctx, embedded.Config{Dir: filepath.Join(h.Config.CheckpointDir, "etcd")}, h.log)
 	if err != nil {
-		return nil, settings.Usage(err)
+		return nil, err
 	}
 	h.closers = append(h.closers, server.Close)
 	return server.Client(), nil
@@ -128,7 +138,10 @@ func (h *Host) Close() {
 
 // Advertise tells etcd where the server is reached, until Close.
 func (h *Host) Advertise(ctx context.Context, address string) error {
-	lease, err := h.registry.RegisterServer(ctx, membership.Server{ID: "server-" + strings.ToLower(rand.Text()[:8]), Address: address, Part: 0, Parts: 1})
+	server := membership.Server{ID: "server-" + strings.ToLower(rand.Text()[:8]), Address: address, Part: 0, Parts: 1}
+	lease, err := membership.Hold(ctx, h.log, func(ctx context.Context) (*membership.Lease, error) {
+		return h.registry.RegisterServer(ctx, server)
+	})
 	if err != nil {
 		return err
 	}

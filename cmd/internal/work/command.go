@@ -1,10 +1,12 @@
 package work
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"math"
 	"os"
@@ -83,6 +85,7 @@ func Command() *cobra.Command {
 		etcd   []string
 		shard  string
 		job    string
+		tied   bool
 	}
 	cmd := &cobra.Command{
 		Use:   "worker",
@@ -103,24 +106,33 @@ may start before the server: it waits, and ends when the job is done.`,
 			if len(o.etcd) > 0 && cmd.Flags().Changed("server") {
 				return settings.Usagef("--server and --etcd exclude each other: with --etcd servers are discovered")
 			}
-			cfg, release, err := o.Config(cmd.Context(), console, log)
+			client, err := worker.Dial(o.server) // which does not connect yet
+			if err != nil {
+				return settings.Usage(err)
+			}
+			defer client.Close()
+			if o.job != "" || len(o.etcd) > 0 {
+				o.job = cmp.Or(o.job, "default")
+				if err := membership.ValidateJob(o.job); err != nil {
+					return settings.Usagef("%s: %w", settings.Origin(cmd, "job"), err)
+				}
+			}
+			ctx := cmd.Context()
+			if o.tied {
+				var cancel context.CancelFunc
+				ctx, cancel = tied(ctx, cmd.InOrStdin())
+				defer cancel()
+			}
+			cfg, release, err := o.Config(ctx, console, log)
 			if err != nil {
 				return err
 			}
 			defer release()
 			cfg.Pinned, cfg.JobName = pinned, o.job
 			if len(o.etcd) > 0 {
-				if cfg.JobName == "" {
-					cfg.JobName = "default"
-				}
-				return discover(cmd.Context(), cfg, o.etcd)
+				return discover(ctx, cfg, o.etcd)
 			}
-			client, err := worker.Dial(o.server)
-			if err != nil {
-				return settings.Usage(err)
-			}
-			defer client.Close()
-			return Run(cmd.Context(), cfg, client)
+			return Run(ctx, cfg, client)
 		},
 	}
 	settings.Group(cmd.Flags(), "Job", func(fs *pflag.FlagSet) {
@@ -131,7 +143,20 @@ may start before the server: it waits, and ends when the job is done.`,
 	})
 	o.Define(cmd.Flags())
 	o.logs.Define(cmd.Flags())
+	cmd.Flags().BoolVar(&o.tied, "until-input-ends", false, "stop when standard input ends, as it does when the process that started this one dies")
+	_ = cmd.Flags().MarkHidden("until-input-ends") // the flag is there
 	return cmd
+}
+
+// tied is a context that ends with ctx or with input.
+func tied(ctx context.Context, input io.Reader) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancel(ctx)
+	// The read can't be broken off: it ends with the input or the process.
+	go func() {
+		_, _ = io.Copy(io.Discard, input)
+		cancel()
+	}()
+	return ctx, cancel
 }
 
 // Run works until the job is done. A server's refusal is wrong use.
@@ -153,9 +178,6 @@ func Run(ctx context.Context, cfg worker.Config, link worker.Link) error {
 // discover finds the server in etcd, holds a lease of the worker's own there,
 // and works.
 func discover(ctx context.Context, cfg worker.Config, endpoints []string) error {
-	if err := membership.ValidateJob(cfg.JobName); err != nil {
-		return settings.Usage(err)
-	}
 	client, err := connect(ctx, endpoints, etcdPatience, cfg.Log)
 	switch {
 	case err != nil && ctx.Err() != nil:

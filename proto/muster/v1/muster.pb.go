@@ -220,7 +220,7 @@ type JobSpec struct {
 	InputSize uint32 `protobuf:"varint,16,opt,name=input_size,json=inputSize,proto3" json:"input_size,omitempty"`
 	// Order of LRN and pooling in alexnet-2012: article (after) or paper (before).
 	LrnOrder string `protobuf:"bytes,17,opt,name=lrn_order,json=lrnOrder,proto3" json:"lrn_order,omitempty"`
-	// Classes the network tells apart; 0: those of the data.
+	// Outputs of the network; 0: its own.
 	Classes       uint32 `protobuf:"varint,18,opt,name=classes,proto3" json:"classes,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1421,7 +1421,7 @@ func (*ExchangeResponse_Done) isExchangeResponse_Message() {}
 // Assignment tells a worker the shards it owns from now on.
 type Assignment struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Number of the assignment, ascending over the life of the job.
+	// Number of the assignment, ascending over the life of the server.
 	Number uint64   `protobuf:"varint,1,opt,name=number,proto3" json:"number,omitempty"`
 	Shards []uint32 `protobuf:"varint,2,rep,packed,name=shards,proto3" json:"shards,omitempty"`
 	// All shards of the job that nobody owns, for the log.
@@ -1490,10 +1490,7 @@ type Work struct {
 	Step  uint64                 `protobuf:"varint,2,opt,name=step,proto3" json:"step,omitempty"`
 	Epoch uint32                 `protobuf:"varint,3,opt,name=epoch,proto3" json:"epoch,omitempty"`
 	// Step within the epoch.
-	Batch uint32 `protobuf:"varint,4,opt,name=batch,proto3" json:"batch,omitempty"`
-	// Progress, for the worker's own display.
-	Loss          float64 `protobuf:"fixed64,5,opt,name=loss,proto3" json:"loss,omitempty"`
-	Accuracy      float64 `protobuf:"fixed64,6,opt,name=accuracy,proto3" json:"accuracy,omitempty"`
+	Batch         uint32 `protobuf:"varint,4,opt,name=batch,proto3" json:"batch,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1552,20 +1549,6 @@ func (x *Work) GetEpoch() uint32 {
 func (x *Work) GetBatch() uint32 {
 	if x != nil {
 		return x.Batch
-	}
-	return 0
-}
-
-func (x *Work) GetLoss() float64 {
-	if x != nil {
-		return x.Loss
-	}
-	return 0
-}
-
-func (x *Work) GetAccuracy() float64 {
-	if x != nil {
-		return x.Accuracy
 	}
 	return 0
 }
@@ -1977,7 +1960,7 @@ type StatusResponse struct {
 	LearningRate    float64                `protobuf:"fixed64,7,opt,name=learning_rate,json=learningRate,proto3" json:"learning_rate,omitempty"`
 	Loss            float64                `protobuf:"fixed64,8,opt,name=loss,proto3" json:"loss,omitempty"`
 	ImagesPerSecond float64                `protobuf:"fixed64,9,opt,name=images_per_second,json=imagesPerSecond,proto3" json:"images_per_second,omitempty"`
-	// What the job is doing: waiting, training, evaluating, done, stopping.
+	// What the job is doing: waiting, training, evaluating, done.
 	Phase                 string          `protobuf:"bytes,10,opt,name=phase,proto3" json:"phase,omitempty"`
 	Workers               []*WorkerStatus `protobuf:"bytes,11,rep,name=workers,proto3" json:"workers,omitempty"`
 	UnownedShards         []uint32        `protobuf:"varint,12,rep,packed,name=unowned_shards,json=unownedShards,proto3" json:"unowned_shards,omitempty"`
@@ -2500,14 +2483,12 @@ const file_muster_v1_muster_proto_rawDesc = "" +
 	"Assignment\x12\x16\n" +
 	"\x06number\x18\x01 \x01(\x04R\x06number\x12\x16\n" +
 	"\x06shards\x18\x02 \x03(\rR\x06shards\x12\x18\n" +
-	"\aunowned\x18\x03 \x03(\rR\aunowned\"\x9f\x01\n" +
+	"\aunowned\x18\x03 \x03(\rR\aunowned\"o\n" +
 	"\x04Work\x12'\n" +
 	"\x04kind\x18\x01 \x01(\x0e2\x13.muster.v1.WorkKindR\x04kind\x12\x12\n" +
 	"\x04step\x18\x02 \x01(\x04R\x04step\x12\x14\n" +
 	"\x05epoch\x18\x03 \x01(\rR\x05epoch\x12\x14\n" +
-	"\x05batch\x18\x04 \x01(\rR\x05batch\x12\x12\n" +
-	"\x04loss\x18\x05 \x01(\x01R\x04loss\x12\x1a\n" +
-	"\baccuracy\x18\x06 \x01(\x01R\baccuracy\"\xa2\x01\n" +
+	"\x05batch\x18\x04 \x01(\rR\x05batch\"\xa2\x01\n" +
 	"\aRefusal\x120\n" +
 	"\x06reason\x18\x01 \x01(\x0e2\x18.muster.v1.RefusalReasonR\x06reason\x12\x12\n" +
 	"\x04step\x18\x02 \x01(\x04R\x04step\x12#\n" +

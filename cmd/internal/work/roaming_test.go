@@ -1,0 +1,199 @@
+package work
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+	"google.golang.org/grpc"
+
+	"github.com/muster-train/muster/internal/membership"
+	"github.com/muster-train/muster/internal/membership/embedded"
+	musterv1 "github.com/muster-train/muster/proto/muster/v1"
+)
+
+// folder is one whose paths are short enough for unix sockets.
+func folder(t *testing.T) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "work")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	return dir
+}
+
+// etcd starts one that listens on a socket, until the test's end.
+func etcd(t *testing.T, socket string) *embedded.Server {
+	t.Helper()
+	s, err := embedded.Start(t.Context(), embedded.Config{Dir: filepath.Join(folder(t), "etcd"), ListenClient: "unix://" + socket}, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(s.Close)
+	return s
+}
+
+// TestEtcdIsWaitedForAndNamedOnce starts etcd once the worker has said that it
+// waits.
+func TestEtcdIsWaitedForAndNamedOnce(t *testing.T) {
+	socket := filepath.Join(folder(t), "e")
+	said := make(chan string, 16)
+	type result struct {
+		client *clientv3.Client
+		err    error
+	}
+	reached := make(chan result, 1)
+	go func() {
+		client, err := connect(t.Context(), []string{"unix://" + socket}, time.Millisecond, told(said))
+		reached <- result{client, err}
+	}()
+	if got := await(t, said, "a word from the worker"); got != "waiting for etcd" {
+		t.Errorf("said %q", got)
+	}
+	etcd(t, socket)
+	r := await(t, reached, "the worker to reach etcd")
+	if r.err != nil {
+		t.Fatal(r.err)
+	}
+	r.client.Close()
+	for len(said) > 0 {
+		if got := <-said; got == "waiting for etcd" {
+			t.Error("said twice that it waits")
+		}
+	}
+}
+
+func TestWaitingForEtcdEndsWithTheContext(t *testing.T) {
+	socket := filepath.Join(folder(t), "e")
+	said := make(chan string, 16)
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() {
+		_, err := connect(ctx, []string{"unix://" + socket}, time.Millisecond, told(said))
+		ended <- err
+	}()
+	await(t, said, "a word from the worker")
+	cancel()
+	if err := await(t, ended, "connect"); !errors.Is(err, context.Canceled) {
+		t.Errorf("connect = %v, want the context's error", err)
+	}
+}
+
+func TestAddressThatIsNoneIsNotWaitedFor(t *testing.T) {
+	said := make(chan string, 16)
+	if _, err := connect(t.Context(), []string{"ftp://localhost"}, time.Hour, told(said)); err == nil || len(said) > 0 {
+		t.Errorf("connect = %v after %d words, want an error at once", err, len(said))
+	}
+}
+
+// fake is a server that takes every worker in and tells it nothing.
+type fake struct {
+	musterv1.UnimplementedMusterServiceServer
+	name string
+}
+
+func (f fake) Join(context.Context, *musterv1.JoinRequest) (*musterv1.JoinResponse, error) {
+	return &musterv1.JoinResponse{JobHash: f.name}, nil
+}
+
+func (f fake) Exchange(s grpc.BidiStreamingServer[musterv1.ExchangeRequest, musterv1.ExchangeResponse]) error {
+	<-s.Context().Done()
+	return nil
+}
+
+// serve serves f on a socket until the test's end and returns its address.
+func serve(t *testing.T, f fake) string {
+	t.Helper()
+	path := filepath.Join(folder(t), "s")
+	l, err := net.Listen("unix", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	g := grpc.NewServer()
+	musterv1.RegisterMusterServiceServer(g, f)
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		_ = g.Serve(l) // it ends with Stop
+	}()
+	t.Cleanup(func() { g.Stop(); <-ended })
+	return "unix://" + path
+}
+
+func TestRoamingWorkerFollowsItsServerAndHoldsALease(t *testing.T) {
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	client := etcd(t, filepath.Join(folder(t), "e")).Client()
+	log := slog.New(slog.DiscardHandler)
+	registry := membership.NewRegistry(client, "test", time.Minute, log)
+	r := &roaming{registry: registry, member: membership.Member{ID: "worker-1", Pinned: 2}, log: log}
+
+	register := func(name string) *membership.Lease {
+		t.Helper()
+		lease, err := registry.RegisterServer(ctx, membership.Server{ID: name, Address: serve(t, fake{name: name}), Part: 0, Parts: 1})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return lease
+	}
+	join := func(want string) {
+		t.Helper()
+		answer, err := r.Join(ctx, &musterv1.JoinRequest{})
+		if err != nil || answer.JobHash != want {
+			t.Fatalf("Join = %v, %v; want server %s", answer, err, want)
+		}
+		members, _, err := registry.Members(ctx)
+		if err != nil || len(members) != 1 || members[0].ID != "worker-1" || members[0].Pinned != 2 {
+			t.Fatalf("members %v, %v; want the worker", members, err)
+		}
+	}
+	first := register("one")
+	join("one")
+	lease := r.lease
+	join("one")
+	if r.lease != lease {
+		t.Error("a lease that is held was taken anew")
+	}
+
+	// The stream breaks with the lease: whoever has no lease has no shards.
+	streaming, stop := context.WithCancel(ctx)
+	stream, err := r.Exchange(streaming, &musterv1.Hello{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := lease.Release(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := stream.Recv(); err == nil {
+		t.Error("the stream brought something after the lease was lost")
+	}
+	join("one")
+	if r.lease == lease {
+		t.Error("a lost lease was not taken anew")
+	}
+
+	// A server that has moved is found.
+	if err := first.Release(ctx); err != nil {
+		t.Fatal(err)
+	}
+	second := register("two")
+	join("two")
+	if _, err := r.Exchange(streaming, &musterv1.Hello{}); err != nil {
+		t.Fatal(err)
+	}
+	stop()
+	r.close(ctx)
+	if members, _, err := registry.Members(ctx); err != nil || len(members) != 0 {
+		t.Errorf("members after the worker has closed: %v, %v", members, err)
+	}
+	if err := second.Release(ctx); err != nil {
+		t.Fatal(err)
+	}
+}
