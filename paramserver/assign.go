@@ -16,7 +16,7 @@ import (
 func (s *Server) watch(ctx context.Context) {
 	err := s.registry.Watch(ctx, func(members []membership.Member) {
 		_ = s.do(ctx, func() {
-			s.members = members
+			s.members, s.watched = members, true
 			s.membersChanged()
 		})
 	})
@@ -30,11 +30,15 @@ func (s *Server) watch(ctx context.Context) {
 func (s *Server) attached(ses *session) {
 	id := ses.member.ID
 	if old := s.sessions[id]; old != nil {
+		old.replaced.Store(true)
 		old.end()
 	}
+	delete(s.lostAt, id)
 	s.sessions[id] = ses
-	if s.done != nil {
-		ses.post(func() { ses.done = s.done })
+	if s.ended() {
+		// It is told that the job is done, or, where the server was stopped, sent away to wait.
+		s.bidden[id] = true
+		ses.post(func() { ses.done, ses.ended = s.done, s.done == nil })
 		return
 	}
 	s.known[id] = true
@@ -59,10 +63,14 @@ func (s *Server) detached(ses *session, left bool) {
 	}
 	if left {
 		delete(s.known, id)
+		s.forgetJoins(id)
 		s.cfg.Log.Info("worker left", "worker", id)
 		s.membersChanged()
 		return
 	}
+	// A lease of its own may live on though the worker can't reach this server.
+	s.lostAt[id] = time.Now()
+	time.AfterFunc(s.cfg.SessionGrace, func() { _ = s.do(context.Background(), s.membersChanged) })
 	s.cfg.Log.Warn("worker lost; its shards wait until its lease ends", "worker", id, "shards", ses.shards)
 }
 
@@ -75,7 +83,7 @@ func (s *Server) membersChanged() {
 	}
 	lost := false
 	for shard, owner := range s.assignment.Owner {
-		if owner == "" || !s.eligible(owner) {
+		if owner == "" || !s.eligible(owner) || s.sessions[owner] == nil {
 			lost = lost || next.Owner[shard] != owner
 		}
 	}
@@ -96,7 +104,7 @@ func (s *Server) eligible(id string) bool {
 func (s *Server) propose() (membership.Assignment, bool) {
 	var members []membership.Member
 	for _, m := range s.members {
-		if !s.known[m.ID] {
+		if at, lost := s.lostAt[m.ID]; !s.known[m.ID] || lost && time.Since(at) >= s.cfg.SessionGrace {
 			continue
 		}
 		// A worker without a session gives way to one with the same pin that has one.

@@ -26,6 +26,7 @@ type Config struct {
 	Keep            int           // newest checkpoints to keep beside the best one, at least 1
 	Resume          string        // auto: the newest in CheckpointDir if any; none: begin anew; else a checkpoint's path
 
+	SessionGrace time.Duration // how long a worker without a connection keeps its shards, its lease notwithstanding
 	ShardTimeout time.Duration // how long a pinned shard waits for its worker before another may take it
 	MaxTime      time.Duration // training ends at the first step after this time; 0: no limit
 	NotFinite    int           // refusals of one contribution for values that are not finite that end the job
@@ -48,6 +49,7 @@ func DefaultConfig() Config {
 		CheckpointEvery: time.Minute,
 		Keep:            3,
 		Resume:          "auto",
+		SessionGrace:    10 * time.Second,
 		ShardTimeout:    30 * time.Second,
 		NotFinite:       3,
 		Log:             slog.New(slog.DiscardHandler),
@@ -74,6 +76,8 @@ func (c *Config) Validate() error {
 		return errors.New("checkpoint-every: a positive time or number of steps is needed")
 	case c.ShardTimeout < 0:
 		return fmt.Errorf("shard-timeout %v: at least 0 is needed", c.ShardTimeout)
+	case c.SessionGrace <= 0:
+		return fmt.Errorf("grace of a lost connection %v: a positive time is needed", c.SessionGrace)
 	case c.MaxTime < 0:
 		return fmt.Errorf("max-time %v: at least 0 is needed", c.MaxTime)
 	case c.NotFinite < 1:

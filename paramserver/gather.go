@@ -9,6 +9,10 @@ import (
 
 // offer decides on a contribution and hands its values to a lane, or frees them.
 func (s *Server) offer(ses *session, step params.Step, node params.Node, chunk int, values buffer) {
+	if s.ended() {
+		values.free()
+		return
+	}
 	var o Outcome
 	switch current, _ := s.store.At(); {
 	case s.round != nil && s.kind == musterv1.WorkKind_WORK_KIND_GRADIENT:
@@ -37,8 +41,17 @@ func (s *Server) offer(ses *session, step params.Step, node params.Node, chunk i
 
 // offerTallies counts what a worker's shards add up to.
 func (s *Server) offerTallies(ses *session, t *musterv1.Tallies) {
-	if s.round == nil || t.Kind != s.kind {
-		s.counts.repeated++
+	if s.ended() {
+		return
+	}
+	if current, _ := s.store.At(); s.round == nil || t.Kind != s.kind {
+		reason, detail := musterv1.RefusalReason_REFUSAL_REASON_STALE, "that work is done"
+		if params.Step(t.Step) > current {
+			reason, detail = musterv1.RefusalReason_REFUSAL_REASON_FUTURE, "the step has not begun"
+		}
+		for _, tally := range t.Tallies {
+			s.refuse(ses, reason, params.Step(t.Step), params.Leaf(int(tally.Shard)), -1, detail)
+		}
 		return
 	}
 	s.meter.computed(ses.member.ID, t.ComputeSeconds)
@@ -52,8 +65,10 @@ func (s *Server) offerTallies(ses *session, t *musterv1.Tallies) {
 			Shard: int(tally.Shard), Images: int(tally.Images),
 			Loss: tally.Loss, Top1: int(tally.Top1), Top5: int(tally.Top5),
 		}) {
-		case Repeated, Stale:
+		case Repeated:
 			s.counts.repeated++
+		case Stale:
+			s.refuse(ses, musterv1.RefusalReason_REFUSAL_REASON_STALE, params.Step(t.Step), node, -1, "the step has been applied")
 		case Future:
 			s.refuse(ses, musterv1.RefusalReason_REFUSAL_REASON_FUTURE, params.Step(t.Step), node, -1, "the step has not begun")
 		case Malformed:

@@ -44,6 +44,10 @@ func (s *Server) Join(ctx context.Context, req *musterv1.JoinRequest) (*musterv1
 	}
 	var err error
 	if ended := s.do(ctx, func() {
+		if s.ended() && s.done == nil {
+			err = errOver // stopped, to come back: the worker waits for that
+			return
+		}
 		if err = s.checkData(req.Data); err != nil {
 			return
 		}

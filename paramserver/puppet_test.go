@@ -148,6 +148,7 @@ func (p *puppet) work() *musterv1.Work {
 	for {
 		m, err := p.stream.Recv()
 		if errors.Is(err, io.EOF) {
+			p.stream.Close()
 			return nil
 		}
 		if err != nil {

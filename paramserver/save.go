@@ -112,8 +112,8 @@ func (s *Server) checkSchedule(state *checkpoint.State, epochs uint32, path stri
 		return err
 	}
 	if had.String() != has.String() {
-		return fmt.Errorf("%w: %s is of a job of %d epochs, whose schedule %s would have been %s with %d; --schedule %s goes on as it began",
-			ErrOtherJob, path, epochs, had, has, s.job.Epochs, had)
+		return fmt.Errorf("%w: %s is of a job of %d epochs, whose schedule %s would have been %s with %d: the steps it has made would have had other rates; --resume none begins anew and keeps it",
+			ErrOtherJob, path, epochs, had, has, s.job.Epochs)
 	}
 	return nil
 }

@@ -61,7 +61,10 @@ type Server struct {
 	sessions   map[string]*session              // by worker
 	lastNumber uint64
 	members    []membership.Member
-	known      map[string]bool // workers that have been attached to this server
+	watched    bool                 // members have been heard of
+	known      map[string]bool      // workers that have been attached to this server
+	lostAt     map[string]time.Time // known workers without a session, since when
+	bidden     map[string]bool      // workers that have been told of the job's end
 	assignment membership.Assignment
 	waitSince  map[int]time.Time // shards nobody owns, since when
 	handover   *time.Timer       // fires when the first of them may be given away
@@ -88,7 +91,8 @@ type Result struct {
 	Best       *checkpoint.Score
 	Checkpoint string // newest checkpoint
 	Synthetic  bool
-	Already    bool // the job had been finished before
+	Already    bool   // the job had been finished before
+	Request    string // why a Stop call ended it; empty: none did
 	Split      Split
 }
 
@@ -113,19 +117,23 @@ func New(cfg Config, registry *membership.Registry) (*Server, error) {
 		return nil, err
 	}
 	s := &Server{
-		cfg:       cfg,
-		job:       cfg.Job,
-		hash:      wire.JobHash(cfg.Job),
-		network:   net,
-		registry:  registry,
-		events:    make(chan func()),
-		whole:     make(chan struct{}, net.Layout.Chunks()),
-		over:      make(chan struct{}),
-		joins:     map[uint64]*musterv1.JoinRequest{},
-		sessions:  map[string]*session{},
-		known:     map[string]bool{},
-		waitSince: map[int]time.Time{},
-		phase:     "waiting",
+		cfg:      cfg,
+		job:      cfg.Job,
+		hash:     wire.JobHash(cfg.Job),
+		network:  net,
+		registry: registry,
+		events:   make(chan func()),
+		whole:    make(chan struct{}, net.Layout.Chunks()),
+		over:     make(chan struct{}),
+		joins:    map[uint64]*musterv1.JoinRequest{},
+		sessions: map[string]*session{},
+		known:    map[string]bool{},
+		lostAt:   map[string]time.Time{},
+		bidden:   map[string]bool{},
+		// Numbers of an earlier life of the server are not given out again.
+		lastNumber: uint64(time.Now().UnixNano()),
+		waitSince:  map[int]time.Time{},
+		phase:      "waiting",
 	}
 	if err := s.restore(); err != nil {
 		return nil, err
@@ -388,6 +396,7 @@ func (s *Server) dismiss(err error, r Result) {
 	}
 	for _, worker := range sortedKeys(s.sessions) {
 		ses := s.sessions[worker]
+		s.bidden[worker] = true
 		ses.post(func() { ses.done, ses.ended = s.done, s.done == nil })
 	}
 	patience := time.NewTimer(dismissTimeout)
@@ -405,19 +414,26 @@ func (s *Server) dismiss(err error, r Result) {
 	}
 }
 
-// dismissTimeout is how long workers may take to hear of the job's end and go.
-const dismissTimeout = 3 * time.Second
+// dismissTimeout is how long workers may take to hear of the job's end and go:
+// longer than they pause between two tries to connect.
+const dismissTimeout = 5 * time.Second
 
-// onTheirWay tells whether workers have joined that are between two
-// connections, so that they have not heard of the end yet. Those that have been
-// killed count until their leases end.
+// onTheirWay tells whether there are workers that have not heard of the end yet:
+// members, perhaps of an earlier life of this server, between two connections,
+// and those that have joined and not connected yet. Workers that were killed
+// count until their leases end.
 func (s *Server) onTheirWay() bool {
-	for _, req := range s.joins {
-		if s.sessions[req.Worker] == nil && (!s.known[req.Worker] || s.eligible(req.Worker)) {
+	for _, m := range s.members {
+		if !s.bidden[m.ID] {
 			return true
 		}
 	}
-	return false
+	for _, req := range s.joins {
+		if !s.bidden[req.Worker] && !s.known[req.Worker] {
+			return true
+		}
+	}
+	return !s.watched
 }
 
 func (s *Server) result() Result {
@@ -427,7 +443,7 @@ func (s *Server) result() Result {
 	return Result{
 		Step: step, Samples: samples, Hash: params.Hash(v.Parameters),
 		Epochs: s.history, Best: s.best, Checkpoint: s.saving.newest(), Synthetic: s.data.Synthetic,
-		Already: step == s.resumed && s.trained(), Split: s.meter.split,
+		Already: step == s.resumed && s.trained(), Request: s.stop, Split: s.meter.split,
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"slices"
 	"time"
 
 	"google.golang.org/grpc"
@@ -16,7 +17,6 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/muster-train/muster/internal/wire"
-	"github.com/muster-train/muster/model/params"
 	musterv1 "github.com/muster-train/muster/proto/muster/v1"
 )
 
@@ -190,37 +190,29 @@ func (v service) Push(ctx context.Context, req *musterv1.PushRequest) (*musterv1
 	return &musterv1.PushResponse{Refusals: ses.refusals, Step: uint64(step)}, nil
 }
 
-func (v service) Pull(ctx context.Context, req *musterv1.PullRequest) (*musterv1.PullResponse, error) {
+func (v service) Pull(_ context.Context, req *musterv1.PullRequest) (*musterv1.PullResponse, error) {
 	s := v.server
 	layout := s.network.Layout
+	if len(req.Chunks) > layout.Chunks() {
+		return nil, status.Errorf(codes.InvalidArgument, "pull: %d chunks: the vector has %d", len(req.Chunks), layout.Chunks())
+	}
 	chunks := req.Chunks
 	if len(chunks) == 0 {
 		for c := range layout.Chunks() {
 			chunks = append(chunks, uint32(c))
 		}
 	}
+	version := s.store.Hold() // all chunks are of one step
+	defer version.Release()
+	r := &musterv1.PullResponse{Step: uint64(version.Step)}
 	for _, c := range chunks {
 		if int(c) >= layout.Chunks() {
 			return nil, status.Errorf(codes.InvalidArgument, "pull: chunk %d: 0 to %d are allowed", c, layout.Chunks()-1)
 		}
+		values := slices.Clone(layout.Chunk(int(c)).Of(version.Parameters))
+		r.Parameters = append(r.Parameters, wire.Parameters(uint64(version.Step), int(c), values))
 	}
-	// All chunks are of one step: begin again where the step moves on meanwhile.
-	for ctx.Err() == nil {
-		step, _ := s.store.At()
-		r := &musterv1.PullResponse{Step: uint64(step)}
-		whole := true
-		for _, c := range chunks {
-			values := make([]float32, layout.Chunk(int(c)).Len())
-			if whole = s.store.Read(values, params.Step(step), int(c)); !whole {
-				break
-			}
-			r.Parameters = append(r.Parameters, wire.Parameters(uint64(step), int(c), values))
-		}
-		if whole {
-			return r, nil
-		}
-	}
-	return nil, asStatus(ctx.Err())
+	return r, nil
 }
 
 func (v service) Status(ctx context.Context, _ *musterv1.StatusRequest) (*musterv1.StatusResponse, error) {

@@ -7,6 +7,7 @@ import (
 	"io"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/muster-train/muster/internal/kernel"
@@ -26,6 +27,8 @@ type session struct {
 	own    bool // the worker holds its own lease
 
 	scratch []float32 // chunk on its way out; next's
+
+	replaced atomic.Bool // the worker has opened another session: its key in etcd is that one's
 
 	mu         sync.Mutex // guards the outbox below
 	assignment *musterv1.Assignment
@@ -140,6 +143,9 @@ func (ses *session) receive(ctx context.Context, m *musterv1.ExchangeRequest) er
 	return fmt.Errorf("exchange: unexpected message %T", m.Message)
 }
 
+// errReplaced keeps a session from registering a worker that has a newer one.
+var errReplaced = errors.New("the worker has a newer session")
+
 // errLeft ends a session whose worker gives its shards back.
 var errLeft = errors.New("the worker left")
 
@@ -178,6 +184,9 @@ func (ses *session) attach(ctx context.Context, hello *musterv1.Hello) (release 
 	var lease *membership.Held
 	if !ses.own {
 		lease, err = membership.Hold(ctx, s.cfg.Log, func(ctx context.Context) (*membership.Lease, error) {
+			if ses.replaced.Load() {
+				return nil, errReplaced
+			}
 			return s.registry.Register(ctx, ses.member)
 		})
 		if err != nil {

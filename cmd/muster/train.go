@@ -120,7 +120,9 @@ func trainHere(ctx context.Context, host *serve.Host, cfg worker.Config) (params
 	}
 	training, cancel := context.WithCancel(ctx)
 	defer cancel()
+	// The worker leaves when the user stops the job, and else when the server has ended it.
 	working, done := context.WithCancel(context.WithoutCancel(ctx))
+	defer context.AfterFunc(ctx, done)()
 	failed := make(chan error, 1)
 	go func() {
 		err := w.Run(working)
@@ -176,9 +178,10 @@ func trainProcesses(ctx context.Context, cmd *cobra.Command, o *trainOptions, ho
 		crew.stop()
 		return paramserver.Result{}, err
 	}
+	defer context.AfterFunc(ctx, crew.dismiss)() // the workers leave when the user stops the job
 	result, err := host.Run(training, listeners[0].Addr().String(), listeners)
 	crew.stop()
-	if cause := context.Cause(training); cause != nil && ctx.Err() == nil && (errors.Is(err, paramserver.ErrStopped) || errors.Is(err, context.Canceled)) {
+	if cause := context.Cause(training); cause != nil && ctx.Err() == nil && result.Request == "" && (errors.Is(err, paramserver.ErrStopped) || errors.Is(err, context.Canceled)) {
 		return result, cause
 	}
 	return result, err
@@ -190,6 +193,14 @@ type crew struct {
 	ties      []io.Closer // standard inputs: their end, as when this process dies, ends the workers
 	waits     sync.WaitGroup
 	stopping  atomic.Bool
+}
+
+// dismiss tells the processes to leave.
+func (c *crew) dismiss() {
+	c.stopping.Store(true)
+	for _, tie := range c.ties {
+		_ = tie.Close() // of one that has ended already it is no fault
+	}
 }
 
 // errNoWorkers is why a job whose workers have all ended can't go on.
@@ -259,9 +270,6 @@ func (c *crew) stop() {
 		}
 	})
 	defer patience.Stop()
-	c.stopping.Store(true)
-	for _, tie := range c.ties {
-		_ = tie.Close() // of one that has ended already it is no fault
-	}
+	c.dismiss()
 	c.waits.Wait()
 }

@@ -2,10 +2,9 @@ package e2e
 
 import (
 	"errors"
+	"os"
 	"os/exec"
 	"strconv"
-
-	"os"
 
 	"github.com/rogpeppe/go-internal/testscript"
 )

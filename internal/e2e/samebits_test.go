@@ -29,7 +29,7 @@ import (
 // having none.
 const (
 	shards      = 8
-	epochs      = 3
+	epochs      = 12
 	batches     = 5
 	trainImages = 257
 	testImages  = 50
@@ -204,6 +204,7 @@ func workerKilled(t *testing.T) string {
 	address := "unix://" + filepath.Join(dir, "s")
 	server := start(t, "paramserver", append(serverFlags(dir), "--listen", address)...)
 	all := workers(t, address, 2, 1, false)
+	server.say("parameter server ready")
 	reach(t, api(t, address), 3)
 	all[0].kill()
 	server.say("worker lost")
@@ -217,6 +218,7 @@ func pinnedKilled(t *testing.T) string {
 	address := "unix://" + filepath.Join(dir, "s")
 	server := start(t, "paramserver", append(serverFlags(dir), "--listen", address)...)
 	all := workers(t, address, shards, 1, true)
+	server.say("parameter server ready")
 	reach(t, api(t, address), 2)
 	all[0].kill()
 	server.say("worker lost")
@@ -230,7 +232,7 @@ func interrupted(t *testing.T) string {
 	dir := t.TempDir()
 	args := append([]string{"train", "--data", data}, serverFlags(dir)...)
 	first := start(t, "muster", args...)
-	first.say("step=1 ") // 14 steps and three evaluations are still to come
+	first.say("step=1 ") // 59 steps and twelve evaluations are still to come
 	if err := first.cmd.Process.Signal(os.Interrupt); err != nil {
 		t.Fatal(err)
 	}
@@ -298,6 +300,7 @@ func serverKilled(t *testing.T) string {
 	flags := append(serverFlags(dir), "--listen", address)
 	server := start(t, "paramserver", flags...)
 	all := workers(t, address, 2, 1, false)
+	server.say("parameter server ready")
 	reach(t, api(t, address), 4)
 	server.kill()
 	server = start(t, "paramserver", append(flags, "--resume", "auto")...)

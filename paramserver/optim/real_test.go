@@ -37,9 +37,23 @@ func TestFunctionsAgreeWithMath(t *testing.T) {
 
 func TestPowerAtTheEdges(t *testing.T) {
 	for _, tc := range []struct{ x, y, want float64 }{
-		{0, 0, 1}, {0, 2, 0}, {0, 0.5, 0}, {1, 1e9, 1}, {5, 0, 1}, {2, 10, 1024}, {2, -2, 0.25}, {3, 4, 81},
-		{0.5, 1024, math.Ldexp(1, -1024)}, {0.1, 2, float64(0.1) * float64(0.1)}, {0.5, 2000, 0}, {2, 2000, math.Inf(1)}, {2, -2000, 0},
-		{math.Inf(1), 0, 1}, {math.Inf(1), 0.5, math.Inf(1)}, {math.Inf(1), 3, math.Inf(1)}, {math.Inf(1), -0.5, 0},
+		{0, 0, 1},
+		{0, 2, 0},
+		{0, 0.5, 0},
+		{1, 1e9, 1},
+		{5, 0, 1},
+		{2, 10, 1024},
+		{2, -2, 0.25},
+		{3, 4, 81},
+		{0.5, 1024, math.Ldexp(1, -1024)},
+		{0.1, 2, float64(0.1) * float64(0.1)},
+		{0.5, 2000, 0},
+		{2, 2000, math.Inf(1)},
+		{2, -2000, 0},
+		{math.Inf(1), 0, 1},
+		{math.Inf(1), 0.5, math.Inf(1)},
+		{math.Inf(1), 3, math.Inf(1)},
+		{math.Inf(1), -0.5, 0},
 	} {
 		if got := power(tc.x, tc.y); got != tc.want {
 			t.Errorf("power(%v, %v) = %v, want %v", tc.x, tc.y, got, tc.want)

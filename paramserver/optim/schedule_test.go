@@ -147,8 +147,10 @@ func TestRateIsAPureFunction(t *testing.T) {
 }
 
 func TestRatesNeverLeaveTheirBounds(t *testing.T) {
-	for _, spec := range []string{"constant", "discexp:0.1,10", "exp:0.9,3", "poly:1e-3,0.75", "caffe_poly:700,1.5", "linear:1e-4,0",
-		"manual:100:1,200:0.5", "cosine", "onecycle", "warmup:300+onecycle:900", "exp:2,0.001", "manual:1:1e300", "discexp:3,1"} {
+	for _, spec := range []string{
+		"constant", "discexp:0.1,10", "exp:0.9,3", "poly:1e-3,0.75", "caffe_poly:700,1.5", "linear:1e-4,0",
+		"manual:100:1,200:0.5", "cosine", "onecycle", "warmup:300+onecycle:900", "exp:2,0.001", "manual:1:1e300", "discexp:3,1",
+	} {
 		s := mustParse(t, spec, 0.1, 1000)
 		for _, samples := range []uint64{0, 1, 2, 99, 100, 299, 300, 301, 699, 700, 899, 900, 999, 1000, 1001, 1 << 53, math.MaxUint64} {
 			got := s.Rate(Progress{Samples: samples, Epoch: 3})

@@ -39,8 +39,10 @@ type Options struct {
 	Etcd            []string
 }
 
-// Define defines the flags of the job and of the server that owns it.
+// Define defines the flags of the job and of the server that owns it, but for
+// those of pinned workers.
 func (o *Options) Define(flags *pflag.FlagSet) {
+	o.ShardTimeout = paramserver.DefaultConfig().ShardTimeout
 	o.Job.Define(flags)
 	settings.Group(flags, "Checkpoints", func(fs *pflag.FlagSet) {
 		fs.StringVar(&o.CheckpointDir, "checkpoint-dir", "", "`directory` of the job's state (default ./muster-JOB)")
@@ -49,8 +51,14 @@ func (o *Options) Define(flags *pflag.FlagSet) {
 		fs.StringVar(&o.Resume, "resume", "auto", "`what` to go on from: auto (the newest checkpoint, if any), none, or a checkpoint's path")
 	})
 	settings.Group(flags, "Workers", func(fs *pflag.FlagSet) {
-		fs.DurationVar(&o.ShardTimeout, "shard-timeout", 30*time.Second, "`time` that a pinned shard waits for its worker before another may take it")
 		fs.StringSliceVar(&o.Etcd, "etcd", nil, "`URLs` of an external etcd (default: one inside this process, its data in the checkpoint directory)")
+	})
+}
+
+// DefinePins defines the flags that concern pinned workers, which `muster train` has none of.
+func (o *Options) DefinePins(flags *pflag.FlagSet) {
+	settings.Group(flags, "Workers", func(fs *pflag.FlagSet) {
+		fs.DurationVar(&o.ShardTimeout, "shard-timeout", paramserver.DefaultConfig().ShardTimeout, "`time` that a pinned shard waits for its worker before another may take it")
 	})
 }
 

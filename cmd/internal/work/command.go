@@ -132,7 +132,11 @@ may start before the server: it waits, and ends when the job is done.`,
 			if len(o.etcd) > 0 {
 				return discover(ctx, cfg, o.etcd)
 			}
-			return Run(ctx, cfg, client)
+			err = Run(ctx, cfg, client)
+			if ctx.Err() != nil && cmd.Context().Err() == nil {
+				return nil // whoever started this worker has let it go
+			}
+			return err
 		},
 	}
 	settings.Group(cmd.Flags(), "Job", func(fs *pflag.FlagSet) {

@@ -159,7 +159,8 @@ func TestStartRefusesWhatItCannotUse(t *testing.T) {
 		{"a damaged log", Config{Dir: badLog}, []string{"start on the files in " + badLog + ": "}},
 		{"a damaged store", Config{Dir: badStore}, []string{"start on the files in " + badStore + ": database ", "invalid database"}},
 		{
-			"a port in use", Config{Dir: t.TempDir(), ListenClient: taken.Addr().String()},
+			"a port in use",
+			Config{Dir: t.TempDir(), ListenClient: taken.Addr().String()},
 			[]string{taken.Addr().String(), ": already in use"},
 		},
 		{"no port", Config{Dir: t.TempDir(), ListenClient: "127.0.0.1"}, []string{"127.0.0.1: want IP:port"}},

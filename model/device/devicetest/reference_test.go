@@ -19,10 +19,18 @@ func TestReferenceMatchesHandComputedValues(t *testing.T) {
 		want   []float64
 	}{
 		// Weights 1..9 over 1..4 with padding: the centre of the kernel walks over the map.
-		{"conv", from(1, 2, 2).conv(1, 3, 1, 1, 1), []float32{1, 2, 3, 4, 5, 6, 7, 8, 9, 0.5}, []float32{1, 2, 3, 4},
-			[]float64{5 + 12 + 24 + 36 + 0.5, 4 + 10 + 21 + 32 + 0.5, 2 + 6 + 15 + 24 + 0.5, 1 + 4 + 12 + 20 + 0.5}},
-		{"conv, stride and padding above and left only", from(1, 2, 2).convTo(1, 1, 1, 2, 2, 1, 1, 1), []float32{1, 2, 3, 4, 0}, []float32{7, 8, 9, 10},
-			[]float64{28}},
+		{
+			"conv", from(1, 2, 2).conv(1, 3, 1, 1, 1),
+			[]float32{1, 2, 3, 4, 5, 6, 7, 8, 9, 0.5},
+			[]float32{1, 2, 3, 4},
+			[]float64{5 + 12 + 24 + 36 + 0.5, 4 + 10 + 21 + 32 + 0.5, 2 + 6 + 15 + 24 + 0.5, 1 + 4 + 12 + 20 + 0.5},
+		},
+		{
+			"conv, stride and padding above and left only", from(1, 2, 2).convTo(1, 1, 1, 2, 2, 1, 1, 1),
+			[]float32{1, 2, 3, 4, 0},
+			[]float32{7, 8, 9, 10},
+			[]float64{28},
+		},
 		{"conv, groups", from(2, 1, 1).conv(2, 1, 1, 0, 2), []float32{3, 5, 10, 20}, []float32{1, 2}, []float64{13, 30}},
 		{"dense takes channels, then rows", from(2, 1, 2).dense(1), []float32{1, 10, 100, 1000, 0}, []float32{1, 2, 3, 4}, []float64{4321}},
 		{"max pool, clipped", from(1, 3, 3).pool(device.MaxPool, 2, 2, 2, 2, 0, 0), nil, []float32{1, 2, 3, 4, 5, 6, 7, 8, 9}, []float64{5, 6, 8, 9}},
