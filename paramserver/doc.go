@@ -17,8 +17,9 @@
 //
 // Goroutines, all started and awaited by Run: the loop, which alone touches
 // Round, assignment and phase; lanes, each of which does the arithmetic of its
-// chunks in order; one that writes checkpoints; one that watches membership.
-// A session (one for each connected worker) has two, one for each direction,
+// chunks in order; one that writes checkpoints, and one for each that waits for
+// its result; one that writes assignments to etcd; one that watches membership.
+// Timers bring their events to the loop, and nothing once it has ended. A session (one for each connected worker) has two, one for each direction,
 // which live within its Exchange call. They speak with the loop by events.
 //
 // service.go is the only file that knows gRPC; Local serves a worker in the

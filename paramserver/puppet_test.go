@@ -91,12 +91,6 @@ func (r *running) wait(t *testing.T) (Result, error) {
 	return r.result, r.err
 }
 
-// stream is either way to a server.
-type stream interface {
-	Send(*musterv1.ExchangeRequest) error
-	Recv() (*musterv1.ExchangeResponse, error)
-}
-
 // puppet is a worker whose every move the test makes.
 type puppet struct {
 	t       *testing.T
