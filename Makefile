@@ -43,7 +43,7 @@ short: ## all tests but the long ones
 	$(GO) test -short ./...
 
 race: ## the concurrent packages under the race detector (needs a C compiler)
-	$(GO) test -race -short $(RACE)
+	$(GO) test -race -cover -short $(RACE)
 
 fuzz: ## every fuzz target for FUZZTIME (default 30s)
 	.ci/fuzz $(or $(FUZZTIME),30s)

@@ -199,17 +199,21 @@ func early(t *testing.T) string {
 	return hash
 }
 
+// workerKilled kills a worker without which the job can't go on, so that it is
+// sure to be in the midst of it; another takes its shard over.
 func workerKilled(t *testing.T) string {
 	dir := t.TempDir()
 	address := "unix://" + filepath.Join(dir, "s")
-	server := start(t, "paramserver", append(serverFlags(dir), "--listen", address)...)
-	all := workers(t, address, 2, 1, false)
+	server := start(t, "paramserver", append(serverFlags(dir), "--listen", address, "--shard-timeout", "5s")...)
 	server.say("parameter server ready")
+	victim := start(t, "worker", "--server", address, "--data", data, "--threads", "1", "--shard", fmt.Sprintf("0/%d", shards))
+	victim.say("joined")
+	all := workers(t, address, 1, 1, false)
 	reach(t, api(t, address), 3)
-	all[0].kill()
+	victim.kill()
 	server.say("worker lost")
 	hash := server.hash()
-	ended(t, all[1:])
+	ended(t, all)
 	return hash
 }
 
