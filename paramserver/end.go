@@ -1,0 +1,94 @@
+package paramserver
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/muster-train/muster/model/params"
+	musterv1 "github.com/muster-train/muster/proto/muster/v1"
+)
+
+// dismiss tells every worker that the job has ended, and waits a little for
+// them to go.
+func (s *Server) dismiss(err error, r Result) {
+	done := &musterv1.Done{Success: err == nil, Step: uint64(r.Step), ParametersSha256: r.Hash}
+	if err != nil {
+		done.Reason = err.Error()
+	}
+	s.round = nil
+	if s.handover != nil {
+		s.handover.Stop()
+	}
+	// A server that was stopped comes back: its workers wait for it.
+	comesBack := errors.Is(err, ErrStopped) && s.stop == ""
+	if !comesBack {
+		s.done = done
+	}
+	for _, worker := range sortedKeys(s.sessions) {
+		ses := s.sessions[worker]
+		s.bidden[worker] = true
+		ses.post(func() { ses.done, ses.ended = s.done, s.done == nil })
+	}
+	patience := time.NewTimer(dismissTimeout)
+	defer patience.Stop()
+	for len(s.sessions) > 0 || !comesBack && s.onTheirWay() {
+		select {
+		case f := <-s.events:
+			f()
+		case <-patience.C:
+			if len(s.sessions) > 0 {
+				s.cfg.Log.Warn("workers are still there at the end of the job", "workers", len(s.sessions))
+			}
+			return
+		}
+	}
+}
+
+// dismissTimeout is how long workers may take to hear of the job's end and go:
+// longer than they pause between two tries to connect.
+const dismissTimeout = 5 * time.Second
+
+// onTheirWay tells whether there are workers that have not heard of the end yet:
+// members, perhaps of an earlier life of this server, between two connections,
+// and those that have joined and not connected yet. Workers that were killed
+// count until their leases end.
+func (s *Server) onTheirWay() bool {
+	for _, m := range s.members {
+		if !s.bidden[m.ID] {
+			return true
+		}
+	}
+	for _, req := range s.joins {
+		if !s.bidden[req.Worker] && !s.known[req.Worker] {
+			return true
+		}
+	}
+	return !s.watched
+}
+
+func (s *Server) result() Result {
+	step, samples := s.store.At()
+	v := s.store.Hold()
+	defer v.Release()
+	return Result{
+		Step: step, Samples: samples, Hash: params.Hash(v.Parameters),
+		Epochs: s.history, Best: s.best, Checkpoint: s.saving.newest(), Synthetic: s.data.Synthetic,
+		Already: step == s.resumed && s.trained(), Request: s.stop, Split: s.meter.split,
+	}
+}
+
+// notFinite is the error that ends a job whose gradients stay not finite.
+func (s *Server) notFinite(step params.Step, node params.Node) error {
+	return fmt.Errorf("%w: those of shard %v at step %d were refused %d times (NaN or infinite); the last good checkpoint is %s; a lower --lr may help",
+		ErrNotFinite, node, step, s.cfg.NotFinite, s.lastGood())
+}
+
+// lastGood names the newest checkpoint, for messages; one on its way is waited for.
+func (s *Server) lastGood() string {
+	s.saving.settle()
+	if path := s.saving.newest(); path != "" {
+		return path
+	}
+	return "none yet"
+}
