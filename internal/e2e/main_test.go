@@ -126,10 +126,15 @@ func start(t *testing.T, program string, args ...string) *process {
 	return p
 }
 
-// kill ends the process as kill -9 does, and waits until it is gone.
+// kill ends the process as kill -9 does, and waits until it is gone and nobody
+// holds its standard error any more.
 func (p *process) kill() {
 	_ = p.cmd.Process.Kill() // one that has ended already is no fault
-	<-p.ended
+	select {
+	case <-p.ended:
+	case <-time.After(limit):
+		p.t.Errorf("%s was killed, and something it started still holds its standard error after %v", p.name, limit)
+	}
 }
 
 func (p *process) stderr() string {
