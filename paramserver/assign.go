@@ -44,6 +44,7 @@ func (s *Server) attached(ses *session) {
 	s.known[id] = true
 	ses.shards = s.assignment.Shards(id)
 	ses.told = 0
+	defer func() { s.meter.stall(s.stalled()) }()
 	s.cfg.Log.Info("worker joined", "worker", id, "device", ses.member.Device, "shard", pinName(ses.member.Pinned, len(s.assignment.Owner)))
 	s.membersChanged()
 	s.tell(ses)
@@ -61,6 +62,7 @@ func (s *Server) detached(ses *session, left bool) {
 		s.forgetJoins(id)
 		return
 	}
+	defer func() { s.meter.stall(s.stalled()) }()
 	if left {
 		delete(s.known, id)
 		s.forgetJoins(id)
@@ -142,6 +144,18 @@ func (s *Server) reassign() {
 	}
 	s.watchUnowned()
 	s.warnWaiting()
+	s.meter.stall(s.stalled())
+}
+
+// stalled tells whether a shard has no connected worker, so that the round
+// can't end.
+func (s *Server) stalled() bool {
+	for _, owner := range s.assignment.Owner {
+		if s.sessions[owner] == nil {
+			return true
+		}
+	}
+	return len(s.assignment.Owner) == 0
 }
 
 // watchUnowned notes since when shards have waited, and sets the timer that

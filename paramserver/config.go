@@ -29,10 +29,12 @@ type Config struct {
 	SessionGrace time.Duration // how long a worker without a connection keeps its shards, its lease notwithstanding
 	ShardTimeout time.Duration // how long a pinned shard waits for its worker before another may take it
 	MaxTime      time.Duration // training ends at the first step after this time; 0: no limit
+	Linger       bool          // once the job is done, go on answering until Run's context ends or Stop is called
 	NotFinite    int           // refusals of one contribution for values that are not finite that end the job
 
 	Log      *slog.Logger
-	Progress Observer // told of each step and epoch; nil: nobody
+	Progress Observer     // told of each step and epoch; nil: nobody
+	Done     func(Result) // called once the job is done and its state saved, before any lingering; nil: nobody
 }
 
 // Observer is told how training goes, from the loop's goroutine.
@@ -41,6 +43,7 @@ type Observer interface {
 	Update(telemetry.Sample)
 	Epoch(telemetry.EpochResult)
 	DebugPass(pass, batch int, cost, classificationError float64)
+	DebugTest(pass int, cost, classificationError float64)
 }
 
 // DefaultConfig is what the paramserver command uses where no flag says otherwise.

@@ -1,6 +1,7 @@
 package paramserver
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"time"
@@ -65,6 +66,30 @@ func (s *Server) onTheirWay() bool {
 		}
 	}
 	return !s.watched
+}
+
+// phaseAfter is the phase of a job that has ended with err.
+func phaseAfter(err error) string {
+	switch {
+	case err == nil:
+		return "done"
+	case errors.Is(err, ErrStopped):
+		return "stopped"
+	}
+	return "failed"
+}
+
+// linger goes on answering workers and tools after the job's end, until ctx
+// ends or a Stop call comes.
+func (s *Server) linger(ctx context.Context) {
+	for s.stop == "" {
+		select {
+		case f := <-s.events:
+			f()
+		case <-ctx.Done():
+			return
+		}
+	}
 }
 
 func (s *Server) result() Result {

@@ -65,6 +65,10 @@ func (s *Server) offerTallies(ses *session, t *musterv1.Tallies) {
 			Shard: int(tally.Shard), Images: int(tally.Images),
 			Loss: tally.Loss, Top1: int(tally.Top1), Top5: int(tally.Top5),
 		}) {
+		case Counted:
+			if s.kind == musterv1.WorkKind_WORK_KIND_GRADIENT {
+				s.meter.counted(ses.member.ID, int(tally.Images))
+			}
 		case Repeated:
 			s.counts.repeated++
 		case Stale:

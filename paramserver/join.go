@@ -57,7 +57,7 @@ func (s *Server) Join(ctx context.Context, req *musterv1.JoinRequest) (*musterv1
 		response.Session = s.lastNumber
 		response.Data = &musterv1.DataInfo{
 			Fingerprint: s.data.Fingerprint, TrainImages: uint32(s.data.TrainImages), TestImages: uint32(s.data.TestImages),
-			Classes: uint32(s.data.Classes), Synthetic: s.data.Synthetic,
+			Classes: uint32(s.data.Classes), Synthetic: s.data.Synthetic, ClassNames: s.data.ClassNames,
 		}
 	}); ended != nil {
 		return nil, ended
@@ -84,7 +84,10 @@ func (s *Server) checkData(d *musterv1.DataInfo) error {
 	}
 	got := checkpoint.Data{
 		Fingerprint: d.Fingerprint, TrainImages: int(d.TrainImages), TestImages: int(d.TestImages),
-		Classes: int(d.Classes), Synthetic: d.Synthetic,
+		Classes: int(d.Classes), Synthetic: d.Synthetic, ClassNames: d.ClassNames,
+	}
+	if n := len(d.ClassNames); n != 0 && n != got.Classes {
+		return refused("the worker names %d classes of its data, which have %d", n, got.Classes)
 	}
 	if s.data.Fingerprint == "" {
 		if d.TrainImages < s.job.Shards {
@@ -96,8 +99,11 @@ func (s *Server) checkData(d *musterv1.DataInfo) error {
 		s.data = got
 		return nil
 	}
-	if got != s.data {
+	if !got.Same(s.data) {
 		return refused("the worker's data (%s) are not those of the job (%s)", dataName(got), dataName(s.data))
+	}
+	if s.data.ClassNames == nil {
+		s.data.ClassNames = got.ClassNames // the checkpoint resumed from had none
 	}
 	return nil
 }

@@ -1,25 +1,24 @@
 package paramserver
 
 import (
-	"math"
 	"time"
 
-	"github.com/muster-train/muster/internal/telemetry"
 	"github.com/muster-train/muster/paramserver/checkpoint"
 	musterv1 "github.com/muster-train/muster/proto/muster/v1"
 )
 
-// Split is where the time of this process's steps went.
+// Split is where the time of this process's rounds went.
 type Split struct {
-	Compute  time.Duration // the slowest worker's gradients, step by step
+	Compute  time.Duration // workers computed gradients: the mean over them, step by step
 	Exchange time.Duration // the rest of a step: transport, sums, update
+	Wait     time.Duration // workers waited for the slowest one, or all for a shard that had no worker
 	Evaluate time.Duration // evaluations
 	Images   int           // trained on
 }
 
 // ImagesPerSecond is the throughput of training, evaluations left out.
 func (s Split) ImagesPerSecond() float64 {
-	if t := (s.Compute + s.Exchange).Seconds(); t > 0 {
+	if t := (s.Compute + s.Exchange + s.Wait).Seconds(); t > 0 {
 		return float64(s.Images) / t
 	}
 	return 0
@@ -32,21 +31,76 @@ type means struct{ Loss, Accuracy float64 }
 type meter struct {
 	split   Split
 	opened  time.Time
-	compute map[string]float64 // seconds of the open round, by worker
+	compute map[string]float64    // seconds of the open round, by worker
+	stalled time.Time             // since when the open round has waited for a worker; zero: it doesn't
+	waited  time.Duration         // that the open round has waited before
+	workers map[string]workerLoad // by worker
 
-	last   means     // of the newest step
-	epoch  Tally     // of the epoch so far, as far as this process saw it
-	begun  time.Time // when the epoch began, or this process took it up
-	speed  float64   // images per second, smoothed
+	last   means         // of the newest step
+	epoch  Tally         // of the epoch so far
+	before time.Duration // that other processes spent on the epoch before this one took it up
+	begun  time.Time     // when the epoch began, or this process took it up; zero: not yet
+	speed  float64       // images per second, smoothed
 	rounds int
 }
 
-func (m *meter) begin() {
+// workerLoad is what one worker has done for this process.
+type workerLoad struct {
+	seconds float64 // of computing its part of the newest step
+	images  uint64  // it has computed gradients of
+}
+
+// resume takes up an epoch that another process began.
+func (m *meter) resume(r *checkpoint.Running) {
+	if r != nil {
+		m.epoch = Tally{Images: r.Images, Loss: float64(r.Loss), Top1: r.Top1}
+		m.before = time.Duration(float64(r.Seconds) * float64(time.Second))
+	}
+}
+
+// running is what the epoch has come to so far; nil: it has not begun.
+func (m *meter) running() *checkpoint.Running {
+	if m.epoch.Images == 0 {
+		return nil
+	}
+	return &checkpoint.Running{
+		Images: m.epoch.Images, Loss: checkpoint.Float(m.epoch.Loss), Top1: m.epoch.Top1,
+		Seconds: checkpoint.Float(m.elapsed().Seconds()),
+	}
+}
+
+// elapsed is the time that the epoch has taken so far.
+func (m *meter) elapsed() time.Duration {
+	if m.begun.IsZero() {
+		return m.before
+	}
+	return m.before + time.Since(m.begun)
+}
+
+// nextEpoch forgets what the epoch came to.
+func (m *meter) nextEpoch() {
+	m.epoch, m.before, m.begun = Tally{}, 0, time.Time{}
+}
+
+func (m *meter) begin(stalled bool) {
 	m.opened = time.Now()
 	if m.begun.IsZero() {
 		m.begun = m.opened
 	}
 	m.compute = map[string]float64{}
+	m.waited, m.stalled = 0, time.Time{}
+	m.stall(stalled)
+}
+
+// stall notes whether the open round waits for a worker.
+func (m *meter) stall(stalled bool) {
+	switch {
+	case stalled && m.stalled.IsZero():
+		m.stalled = time.Now()
+	case !stalled && !m.stalled.IsZero():
+		m.waited += time.Since(m.stalled)
+		m.stalled = time.Time{}
+	}
 }
 
 // computed adds time that a worker has spent on the open round.
@@ -56,20 +110,37 @@ func (m *meter) computed(worker string, seconds float64) {
 	}
 }
 
+// counted notes images whose gradients a worker has computed.
+func (m *meter) counted(worker string, images int) {
+	load := m.workers[worker]
+	load.images += uint64(images)
+	m.workers[worker] = load
+}
+
 func (m *meter) end(kind musterv1.WorkKind) {
 	took := time.Since(m.opened)
 	if kind == musterv1.WorkKind_WORK_KIND_EVALUATE {
 		m.split.Evaluate += took
 		return
 	}
-	slowest := 0.0
-	for _, s := range m.compute {
-		slowest = max(slowest, s)
+	m.stall(false)
+	slowest, sum := 0.0, 0.0
+	for worker, s := range m.compute {
+		slowest, sum = max(slowest, s), sum+s
+		load := m.workers[worker]
+		load.seconds = s
+		m.workers[worker] = load
 	}
-	compute := min(time.Duration(slowest*float64(time.Second)), took)
+	mean := sum / float64(max(len(m.compute), 1))
+	// What workers say of themselves is kept within what was measured here.
+	compute := min(seconds(mean), took)
+	wait := min(seconds(slowest-mean)+m.waited, took-compute)
 	m.split.Compute += compute
-	m.split.Exchange += took - compute
+	m.split.Wait += wait
+	m.split.Exchange += took - compute - wait
 }
+
+func seconds(s float64) time.Duration { return time.Duration(s * float64(time.Second)) }
 
 // step adds what a step's images came to.
 func (m *meter) step(t Tally) {
@@ -88,55 +159,3 @@ func (m *meter) step(t Tally) {
 		m.rounds++
 	}
 }
-
-// report tells how the step that has just been published went.
-func (s *Server) report(sum Tally) {
-	s.meter.step(sum)
-	step, samples := s.store.At()
-	batches := s.cut.Steps()
-	total := uint64(s.cut.EpochImages()) * uint64(s.job.Epochs)
-	var left time.Duration
-	if s.meter.speed > 0 && total > samples {
-		left = time.Duration(float64(total-samples) / s.meter.speed * float64(time.Second))
-	}
-	s.cfg.Progress.Update(telemetry.Sample{
-		Epoch: s.at.Epoch + 1, Epochs: int(s.job.Epochs), Batch: s.at.Batch + 1, Batches: batches, Step: uint64(step),
-		Loss: s.meter.last.Loss, Accuracy: s.meter.last.Accuracy,
-		ImagesPerSecond: s.meter.speed, Remaining: left,
-	})
-	s.cfg.Progress.DebugPass(s.at.Epoch, s.at.Batch, s.meter.last.Loss, 1-s.meter.last.Accuracy)
-}
-
-// score records an evaluation at the end of an epoch.
-func (s *Server) score(sum Tally) {
-	step, samples := s.store.At()
-	n := float64(sum.Images)
-	e := checkpoint.EpochScore{
-		Epoch: s.at.Epoch, Step: uint64(step), Samples: samples,
-		TestLoss: checkpoint.Float(sum.Loss / n), Top1: checkpoint.Float(float64(sum.Top1) / n), Top5: checkpoint.Float(float64(sum.Top5) / n),
-		Rate: checkpoint.Float(s.rate), Seconds: checkpoint.Float(time.Since(s.meter.begun).Seconds()),
-		TrainLoss: checkpoint.Float(math.NaN()),
-	}
-	speed := math.NaN() // as the training loss: an epoch of which this process saw only the evaluation
-	if s.meter.epoch.Images > 0 {
-		e.TrainLoss = checkpoint.Float(s.meter.epoch.Loss / float64(s.meter.epoch.Images))
-		speed = float64(s.meter.epoch.Images) / time.Since(s.meter.begun).Seconds()
-	}
-	s.history = append(s.history[:len(s.history):len(s.history)], e)
-	if s.best == nil || e.Top1 > s.best.Accuracy {
-		s.best = &checkpoint.Score{Step: e.Step, Epoch: e.Epoch, Accuracy: e.Top1, Loss: e.TestLoss}
-	}
-	s.cfg.Progress.Epoch(telemetry.EpochResult{
-		Epoch: e.Epoch + 1, Epochs: int(s.job.Epochs), Step: e.Step,
-		TrainLoss: float64(e.TrainLoss), TestLoss: float64(e.TestLoss), Top1: float64(e.Top1), Top5: float64(e.Top5),
-		ImagesPerSecond: speed, Seconds: float64(e.Seconds), Synthetic: s.data.Synthetic,
-	})
-	s.meter.epoch, s.meter.begun = Tally{}, time.Time{}
-}
-
-// nobody is told and does nothing.
-type nobody struct{}
-
-func (nobody) Update(telemetry.Sample)              {}
-func (nobody) Epoch(telemetry.EpochResult)          {}
-func (nobody) DebugPass(int, int, float64, float64) {}

@@ -23,7 +23,10 @@ const patience = time.Minute
 
 // testData are what puppets say they hold: 5 training images over 2 shards, so
 // that one shard has an image more.
-var testData = &musterv1.DataInfo{Fingerprint: "f00d", TrainImages: 5, TestImages: 4, Classes: 10}
+var testData = &musterv1.DataInfo{
+	Fingerprint: "f00d", TrainImages: 5, TestImages: 4, Classes: 10,
+	ClassNames: []string{"a", "b", "c", "d", "e", "f", "g", "h", "i", "j"},
+}
 
 // testJob has steps of 2 images: 3 an epoch, the last of 1 image.
 func testJob() *musterv1.JobSpec {

@@ -53,6 +53,7 @@ func (s *Server) restore() error {
 	s.store = NewStore(layout, rule(s.job), params.Step(state.Step), state.Samples, state.Parameters, state.Momentum)
 	s.data, s.history, s.best = state.Data, state.History, state.Best
 	s.counts.notFinite = state.NotFinite
+	s.meter.resume(state.Running)
 	s.cfg.Log.Info("resumed", "checkpoint", path, "step", state.Step)
 	return nil
 }
@@ -189,7 +190,7 @@ func (s *Server) snapshot() snapshot {
 	return snapshot{&checkpoint.State{
 		Meta: checkpoint.Meta{
 			Job: job, JobHash: s.hash, Network: s.job.Network, Schedule: s.job.Schedule, Data: s.data,
-			Step: uint64(v.Step), Samples: v.Samples, Best: s.best, History: s.history,
+			Step: uint64(v.Step), Samples: v.Samples, Best: s.best, History: s.history, Running: s.meter.running(),
 			NotFinite: s.counts.notFinite, Final: s.trained(),
 		},
 		Layout: s.network.Layout, Parameters: v.Parameters, Momentum: v.Momentum,

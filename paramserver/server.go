@@ -13,6 +13,7 @@ import (
 	"github.com/muster-train/muster/internal/wire"
 	"github.com/muster-train/muster/model"
 	"github.com/muster-train/muster/model/params"
+	"github.com/muster-train/muster/model/topology"
 	"github.com/muster-train/muster/paramserver/checkpoint"
 	"github.com/muster-train/muster/paramserver/optim"
 	musterv1 "github.com/muster-train/muster/proto/muster/v1"
@@ -31,10 +32,11 @@ type Server struct {
 	checkpoints *checkpoint.Store
 	lanes       *lanes
 
-	events   chan func()   // what others want of the loop; the loop calls them one by one
-	whole    chan struct{} // one for each chunk that a lane has brought to the next step; never full
-	over     chan struct{} // closed when the loop has ended
-	finished atomic.Bool   // the job has ended, in success or not
+	events   chan func()                                   // what others want of the loop; the loop calls them one by one
+	whole    chan struct{}                                 // one for each chunk that a lane has brought to the next step; never full
+	over     chan struct{}                                 // closed when the loop has ended
+	finished atomic.Bool                                   // the job has ended, in success or not
+	traffic  struct{ gradients, parameters atomic.Uint64 } // payload bytes received and sent
 
 	// All below belongs to the loop.
 
@@ -46,7 +48,7 @@ type Server struct {
 	started  time.Time
 	resumed  params.Step // step at which this process took the job up
 
-	phase   string // waiting, training, evaluating, done
+	phase   string // waiting, training, evaluating, done, stopped, failed
 	kind    musterv1.WorkKind
 	round   *Round
 	at      dataset.Position
@@ -134,6 +136,7 @@ func New(cfg Config, registry *membership.Registry) (*Server, error) {
 		lastNumber: uint64(time.Now().UnixNano()),
 		waitSince:  map[int]time.Time{},
 		phase:      "waiting",
+		meter:      meter{workers: map[string]workerLoad{}},
 	}
 	if err := s.restore(); err != nil {
 		return nil, err
@@ -145,8 +148,9 @@ func New(cfg Config, registry *membership.Registry) (*Server, error) {
 }
 
 // Run trains the job to its end. It returns when the last goroutine of the
-// server has ended: with nil when the job is done, ErrStopped when ctx ended
-// or a Stop call came (the state is saved, Result tells where), and
+// server has ended: with nil when the job is done (and, where it is to linger,
+// ctx ended or a Stop call came after that), ErrStopped when ctx ended or a
+// Stop call came before (the state is saved, Result tells where), and
 // ErrNotFinite when the job can't go on.
 func (s *Server) Run(ctx context.Context) (Result, error) {
 	inner, cancel := context.WithCancel(context.WithoutCancel(ctx))
@@ -159,7 +163,6 @@ func (s *Server) Run(ctx context.Context) (Result, error) {
 	err := s.loop(ctx)
 
 	s.finished.Store(true)
-	s.phase = "done"
 	if ctx.Err() != nil && errors.Is(err, ctx.Err()) {
 		err = ErrStopped
 	}
@@ -169,7 +172,16 @@ func (s *Server) Run(ctx context.Context) (Result, error) {
 		}
 	}
 	result := s.result()
+	s.phase = phaseAfter(err)
 	s.dismiss(err, result)
+	if err == nil {
+		if s.cfg.Done != nil {
+			s.cfg.Done(result)
+		}
+		if s.cfg.Linger {
+			s.linger(ctx)
+		}
+	}
 	close(s.over)
 	s.lanes.close()
 	s.saving.close()
@@ -257,7 +269,7 @@ func (s *Server) gather(ctx context.Context, round *Round, kind musterv1.WorkKin
 	if s.deferred {
 		s.reassign()
 	}
-	s.meter.begin()
+	s.meter.begin(s.stalled())
 	for _, worker := range sortedKeys(s.sessions) {
 		s.tell(s.sessions[worker])
 	}
@@ -282,6 +294,9 @@ func (s *Server) awaitData(ctx context.Context) error {
 	if err := s.planJob(); err != nil {
 		return err
 	}
+	if err := s.describe(); err != nil {
+		return err
+	}
 	// The last step before this process, for an evaluation it may owe.
 	if step, samples := s.store.At(); step > 0 {
 		s.at = s.position(step - 1)
@@ -299,6 +314,13 @@ func (s *Server) planJob() error {
 	var err error
 	s.schedule, err = optim.ParseSchedule(s.job.Schedule, float64(s.job.LearningRate), uint64(s.cut.EpochImages())*uint64(s.job.Epochs))
 	return err
+}
+
+// describe writes the inference topology, which with the parameters of any
+// checkpoint is all that a prediction needs, before the first step is made.
+func (s *Server) describe() error {
+	t := topology.Of(s.network, s.job.Activation, s.data.ClassNames, dataset.Side, s.data.Synthetic)
+	return topology.Write(s.cfg.CheckpointDir, t)
 }
 
 // cutOf is how the job's steps take their images from data.

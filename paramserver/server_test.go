@@ -323,8 +323,8 @@ func TestAnInterruptedEvaluationIsMadeUpFor(t *testing.T) {
 	newPuppet(t, r.Server, "w").toil()
 	result, err := r.wait(t)
 	check(t, result, err, testJob(), 3)
-	if len(result.Epochs) != 1 || result.Epochs[0].Epoch != 0 || result.Epochs[0].Rate != 0.5 || !math.IsNaN(float64(result.Epochs[0].TrainLoss)) {
-		t.Errorf("epochs %+v, want epoch 0 at rate 0.5, its training loss not known", result.Epochs)
+	if len(result.Epochs) != 1 || result.Epochs[0].Epoch != 0 || result.Epochs[0].Rate != 0.5 || result.Epochs[0].TrainLoss != 1 {
+		t.Errorf("epochs %+v, want epoch 0 at rate 0.5 with a training loss of 1", result.Epochs)
 	}
 	if result.Best == nil || result.Best.Step != 3 {
 		t.Errorf("best %+v, want that of step 3", result.Best)

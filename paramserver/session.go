@@ -121,6 +121,7 @@ func (ses *session) take() (*musterv1.ExchangeResponse, <-chan struct{}, error) 
 		}
 		ses.sent++
 		m := wire.Parameters(w.Step, chunk, values)
+		ses.server.traffic.parameters.Add(uint64(len(m.Payload)))
 		return &musterv1.ExchangeResponse{Message: &musterv1.ExchangeResponse_Parameters{Parameters: m}}, nil, nil
 	}
 	ses.has = w.Step + 1
@@ -160,6 +161,7 @@ func (ses *session) receiveGradient(ctx context.Context, g *musterv1.GradientChu
 	if chunk >= layout.Chunks() {
 		return refuse(musterv1.RefusalReason_REFUSAL_REASON_MALFORMED, fmt.Sprintf("chunk %d of %d", chunk, layout.Chunks()))
 	}
+	s.traffic.gradients.Add(uint64(len(g.Payload)))
 	values := newBuffer(layout.Chunk(chunk).Len())
 	if err := wire.Decode(values.values, g); err != nil {
 		values.free()

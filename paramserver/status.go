@@ -15,21 +15,48 @@ func (s *Server) Status(ctx context.Context) (*musterv1.StatusResponse, error) {
 
 func (s *Server) status() *musterv1.StatusResponse {
 	step, samples := s.store.At()
+	path, saved := s.saving.newestStep()
+	split := s.meter.split
 	r := &musterv1.StatusResponse{
 		Job: s.job, JobHash: s.hash, Step: uint64(step), Samples: samples,
-		Epoch: uint32(s.at.Epoch), LearningRate: float64(s.rate), Loss: s.meter.last.Loss,
-		ImagesPerSecond: s.meter.speed, Phase: s.phase, UnownedShards: wireShards(s.assignment.Unowned()),
+		Epoch: uint32(s.at.Epoch), Batch: uint32(s.at.Batch), LearningRate: float64(s.rate),
+		Loss: s.meter.last.Loss, Accuracy: s.meter.last.Accuracy, ImagesPerSecond: s.meter.speed,
+		Phase: s.phase, UnownedShards: wireShards(s.assignment.Unowned()), Synthetic: s.data.Synthetic,
 		RefusedNotFinite: s.counts.notFinite, RefusedMalformed: s.counts.malformed, RepeatedContributions: s.counts.repeated,
-		Checkpoint: s.saving.newest(),
+		Checkpoint: path, CheckpointStep: uint64(saved), ResumedStep: uint64(s.resumed),
+		GradientBytes: s.traffic.gradients.Load(), ParameterBytes: s.traffic.parameters.Load(),
+		Split: &musterv1.TimeSplit{
+			ComputeSeconds: split.Compute.Seconds(), ExchangeSeconds: split.Exchange.Seconds(), WaitSeconds: split.Wait.Seconds(),
+			EvaluateSeconds: split.Evaluate.Seconds(), Images: uint64(split.Images),
+		},
 	}
 	if s.data.Fingerprint != "" {
+		r.Batches = uint32(s.cut.Steps())
 		r.TotalSteps = uint64(s.cut.Steps()) * uint64(s.job.Epochs)
+		r.RemainingSeconds = s.remaining().Seconds()
+	}
+	if s.round != nil && s.stalled() {
+		r.Phase = "waiting"
+	}
+	for i, e := range s.history {
+		score := &musterv1.Score{Step: e.Step, Epoch: uint32(e.Epoch), Loss: float64(e.TestLoss), Top1: float64(e.Top1), Top5: float64(e.Top5)}
+		if i == len(s.history)-1 {
+			r.Last = score
+		}
+		if s.best != nil && s.best.Step == e.Step {
+			r.Best = score
+		}
 	}
 	for _, m := range s.members {
-		ses := s.sessions[m.ID]
-		r.Workers = append(r.Workers, &musterv1.WorkerStatus{
-			Worker: m.ID, Host: m.Host, Device: m.Device, Shards: wireShards(s.assignment.Shards(m.ID)), Connected: ses != nil,
-		})
+		load := s.meter.workers[m.ID]
+		w := &musterv1.WorkerStatus{
+			Worker: m.ID, Host: m.Host, Device: m.Device, Shards: wireShards(s.assignment.Shards(m.ID)), Connected: s.sessions[m.ID] != nil,
+			ComputeSeconds: load.seconds, Images: load.images,
+		}
+		if m.Pinned >= 0 {
+			w.Pinned = &musterv1.PinnedShard{Index: uint32(m.Pinned), Count: s.job.Shards}
+		}
+		r.Workers = append(r.Workers, w)
 	}
 	return r
 }

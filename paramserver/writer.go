@@ -106,6 +106,13 @@ func (w *writer) newest() string {
 	return w.path
 }
 
+// newestStep is newest, and the step it is of.
+func (w *writer) newestStep() (path string, step params.Step) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.path, w.holds.step
+}
+
 // has tells whether the newest checkpoint is of a step, and says the same of it.
 func (w *writer) has(step params.Step, final, scored bool) bool {
 	w.mu.Lock()

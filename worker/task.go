@@ -66,7 +66,7 @@ func newTask(cfg *Config, job *musterv1.JobSpec, hash string) (*task, error) {
 		cfg: cfg, job: job, hash: hash, network: network,
 		data: &musterv1.DataInfo{
 			Fingerprint: set.Fingerprint(), TrainImages: uint32(set.Train.Len()), TestImages: uint32(set.Test.Len()),
-			Classes: uint32(len(set.Classes)), Synthetic: set.Synthetic,
+			Classes: uint32(len(set.Classes)), Synthetic: set.Synthetic, ClassNames: set.Classes,
 		},
 		cut:     dataset.Cut{Images: set.Train.Len(), Shards: int(job.Shards), Batch: int(job.Batch), Limit: int(job.LimitBatches)},
 		sent:    make([]bool, job.Shards),

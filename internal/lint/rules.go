@@ -62,6 +62,11 @@ const (
 	telemetry  = "internal/telemetry"
 	membership = "internal/membership"
 	embedded   = "internal/membership/embedded"
+	endpoint   = "internal/telemetry/endpoint"
+	picture    = "internal/picture"
+	chart      = "internal/chart"
+	topology   = "model/topology"
+	tensors    = "model/safetensors"
 	wire       = "internal/wire"
 	params     = "model/params"
 	device     = "model/device"
@@ -82,6 +87,9 @@ var Project = Rules{
 		{Path: "dataset", May: []string{philox}, Why: "images know nothing of networks or the wire; ground packages don't import each other"},
 		{Path: kernel, May: []string{philox}, Why: "kernels see slices of float32, never shapes, layouts or networks"},
 		{Path: telemetry, Why: "logging and progress serve everyone and so know no one"},
+		{Path: endpoint, Why: "it serves what it is handed: metrics and health know neither servers nor workers"},
+		{Path: picture, Why: "it turns files into pixels and knows nothing of networks or data sets"},
+		{Path: chart, Why: "it draws numbers and knows nothing of where they come from"},
 		{Path: membership, May: []string{philox}, Tests: []string{embedded}, Why: "who is there is a matter of etcd alone; ground packages don't import each other"},
 		{Path: embedded, May: []string{membership}, Why: "it stands on membership and on nothing else"},
 
@@ -93,12 +101,14 @@ var Project = Rules{
 		{Path: cpu, May: []string{philox, kernel, params, device}, Tests: []string{suite, "model"}, Why: "a device is handed a graph: it knows no network"},
 		{Path: cuda, May: []string{philox, kernel, params, device}, Tests: []string{suite, cpu, "model"}, Why: "a device is handed a graph: it knows no network"},
 		{Path: "model", May: []string{philox, kernel, params, device}, Tests: []string{suite, cpu}, Why: "networks run on any device, so they import none"},
+		{Path: topology, May: []string{philox, proto, params, device, "model"}, Tests: []string{cpu}, Why: "a network written down: with the parameters it can be run by a program that knows no networks"},
+		{Path: tensors, May: []string{philox, params}, Why: "a file of named tensors: it can be read for networks this build doesn't know"},
 
 		{Path: optim, May: []string{philox, kernel, params}, Why: "an update rule is arithmetic on ranges of the vector"},
 		{Path: checkpoint, May: []string{philox, params}, Why: "a checkpoint is bytes and a layout: it can be read without a server"},
 
 		{Path: "worker", May: []string{philox, proto, "dataset", kernel, telemetry, membership, wire, params, device, "model"}, Tests: []string{suite, cpu}, Why: "the loop is handed its device"},
-		{Path: "paramserver", May: []string{philox, proto, "dataset", kernel, telemetry, membership, wire, params, device, "model", optim, checkpoint}, Tests: []string{embedded}, Why: "the server computes no gradients; its tests keep members in an etcd of their own"},
+		{Path: "paramserver", May: []string{philox, proto, "dataset", kernel, telemetry, membership, wire, params, device, "model", topology, optim, checkpoint}, Tests: []string{embedded}, Why: "the server computes no gradients; its tests keep members in an etcd of their own"},
 
 		{Path: "internal/lint", Why: "it reads source and needs none of it"},
 	},
@@ -106,6 +116,8 @@ var Project = Rules{
 	Trees: []Tree{
 		{Under: "cmd", Except: []string{"internal/lint", "internal/e2e/...", suite}, Why: "programs stand on top, on what ships"},
 		{Under: "internal/e2e", Except: []string{"internal/lint"}, Why: "whole-system tests see everything but the layering test"},
+		{Under: "deploy", Except: []string{"internal/lint", "internal/e2e/..."}, Why: "manifests are tested against the programs they start"},
+		{Under: "docs", Except: []string{"internal/lint", "internal/e2e/..."}, Why: "what the documents tell the reader to type is run as it stands"},
 		{Under: "bench", Except: []string{"internal/lint", "internal/e2e/..."}, Why: "benchmarks measure what ships"},
 	},
 	Denied: []Denied{
@@ -134,6 +146,10 @@ var Project = Rules{
 		{Import: "go.etcd.io/etcd/server", Only: []string{embedded}, Tests: true, Why: "an etcd server is 20 MB of binary: only embedded brings it in"},
 		{Import: "go.etcd.io/etcd", Only: []string{"internal/membership/...", "internal/e2e/...", "cmd/..."}, Why: "etcd is membership's own matter: programs connect to it, others see who is there"},
 		{Import: "github.com/spf13", Only: []string{"cmd/..."}, Tests: true, Why: "only programs read flags"},
+		{Import: "github.com/prometheus", Only: []string{endpoint, "cmd/..."}, Tests: true, Why: "the loops keep counts; who serves them knows the format"},
+		{Import: "gonum.org/v1/plot", Only: []string{chart}, Why: "one package draws pictures, in one style"},
+		{Import: "k8s.io", Only: []string{"deploy"}, Why: "only the tests of the manifests read them as Kubernetes does"},
+		{Import: "sigs.k8s.io", Only: []string{"deploy"}, Why: "only the tests of the manifests read them as Kubernetes does"},
 		{Import: "github.com/vbauerster/mpb", Only: []string{telemetry, "cmd/..."}, Why: "one package draws on the terminal"},
 		{Import: "math/rand", Only: []string{"internal/membership/...", "worker", "cmd/...", "bench/...", "internal/e2e/..."}, Tests: true, Why: "pauses may be random; what is random in a result is drawn by internal/philox, from a seed and a place"},
 	},

@@ -107,6 +107,12 @@ func (p *Progress) Close() {
 	}
 }
 
+// DebugTest logs the article's own line about the test that follows a pass, at
+// level debug.
+func (p *Progress) DebugTest(pass int, cost, classificationError float64) {
+	p.log.Debug(fmt.Sprintf("Test with Pass %d, Cost %f, {'classification_error_evaluator': %f}", pass, cost, classificationError))
+}
+
 // DebugPass logs the article's own line at level debug, for every hundredth
 // batch of a pass (an epoch, both counted from 0 here as there). The error is
 // the share of the batch's images classified wrongly, 0..1.

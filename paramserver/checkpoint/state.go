@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"reflect"
 	"slices"
 	"strconv"
 
@@ -33,6 +34,7 @@ type Meta struct {
 	Samples   uint64          `json:"samples"` // images whose gradients have been applied
 	Best      *Score          `json:"best,omitempty"`
 	History   []EpochScore    `json:"history,omitempty"` // one entry per epoch evaluated, in order
+	Running   *Running        `json:"running,omitempty"` // the epoch in progress; nil: none has begun
 	NotFinite uint64          `json:"not_finite"`        // contributions refused because of NaN or Inf
 	Final     bool            `json:"final"`             // the job has ended with this step
 }
@@ -44,6 +46,23 @@ type Data struct {
 	TestImages  int    `json:"test_images"`
 	Classes     int    `json:"classes"`
 	Synthetic   bool   `json:"synthetic"`
+
+	ClassNames []string `json:"class_names,omitempty"` // label 0 first; absent in files of earlier versions
+}
+
+// Same tells whether d and o are the same images.
+func (d Data) Same(o Data) bool {
+	d.ClassNames, o.ClassNames = nil, nil
+	return reflect.DeepEqual(d, o)
+}
+
+// Running is what an epoch has come to so far, so that a process that takes it
+// up in its midst can tell what the whole of it came to.
+type Running struct {
+	Images  int   `json:"images"` // trained on
+	Loss    Float `json:"loss"`   // sums over them
+	Top1    int   `json:"top1"`
+	Seconds Float `json:"seconds"` // wall-clock time, while a process ran
 }
 
 // Score is the best evaluation so far.
@@ -64,7 +83,7 @@ type EpochScore struct {
 	Top1      Float  `json:"top1"` // of the test set, as a fraction
 	Top5      Float  `json:"top5"`
 	Rate      Float  `json:"rate"`    // learning rate of the epoch's last step
-	Seconds   Float  `json:"seconds"` // wall-clock time of the epoch, evaluation included
+	Seconds   Float  `json:"seconds"` // wall-clock time of the epoch while a process ran, evaluation included
 }
 
 // Float is a float64 that JSON can hold even when it is not finite: then it is

@@ -76,7 +76,7 @@ evaluates each epoch, writes checkpoints, and ends when the job is done.`,
 		fs.StringVar(&o.advertise, "advertise", "", "`address` that workers find in etcd (default: this machine's)")
 	})
 	o.Define(cmd.Flags())
-	o.DefinePins(cmd.Flags())
+	o.DefineAlone(cmd.Flags())
 	o.logs.Define(cmd.Flags())
 	cmd.Flags().BoolVar(&o.json, "json", false, "print the result as one line of JSON")
 	return cmd

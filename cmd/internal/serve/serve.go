@@ -36,8 +36,15 @@ type Options struct {
 	Keep            int
 	Resume          string
 	ShardTimeout    time.Duration
+	WhenDone        string
 	Etcd            []string
 }
+
+// What a server does once its job is done.
+const (
+	whenDoneExit = "exit"
+	whenDoneWait = "wait"
+)
 
 // Define defines the flags of the job and of the server that owns it, but for
 // those of pinned workers.
@@ -55,10 +62,15 @@ func (o *Options) Define(flags *pflag.FlagSet) {
 	})
 }
 
-// DefinePins defines the flags that concern pinned workers, which `muster train` has none of.
-func (o *Options) DefinePins(flags *pflag.FlagSet) {
+// DefineAlone defines the flags of a server that is a process of its own, which
+// `muster train` has none of.
+func (o *Options) DefineAlone(flags *pflag.FlagSet) {
 	settings.Group(flags, "Workers", func(fs *pflag.FlagSet) {
 		fs.DurationVar(&o.ShardTimeout, "shard-timeout", paramserver.DefaultConfig().ShardTimeout, "`time` that a pinned shard waits for its worker before another may take it")
+	})
+	settings.Group(flags, "Job", func(fs *pflag.FlagSet) {
+		settings.Enum(fs, &o.WhenDone, "when-done", whenDoneExit, []string{whenDoneExit, whenDoneWait},
+			"end with the job, or go on answering until stopped, for whoever would start an ended server again")
 	})
 }
 
@@ -80,7 +92,7 @@ func (o *Options) Config(cmd *cobra.Command) (paramserver.Config, error) {
 		return cfg, err
 	}
 	cfg.Job, cfg.CheckpointDir, cfg.Keep, cfg.Resume = job, o.CheckpointDir, o.Keep, o.Resume
-	cfg.ShardTimeout, cfg.MaxTime = o.ShardTimeout, o.Job.MaxTime
+	cfg.ShardTimeout, cfg.MaxTime, cfg.Linger = o.ShardTimeout, o.Job.MaxTime, o.WhenDone == whenDoneWait
 	if cfg.CheckpointDir == "" {
 		cfg.CheckpointDir = "muster-" + job.Name
 	}

@@ -384,7 +384,9 @@ type DataInfo struct {
 	TestImages  uint32 `protobuf:"varint,3,opt,name=test_images,json=testImages,proto3" json:"test_images,omitempty"`
 	Classes     uint32 `protobuf:"varint,4,opt,name=classes,proto3" json:"classes,omitempty"`
 	// Built-in synthetic images, not CIFAR-10.
-	Synthetic     bool `protobuf:"varint,5,opt,name=synthetic,proto3" json:"synthetic,omitempty"`
+	Synthetic bool `protobuf:"varint,5,opt,name=synthetic,proto3" json:"synthetic,omitempty"`
+	// Names of the classes, label 0 first; as many as classes.
+	ClassNames    []string `protobuf:"bytes,6,rep,name=class_names,json=classNames,proto3" json:"class_names,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -452,6 +454,13 @@ func (x *DataInfo) GetSynthetic() bool {
 		return x.Synthetic
 	}
 	return false
+}
+
+func (x *DataInfo) GetClassNames() []string {
+	if x != nil {
+		return x.ClassNames
+	}
+	return nil
 }
 
 // PinnedShard is shard index of count, counted from 0: 3/8 is the fourth of eight.
@@ -1950,26 +1959,51 @@ func (*StatusRequest) Descriptor() ([]byte, []int) {
 }
 
 type StatusResponse struct {
-	state           protoimpl.MessageState `protogen:"open.v1"`
-	Job             *JobSpec               `protobuf:"bytes,1,opt,name=job,proto3" json:"job,omitempty"`
-	JobHash         string                 `protobuf:"bytes,2,opt,name=job_hash,json=jobHash,proto3" json:"job_hash,omitempty"`
-	Step            uint64                 `protobuf:"varint,3,opt,name=step,proto3" json:"step,omitempty"`
-	TotalSteps      uint64                 `protobuf:"varint,4,opt,name=total_steps,json=totalSteps,proto3" json:"total_steps,omitempty"`
-	Samples         uint64                 `protobuf:"varint,5,opt,name=samples,proto3" json:"samples,omitempty"`
-	Epoch           uint32                 `protobuf:"varint,6,opt,name=epoch,proto3" json:"epoch,omitempty"`
-	LearningRate    float64                `protobuf:"fixed64,7,opt,name=learning_rate,json=learningRate,proto3" json:"learning_rate,omitempty"`
-	Loss            float64                `protobuf:"fixed64,8,opt,name=loss,proto3" json:"loss,omitempty"`
-	ImagesPerSecond float64                `protobuf:"fixed64,9,opt,name=images_per_second,json=imagesPerSecond,proto3" json:"images_per_second,omitempty"`
-	// What the job is doing: waiting, training, evaluating, done.
-	Phase                 string          `protobuf:"bytes,10,opt,name=phase,proto3" json:"phase,omitempty"`
-	Workers               []*WorkerStatus `protobuf:"bytes,11,rep,name=workers,proto3" json:"workers,omitempty"`
-	UnownedShards         []uint32        `protobuf:"varint,12,rep,packed,name=unowned_shards,json=unownedShards,proto3" json:"unowned_shards,omitempty"`
-	RefusedNotFinite      uint64          `protobuf:"varint,13,opt,name=refused_not_finite,json=refusedNotFinite,proto3" json:"refused_not_finite,omitempty"`
-	RefusedMalformed      uint64          `protobuf:"varint,14,opt,name=refused_malformed,json=refusedMalformed,proto3" json:"refused_malformed,omitempty"`
-	RepeatedContributions uint64          `protobuf:"varint,15,opt,name=repeated_contributions,json=repeatedContributions,proto3" json:"repeated_contributions,omitempty"`
-	Checkpoint            string          `protobuf:"bytes,16,opt,name=checkpoint,proto3" json:"checkpoint,omitempty"`
-	unknownFields         protoimpl.UnknownFields
-	sizeCache             protoimpl.SizeCache
+	state      protoimpl.MessageState `protogen:"open.v1"`
+	Job        *JobSpec               `protobuf:"bytes,1,opt,name=job,proto3" json:"job,omitempty"`
+	JobHash    string                 `protobuf:"bytes,2,opt,name=job_hash,json=jobHash,proto3" json:"job_hash,omitempty"`
+	Step       uint64                 `protobuf:"varint,3,opt,name=step,proto3" json:"step,omitempty"`
+	TotalSteps uint64                 `protobuf:"varint,4,opt,name=total_steps,json=totalSteps,proto3" json:"total_steps,omitempty"`
+	Samples    uint64                 `protobuf:"varint,5,opt,name=samples,proto3" json:"samples,omitempty"`
+	// Epoch in progress, from 0.
+	Epoch        uint32  `protobuf:"varint,6,opt,name=epoch,proto3" json:"epoch,omitempty"`
+	LearningRate float64 `protobuf:"fixed64,7,opt,name=learning_rate,json=learningRate,proto3" json:"learning_rate,omitempty"`
+	// Mean over the newest step's images.
+	Loss            float64 `protobuf:"fixed64,8,opt,name=loss,proto3" json:"loss,omitempty"`
+	ImagesPerSecond float64 `protobuf:"fixed64,9,opt,name=images_per_second,json=imagesPerSecond,proto3" json:"images_per_second,omitempty"`
+	// What the job is doing: waiting, training, evaluating, done, stopped.
+	Phase         string          `protobuf:"bytes,10,opt,name=phase,proto3" json:"phase,omitempty"`
+	Workers       []*WorkerStatus `protobuf:"bytes,11,rep,name=workers,proto3" json:"workers,omitempty"`
+	UnownedShards []uint32        `protobuf:"varint,12,rep,packed,name=unowned_shards,json=unownedShards,proto3" json:"unowned_shards,omitempty"`
+	// Contributions refused, and such as came again, in this process's life.
+	RefusedNotFinite      uint64 `protobuf:"varint,13,opt,name=refused_not_finite,json=refusedNotFinite,proto3" json:"refused_not_finite,omitempty"`
+	RefusedMalformed      uint64 `protobuf:"varint,14,opt,name=refused_malformed,json=refusedMalformed,proto3" json:"refused_malformed,omitempty"`
+	RepeatedContributions uint64 `protobuf:"varint,15,opt,name=repeated_contributions,json=repeatedContributions,proto3" json:"repeated_contributions,omitempty"`
+	// Newest checkpoint, as a path on the server's machine; empty: none yet.
+	Checkpoint string `protobuf:"bytes,16,opt,name=checkpoint,proto3" json:"checkpoint,omitempty"`
+	// Where this process's time went.
+	Split *TimeSplit `protobuf:"bytes,17,opt,name=split,proto3" json:"split,omitempty"`
+	// The newest evaluation and the best one; absent before the first.
+	Last *Score `protobuf:"bytes,18,opt,name=last,proto3" json:"last,omitempty"`
+	Best *Score `protobuf:"bytes,19,opt,name=best,proto3" json:"best,omitempty"`
+	// Share of the newest step's images classified rightly, 0 to 1.
+	Accuracy float64 `protobuf:"fixed64,20,opt,name=accuracy,proto3" json:"accuracy,omitempty"`
+	// Time until the job is done, as far as it can be told; 0: it can't yet.
+	RemainingSeconds float64 `protobuf:"fixed64,21,opt,name=remaining_seconds,json=remainingSeconds,proto3" json:"remaining_seconds,omitempty"`
+	// Step at which this process took the job up.
+	ResumedStep uint64 `protobuf:"varint,22,opt,name=resumed_step,json=resumedStep,proto3" json:"resumed_step,omitempty"`
+	// Trained on the built-in synthetic images.
+	Synthetic bool `protobuf:"varint,23,opt,name=synthetic,proto3" json:"synthetic,omitempty"`
+	// Batch of the epoch in progress, from 0, and how many an epoch has; 0: not known yet.
+	Batch   uint32 `protobuf:"varint,24,opt,name=batch,proto3" json:"batch,omitempty"`
+	Batches uint32 `protobuf:"varint,25,opt,name=batches,proto3" json:"batches,omitempty"`
+	// Step of the newest checkpoint.
+	CheckpointStep uint64 `protobuf:"varint,26,opt,name=checkpoint_step,json=checkpointStep,proto3" json:"checkpoint_step,omitempty"`
+	// Payload bytes received and sent in this process's life.
+	GradientBytes  uint64 `protobuf:"varint,27,opt,name=gradient_bytes,json=gradientBytes,proto3" json:"gradient_bytes,omitempty"`
+	ParameterBytes uint64 `protobuf:"varint,28,opt,name=parameter_bytes,json=parameterBytes,proto3" json:"parameter_bytes,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *StatusResponse) Reset() {
@@ -2114,20 +2148,272 @@ func (x *StatusResponse) GetCheckpoint() string {
 	return ""
 }
 
+func (x *StatusResponse) GetSplit() *TimeSplit {
+	if x != nil {
+		return x.Split
+	}
+	return nil
+}
+
+func (x *StatusResponse) GetLast() *Score {
+	if x != nil {
+		return x.Last
+	}
+	return nil
+}
+
+func (x *StatusResponse) GetBest() *Score {
+	if x != nil {
+		return x.Best
+	}
+	return nil
+}
+
+func (x *StatusResponse) GetAccuracy() float64 {
+	if x != nil {
+		return x.Accuracy
+	}
+	return 0
+}
+
+func (x *StatusResponse) GetRemainingSeconds() float64 {
+	if x != nil {
+		return x.RemainingSeconds
+	}
+	return 0
+}
+
+func (x *StatusResponse) GetResumedStep() uint64 {
+	if x != nil {
+		return x.ResumedStep
+	}
+	return 0
+}
+
+func (x *StatusResponse) GetSynthetic() bool {
+	if x != nil {
+		return x.Synthetic
+	}
+	return false
+}
+
+func (x *StatusResponse) GetBatch() uint32 {
+	if x != nil {
+		return x.Batch
+	}
+	return 0
+}
+
+func (x *StatusResponse) GetBatches() uint32 {
+	if x != nil {
+		return x.Batches
+	}
+	return 0
+}
+
+func (x *StatusResponse) GetCheckpointStep() uint64 {
+	if x != nil {
+		return x.CheckpointStep
+	}
+	return 0
+}
+
+func (x *StatusResponse) GetGradientBytes() uint64 {
+	if x != nil {
+		return x.GradientBytes
+	}
+	return 0
+}
+
+func (x *StatusResponse) GetParameterBytes() uint64 {
+	if x != nil {
+		return x.ParameterBytes
+	}
+	return 0
+}
+
+// TimeSplit is where the wall-clock time of a server's process went. The first
+// four add up to the time in which it had a round open.
+type TimeSplit struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Workers computed: the mean over the workers of each step.
+	ComputeSeconds float64 `protobuf:"fixed64,1,opt,name=compute_seconds,json=computeSeconds,proto3" json:"compute_seconds,omitempty"`
+	// Transport, sums and update: what remains of a step.
+	ExchangeSeconds float64 `protobuf:"fixed64,2,opt,name=exchange_seconds,json=exchangeSeconds,proto3" json:"exchange_seconds,omitempty"`
+	// Workers waited for the slowest one, or all for a shard that nobody owned.
+	WaitSeconds float64 `protobuf:"fixed64,3,opt,name=wait_seconds,json=waitSeconds,proto3" json:"wait_seconds,omitempty"`
+	// Evaluations of the test set.
+	EvaluateSeconds float64 `protobuf:"fixed64,4,opt,name=evaluate_seconds,json=evaluateSeconds,proto3" json:"evaluate_seconds,omitempty"`
+	// Images trained on in that time.
+	Images        uint64 `protobuf:"varint,5,opt,name=images,proto3" json:"images,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TimeSplit) Reset() {
+	*x = TimeSplit{}
+	mi := &file_muster_v1_muster_proto_msgTypes[24]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TimeSplit) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TimeSplit) ProtoMessage() {}
+
+func (x *TimeSplit) ProtoReflect() protoreflect.Message {
+	mi := &file_muster_v1_muster_proto_msgTypes[24]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TimeSplit.ProtoReflect.Descriptor instead.
+func (*TimeSplit) Descriptor() ([]byte, []int) {
+	return file_muster_v1_muster_proto_rawDescGZIP(), []int{24}
+}
+
+func (x *TimeSplit) GetComputeSeconds() float64 {
+	if x != nil {
+		return x.ComputeSeconds
+	}
+	return 0
+}
+
+func (x *TimeSplit) GetExchangeSeconds() float64 {
+	if x != nil {
+		return x.ExchangeSeconds
+	}
+	return 0
+}
+
+func (x *TimeSplit) GetWaitSeconds() float64 {
+	if x != nil {
+		return x.WaitSeconds
+	}
+	return 0
+}
+
+func (x *TimeSplit) GetEvaluateSeconds() float64 {
+	if x != nil {
+		return x.EvaluateSeconds
+	}
+	return 0
+}
+
+func (x *TimeSplit) GetImages() uint64 {
+	if x != nil {
+		return x.Images
+	}
+	return 0
+}
+
+// Score is one evaluation of the test set.
+type Score struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Step  uint64                 `protobuf:"varint,1,opt,name=step,proto3" json:"step,omitempty"`
+	// From 0.
+	Epoch uint32  `protobuf:"varint,2,opt,name=epoch,proto3" json:"epoch,omitempty"`
+	Loss  float64 `protobuf:"fixed64,3,opt,name=loss,proto3" json:"loss,omitempty"`
+	// Shares of the test images, 0 to 1.
+	Top1          float64 `protobuf:"fixed64,4,opt,name=top1,proto3" json:"top1,omitempty"`
+	Top5          float64 `protobuf:"fixed64,5,opt,name=top5,proto3" json:"top5,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Score) Reset() {
+	*x = Score{}
+	mi := &file_muster_v1_muster_proto_msgTypes[25]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Score) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Score) ProtoMessage() {}
+
+func (x *Score) ProtoReflect() protoreflect.Message {
+	mi := &file_muster_v1_muster_proto_msgTypes[25]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Score.ProtoReflect.Descriptor instead.
+func (*Score) Descriptor() ([]byte, []int) {
+	return file_muster_v1_muster_proto_rawDescGZIP(), []int{25}
+}
+
+func (x *Score) GetStep() uint64 {
+	if x != nil {
+		return x.Step
+	}
+	return 0
+}
+
+func (x *Score) GetEpoch() uint32 {
+	if x != nil {
+		return x.Epoch
+	}
+	return 0
+}
+
+func (x *Score) GetLoss() float64 {
+	if x != nil {
+		return x.Loss
+	}
+	return 0
+}
+
+func (x *Score) GetTop1() float64 {
+	if x != nil {
+		return x.Top1
+	}
+	return 0
+}
+
+func (x *Score) GetTop5() float64 {
+	if x != nil {
+		return x.Top5
+	}
+	return 0
+}
+
 type WorkerStatus struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Worker        string                 `protobuf:"bytes,1,opt,name=worker,proto3" json:"worker,omitempty"`
-	Host          string                 `protobuf:"bytes,2,opt,name=host,proto3" json:"host,omitempty"`
-	Device        string                 `protobuf:"bytes,3,opt,name=device,proto3" json:"device,omitempty"`
-	Shards        []uint32               `protobuf:"varint,4,rep,packed,name=shards,proto3" json:"shards,omitempty"`
-	Connected     bool                   `protobuf:"varint,5,opt,name=connected,proto3" json:"connected,omitempty"`
+	state     protoimpl.MessageState `protogen:"open.v1"`
+	Worker    string                 `protobuf:"bytes,1,opt,name=worker,proto3" json:"worker,omitempty"`
+	Host      string                 `protobuf:"bytes,2,opt,name=host,proto3" json:"host,omitempty"`
+	Device    string                 `protobuf:"bytes,3,opt,name=device,proto3" json:"device,omitempty"`
+	Shards    []uint32               `protobuf:"varint,4,rep,packed,name=shards,proto3" json:"shards,omitempty"`
+	Connected bool                   `protobuf:"varint,5,opt,name=connected,proto3" json:"connected,omitempty"`
+	// Shard it insists on; absent when the leader assigns.
+	Pinned *PinnedShard `protobuf:"bytes,6,opt,name=pinned,proto3" json:"pinned,omitempty"`
+	// Time it spent computing its part of the newest step.
+	ComputeSeconds float64 `protobuf:"fixed64,7,opt,name=compute_seconds,json=computeSeconds,proto3" json:"compute_seconds,omitempty"`
+	// Images it has computed gradients of, in the server's process's life.
+	Images        uint64 `protobuf:"varint,8,opt,name=images,proto3" json:"images,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *WorkerStatus) Reset() {
 	*x = WorkerStatus{}
-	mi := &file_muster_v1_muster_proto_msgTypes[24]
+	mi := &file_muster_v1_muster_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2139,7 +2425,7 @@ func (x *WorkerStatus) String() string {
 func (*WorkerStatus) ProtoMessage() {}
 
 func (x *WorkerStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_muster_v1_muster_proto_msgTypes[24]
+	mi := &file_muster_v1_muster_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2152,7 +2438,7 @@ func (x *WorkerStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WorkerStatus.ProtoReflect.Descriptor instead.
 func (*WorkerStatus) Descriptor() ([]byte, []int) {
-	return file_muster_v1_muster_proto_rawDescGZIP(), []int{24}
+	return file_muster_v1_muster_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *WorkerStatus) GetWorker() string {
@@ -2190,6 +2476,27 @@ func (x *WorkerStatus) GetConnected() bool {
 	return false
 }
 
+func (x *WorkerStatus) GetPinned() *PinnedShard {
+	if x != nil {
+		return x.Pinned
+	}
+	return nil
+}
+
+func (x *WorkerStatus) GetComputeSeconds() float64 {
+	if x != nil {
+		return x.ComputeSeconds
+	}
+	return 0
+}
+
+func (x *WorkerStatus) GetImages() uint64 {
+	if x != nil {
+		return x.Images
+	}
+	return 0
+}
+
 type StopRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Reason        string                 `protobuf:"bytes,1,opt,name=reason,proto3" json:"reason,omitempty"`
@@ -2199,7 +2506,7 @@ type StopRequest struct {
 
 func (x *StopRequest) Reset() {
 	*x = StopRequest{}
-	mi := &file_muster_v1_muster_proto_msgTypes[25]
+	mi := &file_muster_v1_muster_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2211,7 +2518,7 @@ func (x *StopRequest) String() string {
 func (*StopRequest) ProtoMessage() {}
 
 func (x *StopRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_muster_v1_muster_proto_msgTypes[25]
+	mi := &file_muster_v1_muster_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2224,7 +2531,7 @@ func (x *StopRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StopRequest.ProtoReflect.Descriptor instead.
 func (*StopRequest) Descriptor() ([]byte, []int) {
-	return file_muster_v1_muster_proto_rawDescGZIP(), []int{25}
+	return file_muster_v1_muster_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *StopRequest) GetReason() string {
@@ -2244,7 +2551,7 @@ type StopResponse struct {
 
 func (x *StopResponse) Reset() {
 	*x = StopResponse{}
-	mi := &file_muster_v1_muster_proto_msgTypes[26]
+	mi := &file_muster_v1_muster_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2256,7 +2563,7 @@ func (x *StopResponse) String() string {
 func (*StopResponse) ProtoMessage() {}
 
 func (x *StopResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_muster_v1_muster_proto_msgTypes[26]
+	mi := &file_muster_v1_muster_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2269,7 +2576,7 @@ func (x *StopResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StopResponse.ProtoReflect.Descriptor instead.
 func (*StopResponse) Descriptor() ([]byte, []int) {
-	return file_muster_v1_muster_proto_rawDescGZIP(), []int{26}
+	return file_muster_v1_muster_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *StopResponse) GetStep() uint64 {
@@ -2294,7 +2601,7 @@ type CheckpointRequest struct {
 
 func (x *CheckpointRequest) Reset() {
 	*x = CheckpointRequest{}
-	mi := &file_muster_v1_muster_proto_msgTypes[27]
+	mi := &file_muster_v1_muster_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2306,7 +2613,7 @@ func (x *CheckpointRequest) String() string {
 func (*CheckpointRequest) ProtoMessage() {}
 
 func (x *CheckpointRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_muster_v1_muster_proto_msgTypes[27]
+	mi := &file_muster_v1_muster_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2319,7 +2626,7 @@ func (x *CheckpointRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckpointRequest.ProtoReflect.Descriptor instead.
 func (*CheckpointRequest) Descriptor() ([]byte, []int) {
-	return file_muster_v1_muster_proto_rawDescGZIP(), []int{27}
+	return file_muster_v1_muster_proto_rawDescGZIP(), []int{29}
 }
 
 type CheckpointResponse struct {
@@ -2332,7 +2639,7 @@ type CheckpointResponse struct {
 
 func (x *CheckpointResponse) Reset() {
 	*x = CheckpointResponse{}
-	mi := &file_muster_v1_muster_proto_msgTypes[28]
+	mi := &file_muster_v1_muster_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2344,7 +2651,7 @@ func (x *CheckpointResponse) String() string {
 func (*CheckpointResponse) ProtoMessage() {}
 
 func (x *CheckpointResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_muster_v1_muster_proto_msgTypes[28]
+	mi := &file_muster_v1_muster_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2357,7 +2664,7 @@ func (x *CheckpointResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckpointResponse.ProtoReflect.Descriptor instead.
 func (*CheckpointResponse) Descriptor() ([]byte, []int) {
-	return file_muster_v1_muster_proto_rawDescGZIP(), []int{28}
+	return file_muster_v1_muster_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *CheckpointResponse) GetStep() uint64 {
@@ -2400,14 +2707,16 @@ const file_muster_v1_muster_proto_rawDesc = "" +
 	"\n" +
 	"input_size\x18\x10 \x01(\rR\tinputSize\x12\x1b\n" +
 	"\tlrn_order\x18\x11 \x01(\tR\blrnOrder\x12\x18\n" +
-	"\aclasses\x18\x12 \x01(\rR\aclassesJ\x04\b\x0e\x10\x0f\"\xa8\x01\n" +
+	"\aclasses\x18\x12 \x01(\rR\aclassesJ\x04\b\x0e\x10\x0f\"\xc9\x01\n" +
 	"\bDataInfo\x12 \n" +
 	"\vfingerprint\x18\x01 \x01(\tR\vfingerprint\x12!\n" +
 	"\ftrain_images\x18\x02 \x01(\rR\vtrainImages\x12\x1f\n" +
 	"\vtest_images\x18\x03 \x01(\rR\n" +
 	"testImages\x12\x18\n" +
 	"\aclasses\x18\x04 \x01(\rR\aclasses\x12\x1c\n" +
-	"\tsynthetic\x18\x05 \x01(\bR\tsynthetic\"9\n" +
+	"\tsynthetic\x18\x05 \x01(\bR\tsynthetic\x12\x1f\n" +
+	"\vclass_names\x18\x06 \x03(\tR\n" +
+	"classNames\"9\n" +
 	"\vPinnedShard\x12\x14\n" +
 	"\x05index\x18\x01 \x01(\rR\x05index\x12\x14\n" +
 	"\x05count\x18\x02 \x01(\rR\x05count\"\xc0\x02\n" +
@@ -2514,7 +2823,7 @@ const file_muster_v1_muster_proto_rawDesc = "" +
 	"\n" +
 	"parameters\x18\x02 \x03(\v2\x1a.muster.v1.ParametersChunkR\n" +
 	"parameters\"\x0f\n" +
-	"\rStatusRequest\"\xbd\x04\n" +
+	"\rStatusRequest\"\xe8\a\n" +
 	"\x0eStatusResponse\x12$\n" +
 	"\x03job\x18\x01 \x01(\v2\x12.muster.v1.JobSpecR\x03job\x12\x19\n" +
 	"\bjob_hash\x18\x02 \x01(\tR\ajobHash\x12\x12\n" +
@@ -2535,13 +2844,40 @@ const file_muster_v1_muster_proto_rawDesc = "" +
 	"\x16repeated_contributions\x18\x0f \x01(\x04R\x15repeatedContributions\x12\x1e\n" +
 	"\n" +
 	"checkpoint\x18\x10 \x01(\tR\n" +
-	"checkpoint\"\x88\x01\n" +
+	"checkpoint\x12*\n" +
+	"\x05split\x18\x11 \x01(\v2\x14.muster.v1.TimeSplitR\x05split\x12$\n" +
+	"\x04last\x18\x12 \x01(\v2\x10.muster.v1.ScoreR\x04last\x12$\n" +
+	"\x04best\x18\x13 \x01(\v2\x10.muster.v1.ScoreR\x04best\x12\x1a\n" +
+	"\baccuracy\x18\x14 \x01(\x01R\baccuracy\x12+\n" +
+	"\x11remaining_seconds\x18\x15 \x01(\x01R\x10remainingSeconds\x12!\n" +
+	"\fresumed_step\x18\x16 \x01(\x04R\vresumedStep\x12\x1c\n" +
+	"\tsynthetic\x18\x17 \x01(\bR\tsynthetic\x12\x14\n" +
+	"\x05batch\x18\x18 \x01(\rR\x05batch\x12\x18\n" +
+	"\abatches\x18\x19 \x01(\rR\abatches\x12'\n" +
+	"\x0fcheckpoint_step\x18\x1a \x01(\x04R\x0echeckpointStep\x12%\n" +
+	"\x0egradient_bytes\x18\x1b \x01(\x04R\rgradientBytes\x12'\n" +
+	"\x0fparameter_bytes\x18\x1c \x01(\x04R\x0eparameterBytes\"\xc5\x01\n" +
+	"\tTimeSplit\x12'\n" +
+	"\x0fcompute_seconds\x18\x01 \x01(\x01R\x0ecomputeSeconds\x12)\n" +
+	"\x10exchange_seconds\x18\x02 \x01(\x01R\x0fexchangeSeconds\x12!\n" +
+	"\fwait_seconds\x18\x03 \x01(\x01R\vwaitSeconds\x12)\n" +
+	"\x10evaluate_seconds\x18\x04 \x01(\x01R\x0fevaluateSeconds\x12\x16\n" +
+	"\x06images\x18\x05 \x01(\x04R\x06images\"m\n" +
+	"\x05Score\x12\x12\n" +
+	"\x04step\x18\x01 \x01(\x04R\x04step\x12\x14\n" +
+	"\x05epoch\x18\x02 \x01(\rR\x05epoch\x12\x12\n" +
+	"\x04loss\x18\x03 \x01(\x01R\x04loss\x12\x12\n" +
+	"\x04top1\x18\x04 \x01(\x01R\x04top1\x12\x12\n" +
+	"\x04top5\x18\x05 \x01(\x01R\x04top5\"\xf9\x01\n" +
 	"\fWorkerStatus\x12\x16\n" +
 	"\x06worker\x18\x01 \x01(\tR\x06worker\x12\x12\n" +
 	"\x04host\x18\x02 \x01(\tR\x04host\x12\x16\n" +
 	"\x06device\x18\x03 \x01(\tR\x06device\x12\x16\n" +
 	"\x06shards\x18\x04 \x03(\rR\x06shards\x12\x1c\n" +
-	"\tconnected\x18\x05 \x01(\bR\tconnected\"%\n" +
+	"\tconnected\x18\x05 \x01(\bR\tconnected\x12.\n" +
+	"\x06pinned\x18\x06 \x01(\v2\x16.muster.v1.PinnedShardR\x06pinned\x12'\n" +
+	"\x0fcompute_seconds\x18\a \x01(\x01R\x0ecomputeSeconds\x12\x16\n" +
+	"\x06images\x18\b \x01(\x04R\x06images\"%\n" +
 	"\vStopRequest\x12\x16\n" +
 	"\x06reason\x18\x01 \x01(\tR\x06reason\"B\n" +
 	"\fStopResponse\x12\x12\n" +
@@ -2589,7 +2925,7 @@ func file_muster_v1_muster_proto_rawDescGZIP() []byte {
 }
 
 var file_muster_v1_muster_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
-var file_muster_v1_muster_proto_msgTypes = make([]protoimpl.MessageInfo, 29)
+var file_muster_v1_muster_proto_msgTypes = make([]protoimpl.MessageInfo, 31)
 var file_muster_v1_muster_proto_goTypes = []any{
 	(Encoding)(0),              // 0: muster.v1.Encoding
 	(WorkKind)(0),              // 1: muster.v1.WorkKind
@@ -2618,11 +2954,13 @@ var file_muster_v1_muster_proto_goTypes = []any{
 	(*PullResponse)(nil),       // 24: muster.v1.PullResponse
 	(*StatusRequest)(nil),      // 25: muster.v1.StatusRequest
 	(*StatusResponse)(nil),     // 26: muster.v1.StatusResponse
-	(*WorkerStatus)(nil),       // 27: muster.v1.WorkerStatus
-	(*StopRequest)(nil),        // 28: muster.v1.StopRequest
-	(*StopResponse)(nil),       // 29: muster.v1.StopResponse
-	(*CheckpointRequest)(nil),  // 30: muster.v1.CheckpointRequest
-	(*CheckpointResponse)(nil), // 31: muster.v1.CheckpointResponse
+	(*TimeSplit)(nil),          // 27: muster.v1.TimeSplit
+	(*Score)(nil),              // 28: muster.v1.Score
+	(*WorkerStatus)(nil),       // 29: muster.v1.WorkerStatus
+	(*StopRequest)(nil),        // 30: muster.v1.StopRequest
+	(*StopResponse)(nil),       // 31: muster.v1.StopResponse
+	(*CheckpointRequest)(nil),  // 32: muster.v1.CheckpointRequest
+	(*CheckpointResponse)(nil), // 33: muster.v1.CheckpointResponse
 }
 var file_muster_v1_muster_proto_depIdxs = []int32{
 	4,  // 0: muster.v1.JoinRequest.data:type_name -> muster.v1.DataInfo
@@ -2652,26 +2990,30 @@ var file_muster_v1_muster_proto_depIdxs = []int32{
 	19, // 24: muster.v1.PushResponse.refusals:type_name -> muster.v1.Refusal
 	10, // 25: muster.v1.PullResponse.parameters:type_name -> muster.v1.ParametersChunk
 	3,  // 26: muster.v1.StatusResponse.job:type_name -> muster.v1.JobSpec
-	27, // 27: muster.v1.StatusResponse.workers:type_name -> muster.v1.WorkerStatus
-	6,  // 28: muster.v1.MusterService.Join:input_type -> muster.v1.JoinRequest
-	13, // 29: muster.v1.MusterService.Exchange:input_type -> muster.v1.ExchangeRequest
-	21, // 30: muster.v1.MusterService.Push:input_type -> muster.v1.PushRequest
-	23, // 31: muster.v1.MusterService.Pull:input_type -> muster.v1.PullRequest
-	25, // 32: muster.v1.MusterService.Status:input_type -> muster.v1.StatusRequest
-	28, // 33: muster.v1.MusterService.Stop:input_type -> muster.v1.StopRequest
-	30, // 34: muster.v1.MusterService.Checkpoint:input_type -> muster.v1.CheckpointRequest
-	7,  // 35: muster.v1.MusterService.Join:output_type -> muster.v1.JoinResponse
-	16, // 36: muster.v1.MusterService.Exchange:output_type -> muster.v1.ExchangeResponse
-	22, // 37: muster.v1.MusterService.Push:output_type -> muster.v1.PushResponse
-	24, // 38: muster.v1.MusterService.Pull:output_type -> muster.v1.PullResponse
-	26, // 39: muster.v1.MusterService.Status:output_type -> muster.v1.StatusResponse
-	29, // 40: muster.v1.MusterService.Stop:output_type -> muster.v1.StopResponse
-	31, // 41: muster.v1.MusterService.Checkpoint:output_type -> muster.v1.CheckpointResponse
-	35, // [35:42] is the sub-list for method output_type
-	28, // [28:35] is the sub-list for method input_type
-	28, // [28:28] is the sub-list for extension type_name
-	28, // [28:28] is the sub-list for extension extendee
-	0,  // [0:28] is the sub-list for field type_name
+	29, // 27: muster.v1.StatusResponse.workers:type_name -> muster.v1.WorkerStatus
+	27, // 28: muster.v1.StatusResponse.split:type_name -> muster.v1.TimeSplit
+	28, // 29: muster.v1.StatusResponse.last:type_name -> muster.v1.Score
+	28, // 30: muster.v1.StatusResponse.best:type_name -> muster.v1.Score
+	5,  // 31: muster.v1.WorkerStatus.pinned:type_name -> muster.v1.PinnedShard
+	6,  // 32: muster.v1.MusterService.Join:input_type -> muster.v1.JoinRequest
+	13, // 33: muster.v1.MusterService.Exchange:input_type -> muster.v1.ExchangeRequest
+	21, // 34: muster.v1.MusterService.Push:input_type -> muster.v1.PushRequest
+	23, // 35: muster.v1.MusterService.Pull:input_type -> muster.v1.PullRequest
+	25, // 36: muster.v1.MusterService.Status:input_type -> muster.v1.StatusRequest
+	30, // 37: muster.v1.MusterService.Stop:input_type -> muster.v1.StopRequest
+	32, // 38: muster.v1.MusterService.Checkpoint:input_type -> muster.v1.CheckpointRequest
+	7,  // 39: muster.v1.MusterService.Join:output_type -> muster.v1.JoinResponse
+	16, // 40: muster.v1.MusterService.Exchange:output_type -> muster.v1.ExchangeResponse
+	22, // 41: muster.v1.MusterService.Push:output_type -> muster.v1.PushResponse
+	24, // 42: muster.v1.MusterService.Pull:output_type -> muster.v1.PullResponse
+	26, // 43: muster.v1.MusterService.Status:output_type -> muster.v1.StatusResponse
+	31, // 44: muster.v1.MusterService.Stop:output_type -> muster.v1.StopResponse
+	33, // 45: muster.v1.MusterService.Checkpoint:output_type -> muster.v1.CheckpointResponse
+	39, // [39:46] is the sub-list for method output_type
+	32, // [32:39] is the sub-list for method input_type
+	32, // [32:32] is the sub-list for extension type_name
+	32, // [32:32] is the sub-list for extension extendee
+	0,  // [0:32] is the sub-list for field type_name
 }
 
 func init() { file_muster_v1_muster_proto_init() }
@@ -2698,7 +3040,7 @@ func file_muster_v1_muster_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_muster_v1_muster_proto_rawDesc), len(file_muster_v1_muster_proto_rawDesc)),
 			NumEnums:      3,
-			NumMessages:   29,
+			NumMessages:   31,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -1,0 +1,116 @@
+package paramserver
+
+import (
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+func TestTimeIsSplit(t *testing.T) {
+	for _, tc := range []struct {
+		name  string
+		round func(m *meter) // from begin to end
+		want  Split
+	}{
+		{"one worker", func(m *meter) {
+			m.begin(false)
+			time.Sleep(10 * time.Second)
+			m.computed("a", 7)
+			m.end(kindGradient)
+		}, Split{Compute: 7 * time.Second, Exchange: 3 * time.Second}},
+		{"workers wait for the slowest", func(m *meter) {
+			m.begin(false)
+			time.Sleep(10 * time.Second)
+			m.computed("a", 2)
+			m.computed("b", 8)
+			m.end(kindGradient)
+		}, Split{Compute: 5 * time.Second, Wait: 3 * time.Second, Exchange: 2 * time.Second}},
+		{"a worker in two pieces", func(m *meter) {
+			m.begin(false)
+			time.Sleep(10 * time.Second)
+			m.computed("a", 2)
+			m.computed("a", 3)
+			m.end(kindGradient)
+		}, Split{Compute: 5 * time.Second, Exchange: 5 * time.Second}},
+		{"a shard without a worker at first", func(m *meter) {
+			m.begin(true)
+			time.Sleep(4 * time.Second)
+			m.stall(false)
+			time.Sleep(6 * time.Second)
+			m.computed("a", 5)
+			m.end(kindGradient)
+		}, Split{Compute: 5 * time.Second, Wait: 4 * time.Second, Exchange: time.Second}},
+		{"and again later", func(m *meter) {
+			m.begin(true)
+			m.stall(true)
+			time.Sleep(time.Second)
+			m.stall(false)
+			m.stall(false)
+			time.Sleep(4 * time.Second)
+			m.stall(true)
+			time.Sleep(5 * time.Second)
+			m.computed("a", 3)
+			m.end(kindGradient)
+		}, Split{Compute: 3 * time.Second, Wait: 6 * time.Second, Exchange: time.Second}},
+		{"a worker that says more than there was", func(m *meter) {
+			m.begin(false)
+			time.Sleep(2 * time.Second)
+			m.computed("a", 50)
+			m.end(kindGradient)
+		}, Split{Compute: 2 * time.Second}},
+		{"and one that says nonsense", func(m *meter) {
+			m.begin(false)
+			time.Sleep(2 * time.Second)
+			m.computed("a", -3)
+			m.computed("a", 1e9)
+			m.end(kindGradient)
+		}, Split{Exchange: 2 * time.Second}},
+		{"an evaluation", func(m *meter) {
+			m.begin(false)
+			time.Sleep(3 * time.Second)
+			m.computed("a", 1)
+			m.end(kindEvaluate)
+		}, Split{Evaluate: 3 * time.Second}},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			m := meter{workers: map[string]workerLoad{}}
+			tc.round(&m)
+			if m.split != tc.want {
+				t.Errorf("%s: %+v, want %+v", tc.name, m.split, tc.want)
+			}
+		})
+	}
+}
+
+func TestAnEpochThatWasTakenUpIsMeasuredAsAWhole(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		first := meter{workers: map[string]workerLoad{}}
+		if r := first.running(); r != nil {
+			t.Errorf("before any step an epoch runs: %+v", r)
+		}
+		first.begin(false)
+		time.Sleep(3 * time.Second)
+		first.step(Tally{Images: 4, Loss: 8, Top1: 1})
+		state := first.running()
+
+		time.Sleep(time.Hour) // while no process ran
+		second := meter{workers: map[string]workerLoad{}}
+		second.resume(state)
+		if got := second.elapsed(); got != 3*time.Second {
+			t.Errorf("%v have passed before the first round, want 3s", got)
+		}
+		second.begin(false)
+		time.Sleep(2 * time.Second)
+		second.step(Tally{Images: 6, Loss: 3, Top1: 5})
+		if got := second.elapsed(); got != 5*time.Second {
+			t.Errorf("the epoch took %v, want 5s", got)
+		}
+		if want := (Tally{Images: 10, Loss: 11, Top1: 6}); second.epoch != want {
+			t.Errorf("the epoch came to %+v, want %+v", second.epoch, want)
+		}
+		second.nextEpoch()
+		if second.running() != nil || second.elapsed() != 0 {
+			t.Error("the next epoch begins with what the last one came to")
+		}
+	})
+}
