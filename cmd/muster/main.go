@@ -28,6 +28,6 @@ same parameters, to the last bit, for any number of workers.`,
   muster evaluate --checkpoint muster-default`,
 	}
 	settings.SetVersion(cmd, kernel.Name())
-	cmd.AddCommand(trainCommand(), evaluateCommand(), networksCommand(), dataCommand(), serve.Command(), work.Command())
+	cmd.AddCommand(trainCommand(), compareCommand(), evaluateCommand(), networksCommand(), dataCommand(), serve.Command(), work.Command())
 	return cmd
 }

@@ -35,8 +35,8 @@ func summarise(out io.Writer, cfg paramserver.Config, r paramserver.Result, took
 	}
 	if s := r.Split; s.Images > 0 {
 		row("images/s", "%.0f", s.ImagesPerSecond())
-		row("time", "%v: compute %s, exchange and update %s, evaluation %s", took.Round(100*time.Millisecond),
-			share(s.Compute, took), share(s.Exchange, took), share(s.Evaluate, took))
+		row("time", "%v: compute %s, exchange and update %s, wait %s, evaluation %s", took.Round(100*time.Millisecond),
+			share(s.Compute, took), share(s.Exchange, took), share(s.Wait, took), share(s.Evaluate, took))
 	}
 	if r.Checkpoint != "" {
 		row("checkpoint", "%s", r.Checkpoint)

@@ -17,7 +17,7 @@ func TestSummary(t *testing.T) {
 		Step: 30, Samples: 3840, Checkpoint: "dir/step-30.ckpt",
 		Epochs: []checkpoint.EpochScore{{Top1: 0.5, TestLoss: 1.5}, {Epoch: 1, Top1: 0.375, TestLoss: 1.75}},
 		Best:   &checkpoint.Score{Epoch: 0, Accuracy: 0.5},
-		Split:  paramserver.Split{Compute: 6 * time.Second, Exchange: 2 * time.Second, Evaluate: time.Second, Images: 3840},
+		Split:  paramserver.Split{Compute: 5 * time.Second, Exchange: 2 * time.Second, Wait: time.Second, Evaluate: time.Second, Images: 3840},
 	}
 	synthetic, already := full, full
 	synthetic.Synthetic, already.Already = true, true
@@ -28,7 +28,7 @@ func TestSummary(t *testing.T) {
 	}{
 		{"full", full, []string{
 			"network lenet5 on CIFAR-10", "steps 30, 3840 images", "epochs 2 evaluated", "test accuracy last 37.50 %, loss 1.7500", "best 50.00 % after epoch 1",
-			"images/s 480", "time 10s: compute 60 %, exchange and update 20 %, evaluation 10 %", "checkpoint dir/step-30.ckpt",
+			"images/s 480", "time 10s: compute 50 %, exchange and update 20 %, wait 10 %, evaluation 10 %", "checkpoint dir/step-30.ckpt",
 		}},
 		{"synthetic", synthetic, []string{"network lenet5 on synthetic images, not CIFAR-10", "steps 30"}},
 		{"done before", already, []string{`job "j" was already done; --epochs with more than 3 trains on, --resume none begins anew`, "network lenet5"}},

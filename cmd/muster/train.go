@@ -66,12 +66,9 @@ func train(cmd *cobra.Command, o *trainOptions) error {
 	if err != nil {
 		return err
 	}
-	serving, err := o.serve.Config(cmd)
+	serving, err := o.config(cmd)
 	if err != nil {
 		return err
-	}
-	if o.workers < 1 || o.workers > int(o.serve.Job.Shards) {
-		return settings.Usagef("%s %d: 1 to the number of shards, %d, are allowed", settings.Origin(cmd, "workers"), o.workers, o.serve.Job.Shards)
 	}
 	ctx := cmd.Context()
 
@@ -82,31 +79,46 @@ func train(cmd *cobra.Command, o *trainOptions) error {
 		return err
 	}
 	defer release()
+	began := time.Now()
+	result, err := o.run(cmd, serving, cfg, console, log)
+	if !o.json && (err == nil || errors.Is(err, paramserver.ErrStopped)) {
+		if err := summarise(cmd.OutOrStdout(), serving, result, time.Since(began)); err != nil {
+			return err
+		}
+	}
+	return serve.Report(cmd.OutOrStdout(), o.json, serving.Job, result, err)
+}
+
+// config is the server that the flags describe.
+func (o *trainOptions) config(cmd *cobra.Command) (paramserver.Config, error) {
+	serving, err := o.serve.Config(cmd)
+	if err != nil {
+		return serving, err
+	}
+	if o.workers < 1 || o.workers > int(o.serve.Job.Shards) {
+		return serving, settings.Usagef("%s %d: 1 to the number of shards, %d, are allowed", settings.Origin(cmd, "workers"), o.workers, o.serve.Job.Shards)
+	}
+	return serving, nil
+}
+
+// run trains the job of serving to its end, with the data and the device of
+// cfg, and shows its progress.
+func (o *trainOptions) run(cmd *cobra.Command, serving paramserver.Config, cfg worker.Config, console *telemetry.Console, log *slog.Logger) (paramserver.Result, error) {
+	ctx := cmd.Context()
 	progress := telemetry.NewProgress(console, log, telemetry.Auto)
 	defer progress.Close()
 	serving.Log, serving.Progress = log, progress
 	host, err := serve.Open(ctx, serving, o.serve.Etcd)
 	if err != nil {
-		return err
+		return paramserver.Result{}, err
 	}
 	defer host.Close()
-	log.Info("training", "job", paramserver.Describe(host.Config.Job), "data", cfg.Data.Name, "device", cfg.Device.Name(),
-		"workers", o.workers, "checkpoints", host.Config.CheckpointDir)
-
-	began := time.Now()
-	var result paramserver.Result
+	log.Info("training", "job", paramserver.Describe(serving.Job), "data", cfg.Data.Name, "device", cfg.Device.Name(),
+		"workers", o.workers, "checkpoints", serving.CheckpointDir)
 	if o.workers == 1 {
-		result, err = trainHere(ctx, host, cfg)
-	} else {
-		result, err = trainProcesses(ctx, cmd, o, host, cfg.Data, log)
+		return trainHere(ctx, host, cfg)
 	}
-	progress.Close()
-	if !o.json && (err == nil || errors.Is(err, paramserver.ErrStopped)) {
-		if err := summarise(cmd.OutOrStdout(), host.Config, result, time.Since(began)); err != nil {
-			return err
-		}
-	}
-	return serve.Report(cmd.OutOrStdout(), o.json, host, result, err)
+	return trainProcesses(ctx, cmd, o, host, cfg.Data, log)
 }
 
 // trainHere runs the worker in this process. The first of the two to fail ends
@@ -212,16 +224,12 @@ func startWorkers(cmd *cobra.Command, o *trainOptions, data *dataset.Set, l net.
 	if err != nil {
 		return c, err
 	}
-	threads := o.work.Threads
-	if threads == 0 {
-		threads = max(1, runtime.NumCPU()/o.workers)
-	}
 	level := o.logs.Level
 	if level == "info" {
 		level = "warn" // the server tells the same story
 	}
 	args := []string{
-		"worker", "--until-input-ends", "--server", l.Addr().String(), "--job", o.serve.Job.Name, "--threads", strconv.Itoa(threads),
+		"worker", "--until-input-ends", "--server", l.Addr().String(), "--job", o.serve.Job.Name, "--threads", strconv.Itoa(o.threads()),
 		"--data", sourceOf(data), "--log-format", o.logs.Format, "--log-level", level,
 	}
 	alive := make(chan struct{}, o.workers)
@@ -251,6 +259,14 @@ func startWorkers(cmd *cobra.Command, o *trainOptions, data *dataset.Set, l net.
 		})
 	}
 	return c, nil
+}
+
+// threads is how many each worker has.
+func (o *trainOptions) threads() int {
+	if o.work.Threads == 0 {
+		return max(1, runtime.NumCPU()/o.workers)
+	}
+	return o.work.Threads
 }
 
 // sourceOf is how a worker process comes by the very images that are open here,

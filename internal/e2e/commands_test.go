@@ -4,7 +4,10 @@ import (
 	"errors"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strconv"
+	"strings"
+	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
 )
@@ -59,4 +62,59 @@ func flip(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	data[at] ^= 1
 	ts.Check(os.WriteFile(path, data, 0o644))
+}
+
+func contains(ts *testscript.TestScript, neg bool, args []string) {
+	if len(args) != 2 {
+		ts.Fatalf("usage: contains file file")
+	}
+	m := hashLine.FindStringSubmatch(ts.ReadFile(args[1]))
+	if m == nil {
+		ts.Fatalf("%s holds no hash", args[1])
+	}
+	if strings.Contains(ts.ReadFile(args[0]), m[1]) == neg {
+		ts.Fatalf("%s and the hash %s of %s", args[0], m[1], args[1])
+	}
+}
+
+func interrupt(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: interrupt text program [args...]")
+	}
+	// What is said goes to a file, where it can be looked at while the program runs.
+	said := filepath.Join(ts.Getenv("WORK"), ".interrupt")
+	file, err := os.Create(said)
+	ts.Check(err)
+	defer file.Close()
+	cmd := exec.Command(filepath.Join(programs, args[1]), args[2:]...)
+	cmd.Dir, cmd.Stderr = ts.Getenv("WORK"), file
+	for _, name := range []string{"HOME", "XDG_CACHE_HOME", "MUSTER_DATA", "PATH"} {
+		cmd.Env = append(cmd.Env, name+"="+ts.Getenv(name))
+	}
+	ts.Check(cmd.Start())
+	ended := make(chan error, 1)
+	go func() { ended <- cmd.Wait() }()
+	look := time.NewTicker(5 * time.Millisecond)
+	defer look.Stop()
+	patience := time.After(limit)
+	for heard := false; ; {
+		select {
+		case err := <-ended:
+			var exit *exec.ExitError
+			if !errors.As(err, &exit) || exit.ExitCode() != 3 {
+				text, _ := os.ReadFile(said)
+				ts.Fatalf("ended with %v, want exit status 3:\n%s", err, text)
+			}
+			ts.Check(ts.Exec("sh", "-c", "cat .interrupt >&2"))
+			return
+		case <-look.C:
+			if text, _ := os.ReadFile(said); !heard && strings.Contains(string(text), args[0]) {
+				heard = true
+				ts.Check(cmd.Process.Signal(os.Interrupt))
+			}
+		case <-patience:
+			_ = cmd.Process.Kill() // it may have ended just now
+			ts.Fatalf("not ended after %v", limit)
+		}
+	}
 }

@@ -34,6 +34,11 @@ func TestScripts(t *testing.T) {
 			"same": same,
 			// flip FILE OFFSET: changes one bit.
 			"flip": flip,
+			// contains FILE FILE: the first holds the hash that the second printed.
+			"contains": contains,
+			// interrupt TEXT PROGRAM ARGS...: a Ctrl-C once the program has said TEXT;
+			// it ends with exit status 3, and what it said is standard error.
+			"interrupt": interrupt,
 		},
 	})
 }

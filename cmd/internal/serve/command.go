@@ -15,6 +15,7 @@ import (
 	"github.com/muster-train/muster/cmd/internal/settings"
 	"github.com/muster-train/muster/internal/telemetry"
 	"github.com/muster-train/muster/paramserver"
+	musterv1 "github.com/muster-train/muster/proto/muster/v1"
 )
 
 // Command is the paramserver command.
@@ -55,6 +56,15 @@ evaluates each epoch, writes checkpoints, and ends when the job is done.`,
 				return err
 			}
 			cfg.Log, cfg.Progress = log, progress
+			if cfg.Linger {
+				cfg.Done = func(r paramserver.Result) {
+					progress.Close()
+					if err := Report(cmd.OutOrStdout(), o.json, cfg.Job, r, nil); err != nil {
+						log.Error("the result was not printed", "err", err)
+					}
+					log.Info("the job is done; answering until stopped")
+				}
+			}
 			host, err := Open(cmd.Context(), cfg, o.Etcd)
 			if err != nil {
 				closeAll(listeners)
@@ -67,7 +77,10 @@ evaluates each epoch, writes checkpoints, and ends when the job is done.`,
 			log.Info("parameter server ready", "job", paramserver.Describe(host.Config.Job), "address", o.advertise, "checkpoints", host.Config.CheckpointDir)
 			result, err := host.Run(cmd.Context(), o.advertise, listeners)
 			progress.Close()
-			return Report(cmd.OutOrStdout(), o.json, host, result, err)
+			if cfg.Linger && err == nil {
+				return nil // it has been reported
+			}
+			return Report(cmd.OutOrStdout(), o.json, cfg.Job, result, err)
 		},
 	}
 	settings.Group(cmd.Flags(), "Address", func(fs *pflag.FlagSet) {
@@ -117,14 +130,14 @@ func (h *Host) Run(ctx context.Context, address string, listeners []net.Listener
 
 // Report prints how a job ended, on out; a job that was stopped says how to
 // go on, as the error.
-func Report(out io.Writer, asJSON bool, h *Host, r paramserver.Result, err error) error {
+func Report(out io.Writer, asJSON bool, job *musterv1.JobSpec, r paramserver.Result, err error) error {
 	if err != nil && !errors.Is(err, paramserver.ErrStopped) {
 		return err
 	}
 	stopped := err != nil
 	if asJSON {
 		line := map[string]any{
-			"job": h.Config.Job.Name, "network": h.Config.Job.Network, "step": r.Step, "samples": r.Samples,
+			"job": job.Name, "network": job.Network, "step": r.Step, "samples": r.Samples,
 			"parameters_sha256": r.Hash, "checkpoint": r.Checkpoint, "synthetic": r.Synthetic, "done": !stopped,
 			"images_per_second": r.Split.ImagesPerSecond(), "epochs": r.Epochs, "best": r.Best,
 		}

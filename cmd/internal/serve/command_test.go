@@ -166,7 +166,7 @@ func TestStoppedParamserverSaysSo(t *testing.T) {
 }
 
 func TestReport(t *testing.T) {
-	h := &Host{Config: paramserver.Config{Job: &musterv1.JobSpec{Name: "j", Network: "lenet5"}}}
+	job := &musterv1.JobSpec{Name: "j", Network: "lenet5"}
 	r := paramserver.Result{Step: 7, Hash: "f00d", Checkpoint: "dir/step-7.ckpt"}
 	for _, tc := range []struct {
 		name       string
@@ -184,7 +184,7 @@ func TestReport(t *testing.T) {
 		{"not finite", r, paramserver.ErrNotFinite, false, settings.StatusFault, "", "not finite"},
 	} {
 		var out bytes.Buffer
-		err := Report(&out, tc.json, h, tc.result, tc.err)
+		err := Report(&out, tc.json, job, tc.result, tc.err)
 		if settings.Status(err) != tc.status || !strings.Contains(out.String(), tc.out) || tc.out == "" && out.Len() > 0 {
 			t.Errorf("%s: printed %q, status %d (%v); want %q, %d", tc.name, out.String(), settings.Status(err), err, tc.out, tc.status)
 		}

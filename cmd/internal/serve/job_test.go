@@ -18,7 +18,7 @@ func flags(t *testing.T, o *Options, args ...string) *cobra.Command {
 	t.Helper()
 	cmd := &cobra.Command{Use: "test"}
 	o.Define(cmd.Flags())
-	o.DefinePins(cmd.Flags())
+	o.DefineAlone(cmd.Flags())
 	if err := cmd.ParseFlags(args); err != nil {
 		t.Fatal(err)
 	}

@@ -46,6 +46,13 @@ const (
 	whenDoneWait = "wait"
 )
 
+// DefaultOptions are those of a server whose flags nobody gave.
+func DefaultOptions() Options {
+	var o Options
+	o.Define(pflag.NewFlagSet("", pflag.ContinueOnError))
+	return o
+}
+
 // Define defines the flags of the job and of the server that owns it, but for
 // those of pinned workers.
 func (o *Options) Define(flags *pflag.FlagSet) {

@@ -17,6 +17,18 @@ func SetVersion(cmd *cobra.Command, kernels string) {
 	cmd.SetVersionTemplate(versionText(cmd.Name(), info, kernels))
 }
 
+// Version and Commit are what --version prints of the program.
+func Version() string {
+	info, _ := debug.ReadBuildInfo() // nil where the binary holds none
+	return buildVersion(info)
+}
+
+// Commit is the revision the program was built from.
+func Commit() string {
+	info, _ := debug.ReadBuildInfo()
+	return commit(info)
+}
+
 // buildVersion is the module's version, "(devel)" where it has none.
 func buildVersion(info *debug.BuildInfo) string {
 	if info == nil || info.Main.Version == "" {
