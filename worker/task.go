@@ -290,7 +290,7 @@ func (t *task) cover(shards []int, batch int) []params.Node {
 func (t *task) evaluate(shards []int, send func(*musterv1.ExchangeRequest) error) error {
 	for _, s := range shards {
 		began := time.Now()
-		total, err := Evaluate(t.plan, t.loader, &t.test, s, int(t.job.Shards))
+		total, err := Evaluate(t.plan, t.loader, &t.test, s, int(t.job.Shards), nil)
 		if err != nil {
 			return fmt.Errorf("%w: evaluation of shard %d at step %d: %w", errFault, s, t.work.Step, err)
 		}

@@ -320,9 +320,23 @@ func evaluate(t *testing.T, images int, step uint64, shard, shards int) device.T
 	loader := newLoader(t, net, job, dataset.Cut{Images: testSet().Train.Len(), Shards: 1, Batch: 1})
 	var scratch dataset.Batch
 	if images >= EvaluateImages {
-		tally, err := Evaluate(plan, loader, &scratch, shard, shards)
+		images, right := 0, 0
+		tally, err := Evaluate(plan, loader, &scratch, shard, shards, func(labels, predicted []int32) {
+			images += len(labels)
+			for i, label := range labels {
+				if predicted[i] == label {
+					right++
+				}
+			}
+		})
 		if err != nil {
 			t.Fatal(err)
+		}
+		if images != tally.Images || right != tally.Top1 {
+			t.Errorf("%d images seen, %d right; the tally has %d and %d", images, right, tally.Images, tally.Top1)
+		}
+		if unseen, err := Evaluate(plan, loader, &scratch, shard, shards, nil); err != nil || unseen != tally {
+			t.Errorf("%+v, %v where nobody looks; want %+v", unseen, err, tally)
 		}
 		return tally
 	}

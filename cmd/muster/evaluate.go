@@ -2,8 +2,8 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
+	"log/slog"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -13,6 +13,8 @@ import (
 	"github.com/muster-train/muster/cmd/internal/settings"
 	"github.com/muster-train/muster/cmd/internal/work"
 	"github.com/muster-train/muster/dataset"
+	"github.com/muster-train/muster/internal/chart"
+	"github.com/muster-train/muster/internal/telemetry"
 	"github.com/muster-train/muster/model"
 	"github.com/muster-train/muster/model/device"
 	"github.com/muster-train/muster/model/params"
@@ -21,62 +23,50 @@ import (
 	"github.com/muster-train/muster/worker"
 )
 
+type evaluateOptions struct {
+	checkpoint checkpointOptions
+	work       work.Options
+	logs       logs.Options
+	plot       string
+	json       bool
+}
+
 func evaluateCommand() *cobra.Command {
-	var o struct {
-		work  work.Options
-		logs  logs.Options
-		path  string
-		which string
-		json  bool
-	}
+	var o evaluateOptions
 	cmd := &cobra.Command{
-		Use:     "evaluate",
-		Short:   "Loss and accuracy of a checkpoint over the test set",
-		Example: "  muster evaluate --checkpoint muster-default --which best",
+		Use:   "evaluate",
+		Short: "Loss and accuracy of a checkpoint over the test set, by class and by confusion",
+		Example: `  muster evaluate --which best
+  muster evaluate --checkpoint runs/lrn --plot confusion.png`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			log, console, err := o.logs.Open(cmd.ErrOrStderr())
 			if err != nil {
 				return err
 			}
-			if o.path == "" {
-				return settings.Usagef("--checkpoint: a checkpoint's file or directory is needed")
+			if o.plot != "" {
+				if err := chart.Check(o.plot); err != nil {
+					return settings.Usagef("%s %w", settings.Origin(cmd, "plot"), err)
+				}
 			}
-			path, err := checkpoint.Find(o.path, o.which, log)
-			if err != nil {
-				return settings.Usage(err)
-			}
-			state, err := checkpoint.Read(path)
-			if err != nil {
-				return settings.Usage(err)
-			}
-			set, err := o.work.Data.Open(cmd.Context(), console, log)
+			e, err := o.evaluate(cmd.Context(), console, log)
 			if err != nil {
 				return err
 			}
-			d, err := o.work.Device()
-			if err != nil {
-				return err
+			if o.plot != "" {
+				if err := chart.Confusion(o.plot, e.matrix()); err != nil {
+					return err
+				}
+				log.Info("confusion matrix drawn", "file", o.plot)
 			}
-			defer d.Close()
-			t, err := evaluate(cmd.Context(), state, set, d)
-			if err != nil {
-				return fmt.Errorf("%s: %w", path, err)
-			}
-			n := float64(t.Images)
 			if o.json {
-				return json.NewEncoder(cmd.OutOrStdout()).Encode(map[string]any{
-					"checkpoint": path, "network": state.Network, "step": state.Step, "synthetic": set.Synthetic,
-					"loss": checkpoint.Float(t.Loss / n), "top1": float64(t.Top1) / n, "top5": float64(t.Top5) / n, "samples": t.Images,
-				})
+				return e.printJSON(cmd.OutOrStdout())
 			}
-			_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s, step %d, %s: loss %.4f, top-1 %.2f %%, top-5 %.2f %% of %d images\n",
-				state.Network, state.Step, set.Name, t.Loss/n, 100*float64(t.Top1)/n, 100*float64(t.Top5)/n, t.Images)
-			return err
+			return e.print(cmd.OutOrStdout())
 		},
 	}
-	settings.Group(cmd.Flags(), "Checkpoint", func(fs *pflag.FlagSet) {
-		fs.StringVar(&o.path, "checkpoint", "", "`path` of a checkpoint or of a directory of them")
-		settings.Enum(fs, &o.which, "which", checkpoint.WhichNewest, []string{checkpoint.WhichNewest, checkpoint.WhichBest}, "the one to take from a directory")
+	o.checkpoint.define(cmd.Flags())
+	settings.Group(cmd.Flags(), "Evaluation", func(fs *pflag.FlagSet) {
+		fs.StringVar(&o.plot, "plot", "", "draw the confusion matrix into this `file`, .png or .svg")
 	})
 	o.work.Define(cmd.Flags())
 	o.logs.Define(cmd.Flags())
@@ -84,54 +74,75 @@ func evaluateCommand() *cobra.Command {
 	return cmd
 }
 
-// evaluate runs the test set through a checkpoint's network, slice by slice as
+func (o *evaluateOptions) evaluate(ctx context.Context, console *telemetry.Console, log *slog.Logger) (*evaluation, error) {
+	state, path, err := o.checkpoint.read(log)
+	if err != nil {
+		return nil, err
+	}
+	set, err := o.work.Data.Open(ctx, console, log)
+	if err != nil {
+		return nil, err
+	}
+	d, err := o.work.Device()
+	if err != nil {
+		return nil, err
+	}
+	defer d.Close()
+	e := &evaluation{path: path, state: state, data: set.Name, synthetic: set.Synthetic}
+	if err := e.run(ctx, set, d); err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	return e, nil
+}
+
+// run takes the test set through the checkpoint's network, slice by slice as
 // training does, so that the figures are the same.
-func evaluate(ctx context.Context, state *checkpoint.State, set *dataset.Set, d device.Device) (device.Tally, error) {
-	var total device.Tally
+func (e *evaluation) run(ctx context.Context, set *dataset.Set, d device.Device) error {
 	var job musterv1.JobSpec
-	if err := protojson.Unmarshal(state.Job, &job); err != nil {
-		return total, fmt.Errorf("job specification: %w", err)
+	if err := protojson.Unmarshal(e.state.Job, &job); err != nil {
+		return fmt.Errorf("job specification: %w", err)
 	}
 	net, err := model.New(job.Network, model.Options{
 		Activation: job.Activation, InputSize: int(job.InputSize), LRNOrder: job.LrnOrder, Classes: int(job.Classes),
 	})
 	if err != nil {
-		return total, err
+		return err
 	}
-	if err := checkpoint.CheckLayout(state.Layout, net.Layout); err != nil {
-		return total, settings.Usage(err)
+	if err := checkpoint.CheckLayout(e.state.Layout, net.Layout); err != nil {
+		return settings.Usage(err)
 	}
 	if len(set.Classes) > net.Classes {
-		return total, settings.Usagef("the data have %d classes, the network tells %d apart", len(set.Classes), net.Classes)
+		return settings.Usagef("the data have %d classes, the network tells %d apart", len(set.Classes), net.Classes)
 	}
 	plan, err := net.Plan(d, device.Options{Images: worker.EvaluateImages})
 	if err != nil {
-		return total, err
+		return err
 	}
 	defer plan.Close()
-	copy(plan.Parameters(), state.Parameters)
+	copy(plan.Parameters(), e.state.Parameters)
 	plan.Loaded(params.Range{First: 0, End: net.Layout.Size()})
 
 	shards := int(job.Shards)
 	cut := dataset.Cut{Images: set.Train.Len(), Shards: shards, Batch: int(job.Batch)}
 	if err := cut.Validate(); err != nil {
-		return total, err
+		return err
 	}
 	p := net.Preprocess
 	loader := dataset.NewLoader(set, cut, dataset.Transform{Side: p.Side, Mean: p.Mean, Std: p.Std}, job.Seed)
+	e.begin(set.Classes, net.Classes)
 	var scratch dataset.Batch
 	for shard := range shards {
 		if err := ctx.Err(); err != nil {
-			return total, err
+			return err
 		}
-		t, err := worker.Evaluate(plan, loader, &scratch, shard, shards)
+		t, err := worker.Evaluate(plan, loader, &scratch, shard, shards, e.count)
 		if err != nil {
-			return total, err
+			return err
 		}
-		total.Images += t.Images
-		total.Loss += t.Loss
-		total.Top1 += t.Top1
-		total.Top5 += t.Top5
+		e.total.Images += t.Images
+		e.total.Loss += t.Loss
+		e.total.Top1 += t.Top1
+		e.total.Top5 += t.Top5
 	}
-	return total, nil
+	return nil
 }

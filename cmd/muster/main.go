@@ -25,9 +25,10 @@ gradients of shards, a parameter server applies them. The same job gives the
 same parameters, to the last bit, for any number of workers.`,
 		Example: `  muster train                             # alexnet, here, now
   muster train --network lenet5 --epochs 5 --workers 2
-  muster evaluate --checkpoint muster-default`,
+  muster evaluate
+  muster predict dog.png`,
 	}
 	settings.SetVersion(cmd, kernel.Name())
-	cmd.AddCommand(trainCommand(), compareCommand(), evaluateCommand(), networksCommand(), dataCommand(), serve.Command(), work.Command())
+	cmd.AddCommand(trainCommand(), compareCommand(), evaluateCommand(), predictCommand(), exportCommand(), networksCommand(), dataCommand(), serve.Command(), work.Command())
 	return cmd
 }

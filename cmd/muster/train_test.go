@@ -36,6 +36,7 @@ type evaluated struct {
 	Loss       float64
 	Top1, Top5 float64
 	Samples    int
+	Classes    []classLine
 }
 
 // job are the flags of a job of 3 steps an epoch.
@@ -60,6 +61,13 @@ func TestEvaluateSaysWhatTrainingSaid(t *testing.T) {
 	if e.Step != 6 || e.Loss != last.Loss || e.Top1 != last.Top1 || e.Top5 != last.Top5 || e.Samples != 150 {
 		t.Errorf("evaluate says %+v, training said %+v", e, last)
 	}
+	images, correct := 0, 0
+	for _, c := range e.Classes {
+		images, correct = images+c.Images, correct+c.Correct
+	}
+	if images != 150 || float64(correct)/150 != last.Top1 || len(e.Classes) != 10 {
+		t.Errorf("the %d classes have %d images and %d right, training said %v", len(e.Classes), images, correct, last.Top1)
+	}
 
 	// The best is one of the two.
 	prints(t, &e, "evaluate", "--checkpoint", dir, "--which", "best", "--data", data, "--json", "--log-level", "error")
@@ -67,7 +75,7 @@ func TestEvaluateSaysWhatTrainingSaid(t *testing.T) {
 		t.Errorf("the best is said to be %+v, of %+v", e, run.Epochs)
 	}
 	status, stdout, _ := muster(t.Context(), "evaluate", "--checkpoint", dir, "--data", data)
-	if status != settings.StatusDone || !strings.HasPrefix(stdout, "lenet5, step 6, cifar10: loss ") || !strings.HasSuffix(stdout, "of 150 images\n") {
+	if status != settings.StatusDone || !strings.HasPrefix(stdout, "lenet5, step 6, cifar10: loss ") || !strings.Contains(stdout, "of 150 images\n") {
 		t.Errorf("evaluate prints %q, status %d", stdout, status)
 	}
 	diverged(t, dir, data)

@@ -2,6 +2,9 @@ package e2e
 
 import (
 	"errors"
+	"image"
+	"image/color"
+	"image/gif"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -117,4 +120,18 @@ func interrupt(ts *testscript.TestScript, neg bool, args []string) {
 			ts.Fatalf("not ended after %v", limit)
 		}
 	}
+}
+
+func picture(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: picture file.gif")
+	}
+	img := image.NewPaletted(image.Rect(0, 0, 48, 64), color.Palette{color.RGBA{200, 30, 30, 255}, color.RGBA{20, 60, 220, 255}})
+	for i := range img.Pix {
+		img.Pix[i] = uint8((i%48/8 + i/48/8) % 2)
+	}
+	file, err := os.Create(ts.MkAbs(args[0]))
+	ts.Check(err)
+	ts.Check(gif.Encode(file, img, nil))
+	ts.Check(file.Close())
 }

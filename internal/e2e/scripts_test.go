@@ -39,6 +39,8 @@ func TestScripts(t *testing.T) {
 			// interrupt TEXT PROGRAM ARGS...: a Ctrl-C once the program has said TEXT;
 			// it ends with exit status 3, and what it said is standard error.
 			"interrupt": interrupt,
+			// picture FILE.gif: draws a chequered square.
+			"picture": picture,
 		},
 	})
 }

@@ -46,7 +46,7 @@ type Plan interface {
 	// and nodes are not read.
 	Evaluate(b *Batch) ([]Tally, error)
 	// Predict runs the network in testing form and writes the probabilities of
-	// all images: p (N, Classes). Of b, Images alone is read.
+	// all images: p (N, Classes). Of b, Images alone is read, and Logits filled.
 	Predict(p []float32, b *Batch) error
 
 	// Close frees the plan's memory.
@@ -62,6 +62,14 @@ type Batch struct {
 	Index  []uint32  // (N), number of each image in its set: with seed, step and layer it keys dropout
 	Shards []ShardImages
 	Nodes  []params.Node // nodes whose shards are in Shards or have no images; only for Gradient
+
+	// Predicted, where it is not nil, is filled by Evaluate: the class that ranks
+	// first for each image (N), as Tally.Top1 counts; -1 where logits are NaN and
+	// none does.
+	Predicted []int32
+	// Logits, where it is not nil, is filled by Predict: the network's outputs
+	// (N, Classes), of which the probabilities are the softmax.
+	Logits []float32
 }
 
 // ShardImages says that the next Images images belong to Shard. Shards ascend.

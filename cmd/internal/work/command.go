@@ -44,6 +44,11 @@ type Options struct {
 // Define defines the flags that `muster train` takes too.
 func (o *Options) Define(flags *pflag.FlagSet) {
 	o.Data.Define(flags)
+	o.DefineDevice(flags)
+}
+
+// DefineDevice defines those that say what to compute on.
+func (o *Options) DefineDevice(flags *pflag.FlagSet) {
 	settings.Group(flags, "Device", func(fs *pflag.FlagSet) {
 		fs.IntVar(&o.Threads, "threads", 0, "CPU `threads` of a worker (0: all cores)")
 	})

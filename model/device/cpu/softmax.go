@@ -72,6 +72,35 @@ func rank(z []float32, lane, label, classes int) int32 {
 	return before
 }
 
+// first writes the class that ranks first for each image of the last run, -1
+// where none does.
+func (s *softmax) first(predicted []int32) {
+	n := s.classes * lanes
+	for image := range predicted {
+		z, lane := s.z[image/lanes*n:(image/lanes+1)*n], image%lanes
+		best := 0
+		for c := 1; c < s.classes; c++ {
+			if z[c*lanes+lane] > z[best*lanes+lane] {
+				best = c
+			}
+		}
+		predicted[image] = int32(best)
+		if rank(z, lane, best, s.classes) != 0 {
+			predicted[image] = -1 // what can't be compared comes before
+		}
+	}
+}
+
+// byImage writes values in the order of activations to out (N, classes).
+func (s *softmax) byImage(out, values []float32) {
+	for i := range len(out) / s.classes {
+		lane := values[i/lanes*s.classes*lanes+i%lanes:]
+		for c := range s.classes {
+			out[i*s.classes+c] = lane[c*lanes]
+		}
+	}
+}
+
 // differentiate writes the gradients of a block's logits, zero for lanes
 // without an image.
 func (s *softmax) differentiate(block int) {

@@ -32,12 +32,16 @@ func (p *plan) Evaluate(b *device.Batch) ([]device.Tally, error) {
 	}
 	p.forward(false)
 	p.softmax.run(b.Labels, nil)
+	if b.Predicted != nil {
+		p.softmax.first(b.Predicted)
+	}
 	p.batch = nil
 	return p.tally(b.Shards), nil
 }
 
 // Predict runs the network in testing form and writes the probabilities of all
-// images of b, whose other fields are not read, to probabilities (N, Classes).
+// images of b to probabilities (N, Classes), and its outputs to b.Logits where
+// there is room for them.
 func (p *plan) Predict(probabilities []float32, b *device.Batch) error {
 	if p.closed {
 		return fmt.Errorf("cpu: predict: %w", errPlanClosed)
@@ -50,13 +54,15 @@ func (p *plan) Predict(probabilities []float32, b *device.Batch) error {
 		return fmt.Errorf("cpu: predict: room for %d probabilities: want %d, %d images of %d classes",
 			len(probabilities), n*p.graph.Classes, n, p.graph.Classes)
 	}
+	if b.Logits != nil && len(b.Logits) != len(probabilities) {
+		return fmt.Errorf("cpu: predict: room for %d logits: want %d, %d images of %d classes",
+			len(b.Logits), n*p.graph.Classes, n, p.graph.Classes)
+	}
 	p.forward(false)
 	p.softmax.run(nil, nil)
-	for i := range n {
-		e := p.softmax.e[i/lanes*p.graph.Classes*lanes+i%lanes:]
-		for c := range p.graph.Classes {
-			probabilities[i*p.graph.Classes+c] = e[c*lanes]
-		}
+	p.softmax.byImage(probabilities, p.softmax.e)
+	if b.Logits != nil {
+		p.softmax.byImage(b.Logits, p.softmax.z)
 	}
 	p.batch = nil
 	return nil
@@ -81,6 +87,9 @@ func (p *plan) begin(b *device.Batch, train bool) error {
 		if len(b.Index) != n {
 			return fmt.Errorf("%d image numbers for %d images", len(b.Index), n)
 		}
+	}
+	if b.Predicted != nil && len(b.Predicted) != n {
+		return fmt.Errorf("room for %d predicted classes: want %d", len(b.Predicted), n)
 	}
 	return p.admit(b, n, true)
 }

@@ -139,6 +139,7 @@ func allocations(d device.Device) error {
 	b := batch(g, []int{0, 1, 2, 3}, counts)
 	b.Nodes = []params.Node{params.Root(4), {First: 0, End: 2}, params.Leaf(2)}
 	probabilities := make([]float32, 26*g.Classes)
+	c, classes, outputs := *b, make([]int32, 26), make([]float32, 26*g.Classes)
 	reported := 0
 	ready := func(int, params.Range) { reported++ }
 	for _, call := range []struct {
@@ -152,7 +153,16 @@ func allocations(d device.Device) error {
 			return err
 		}},
 		{"Evaluate", func() error { _, err := p.Evaluate(b); return err }},
+		{"Evaluate with predicted classes", func() error {
+			c.Predicted = classes
+			_, err := p.Evaluate(&c)
+			return err
+		}},
 		{"Predict", func() error { return p.Predict(probabilities, b) }},
+		{"Predict with logits", func() error {
+			c.Logits = outputs
+			return p.Predict(probabilities, &c)
+		}},
 	} {
 		var failed error
 		n := testing.AllocsPerRun(5, func() {

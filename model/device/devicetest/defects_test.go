@@ -132,6 +132,20 @@ func TestDefectsAreFound(t *testing.T) {
 				}
 			}
 		})},
+		{"of equal logits the last is predicted", "PredictedClassesAreThoseTop1Counts", &faulty{evaluate: func(p *faultyPlan, b *device.Batch) ([]device.Tally, error) {
+			tallies, err := p.Plan.Evaluate(b)
+			if len(b.Predicted) > 3 {
+				b.Predicted[3] = 3
+			}
+			return tallies, err
+		}}},
+		{"logits are shifted", "LogitsAreTheNetworksOutputs", &faulty{predict: func(p *faultyPlan, out []float32, b *device.Batch) error {
+			err := p.Plan.Predict(out, b)
+			for i := range b.Logits {
+				b.Logits[i]++
+			}
+			return err
+		}}},
 		{"equal logits count for the label", "RanksCountEqualLogitsInOrder", &faulty{evaluate: func(p *faultyPlan, b *device.Batch) ([]device.Tally, error) {
 			tallies, err := p.Plan.Evaluate(b)
 			if b.Images[b.Labels[0]] == 0 {

@@ -112,3 +112,80 @@ func ranks(d device.Device) error {
 	}
 	return nil
 }
+
+// predicted checks the classes that Evaluate names: equal logits, NaN, more
+// images than a lane block, and that Top1 counts the same.
+func predicted(d device.Device) error {
+	const classes = 4
+	nan := float32(math.NaN())
+	rows := []struct {
+		logits [classes]float32
+		want   int32
+	}{
+		{[classes]float32{0, 0, 0, 1}, 3},
+		{[classes]float32{}, 0},
+		{[classes]float32{-2, -1, -1, -3}, 1},
+		{[classes]float32{5, 6, 7, 7}, 2},
+		{[classes]float32{0, nan, 0, 0}, -1},
+		{[classes]float32{9, 6, 7, 7}, 0},
+	}
+	const n = 21
+	p, err := logits(d, classes, n)
+	if err != nil {
+		return err
+	}
+	b := &device.Batch{Shards: []device.ShardImages{{Shard: 0, Images: n}}, Predicted: make([]int32, n)}
+	right := 0
+	for i := range n {
+		r := rows[i%len(rows)]
+		label := int32(i / len(rows)) // each class in turn
+		b.Images, b.Labels = append(b.Images, r.logits[:]...), append(b.Labels, label)
+		b.Predicted[i] = 77
+		if r.want == label {
+			right++
+		}
+	}
+	tallies, err := p.Evaluate(b)
+	if err != nil {
+		return err
+	}
+	if tallies[0].Top1 != right {
+		return fmt.Errorf("top1 %d, want %d", tallies[0].Top1, right)
+	}
+	for i, got := range b.Predicted {
+		if r := rows[i%len(rows)]; got != r.want {
+			return fmt.Errorf("image %d, logits %v: predicted %d, want %d", i, r.logits, got, r.want)
+		}
+	}
+	b.Predicted = b.Predicted[1:]
+	if _, err := p.Evaluate(b); err == nil {
+		return fmt.Errorf("room for %d predicted classes of %d: no error", len(b.Predicted), n)
+	}
+	return p.Close()
+}
+
+// outputs checks the logits that Predict gives, of more images than a lane block.
+func outputs(d device.Device) error {
+	const classes, n = 3, 21
+	p, err := logits(d, classes, n)
+	if err != nil {
+		return err
+	}
+	b := &device.Batch{Logits: make([]float32, n*classes)}
+	for i := range n * classes {
+		b.Images = append(b.Images, float32(i*7%11)-5)
+		b.Logits[i] = 77
+	}
+	probabilities := make([]float32, n*classes)
+	if err := p.Predict(probabilities, b); err != nil {
+		return err
+	}
+	if !slices.Equal(b.Logits, b.Images) {
+		return fmt.Errorf("logits %v, want %v", b.Logits, b.Images)
+	}
+	b.Logits = b.Logits[1:]
+	if err := p.Predict(probabilities, b); err == nil {
+		return fmt.Errorf("room for %d logits of %d: no error", len(b.Logits), n*classes)
+	}
+	return p.Close()
+}

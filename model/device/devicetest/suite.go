@@ -30,6 +30,8 @@ func checks() []check {
 		{"LargeLogitsGiveFiniteLoss", largeLogits},
 		{"NaNIsNotLost", nanIsNotLost},
 		{"RanksCountEqualLogitsInOrder", ranks},
+		{"PredictedClassesAreThoseTop1Counts", predicted},
+		{"LogitsAreTheNetworksOutputs", outputs},
 		{"UnsoundGraphsAreErrors", unsoundGraphs},
 		{"UnsoundBatchesAreErrors", unsoundBatches},
 		{"StepAllocatesNothing", allocations},

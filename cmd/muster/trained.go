@@ -1,0 +1,74 @@
+package main
+
+import (
+	"errors"
+	"io/fs"
+	"log/slog"
+	"path/filepath"
+	"strings"
+
+	"github.com/spf13/pflag"
+
+	"github.com/muster-train/muster/cmd/internal/settings"
+	"github.com/muster-train/muster/model/topology"
+	"github.com/muster-train/muster/paramserver/checkpoint"
+	musterv1 "github.com/muster-train/muster/proto/muster/v1"
+)
+
+// checkpointOptions name the checkpoint that a tool works on.
+type checkpointOptions struct{ path, which string }
+
+// whichLast is another word for the newest checkpoint.
+const whichLast = "last"
+
+func (o *checkpointOptions) define(flags *pflag.FlagSet) {
+	settings.Group(flags, "Checkpoint", func(fs *pflag.FlagSet) {
+		fs.StringVar(&o.path, "checkpoint", "muster-default", "`path` of a checkpoint or of a directory of them, as muster train writes")
+		settings.Enum(fs, &o.which, "which", checkpoint.WhichNewest, []string{checkpoint.WhichNewest, whichLast, checkpoint.WhichBest}, "the one to take from a directory")
+	})
+}
+
+// read finds the checkpoint and reads it.
+func (o *checkpointOptions) read(log *slog.Logger) (*checkpoint.State, string, error) {
+	which := o.which
+	if which == whichLast {
+		which = checkpoint.WhichNewest
+	}
+	path, err := checkpoint.Find(o.path, which, log)
+	if errors.Is(err, checkpoint.ErrNone) {
+		return nil, "", settings.Usagef("%w; --checkpoint names one, and muster train makes one", err)
+	}
+	if err != nil {
+		return nil, "", settings.Usage(err)
+	}
+	state, err := checkpoint.Read(path)
+	if err != nil {
+		return nil, "", settings.Usage(err)
+	}
+	return state, path, nil
+}
+
+// topologyBeside reads the topology that lies with a checkpoint.
+func topologyBeside(path string) (*musterv1.Topology, error) {
+	t, err := topology.Read(filepath.Dir(path))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, settings.Usagef("%s or %s is not beside %s: --topology and --parameters name a topology and a checkpoint that lie elsewhere",
+			topology.FileProto, topology.FileJSON, path)
+	}
+	return t, settings.Usage(err)
+}
+
+// networkOf is the topology made ready, checked against a layout.
+func networkOf(t *musterv1.Topology, state *checkpoint.State, path string) (*topology.Network, error) {
+	net, err := topology.Build(t)
+	if err != nil {
+		return nil, settings.Usage(err)
+	}
+	if err := checkpoint.CheckLayout(state.Layout, net.Layout); err != nil {
+		return nil, settings.Usagef("%s: %w", path, err)
+	}
+	return net, nil
+}
+
+// isSafetensors tells by a file's name.
+func isSafetensors(path string) bool { return strings.HasSuffix(path, ".safetensors") }
