@@ -19,6 +19,7 @@ type Config struct {
 	Data       *dataset.Set
 	Device     device.Device
 	Log        *slog.Logger
+	Meter      *Meter // told of what the worker does; nil: nobody counts
 
 	FirstWait   time.Duration // pause before the second try to reach the server; grows to LongestWait
 	LongestWait time.Duration

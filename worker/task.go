@@ -257,7 +257,9 @@ func (t *task) gradient(ctx context.Context, shards []int, send func(*musterv1.E
 	for i := range tallies {
 		t.tally(&tallies[i])
 	}
-	if err := t.sendTallies(time.Since(began), send); err != nil {
+	took := time.Since(began)
+	t.cfg.Meter.note(func(c *Counts) { c.Gradients++; c.Images += uint64(len(batch.Labels)); c.GradientTime += took })
+	if err := t.sendTallies(took, send); err != nil {
 		return err
 	}
 	layout := t.network.Layout
@@ -268,6 +270,7 @@ func (t *task) gradient(ctx context.Context, shards []int, send func(*musterv1.E
 			if err := send(&musterv1.ExchangeRequest{Message: &musterv1.ExchangeRequest_Gradient{Gradient: g}}); err != nil {
 				return err
 			}
+			t.cfg.Meter.note(func(c *Counts) { c.SentBytes += uint64(len(g.Payload)) })
 		}
 	}
 	return nil
@@ -296,7 +299,9 @@ func (t *task) evaluate(shards []int, send func(*musterv1.ExchangeRequest) error
 		}
 		t.tallies = t.tallies[:0]
 		t.tally(&total)
-		if err := t.sendTallies(time.Since(began), send); err != nil {
+		took := time.Since(began)
+		t.cfg.Meter.note(func(c *Counts) { c.Evaluated += uint64(total.Images); c.EvaluationTime += took })
+		if err := t.sendTallies(took, send); err != nil {
 			return err
 		}
 		t.sent[s] = true

@@ -114,6 +114,7 @@ func (w *Worker) takePart(ctx context.Context) (joined bool, err error) {
 		return false, err
 	}
 	err = w.exchange(ctx, stream, cancel)
+	w.cfg.Meter.note(func(c *Counts) { c.Joined, c.Shards = false, 0 })
 	return w.heard, err
 }
 
@@ -219,17 +220,22 @@ func (w *Worker) handle(m received) (over bool, err error) {
 	}
 	if !w.heard {
 		w.heard, w.waiting = true, false
+		w.cfg.Meter.note(func(c *Counts) { c.Joined = true; c.Joins++ })
 		w.cfg.Log.Info("joined", "job", w.task.job.Name, "network", w.task.job.Network, "device", w.cfg.Device.Name())
 	}
 	switch m := m.message.Message.(type) {
 	case *musterv1.ExchangeResponse_Assignment:
 		w.cfg.Log.Info("shards assigned", "shards", m.Assignment.Shards, "of", w.task.job.Shards, "unowned", len(m.Assignment.Unowned))
+		w.cfg.Meter.note(func(c *Counts) { c.Shards = len(m.Assignment.Shards) })
 		return false, w.task.assign(m.Assignment)
 	case *musterv1.ExchangeResponse_Parameters:
+		w.cfg.Meter.note(func(c *Counts) { c.ReceivedBytes += uint64(len(m.Parameters.Payload)) })
 		return false, w.task.load(m.Parameters)
 	case *musterv1.ExchangeResponse_Work:
+		w.cfg.Meter.note(func(c *Counts) { c.Step = m.Work.Step })
 		return false, w.task.begin(m.Work)
 	case *musterv1.ExchangeResponse_Refusal:
+		w.cfg.Meter.note(func(c *Counts) { c.Refusals++ })
 		level := slog.LevelWarn
 		if m.Refusal.Reason == musterv1.RefusalReason_REFUSAL_REASON_STALE {
 			level = slog.LevelDebug // it came late: newer work follows

@@ -20,6 +20,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/muster-train/muster/cmd/internal/logs"
+	"github.com/muster-train/muster/cmd/internal/monitor"
 	"github.com/muster-train/muster/cmd/internal/serve"
 	"github.com/muster-train/muster/cmd/internal/settings"
 	"github.com/muster-train/muster/cmd/internal/work"
@@ -34,6 +35,7 @@ type trainOptions struct {
 	serve   serve.Options
 	work    work.Options
 	logs    logs.Options
+	http    monitor.Options
 	workers int
 	json    bool
 }
@@ -56,6 +58,7 @@ where it was when the same command is given again.`,
 	settings.Group(cmd.Flags(), "Workers", func(fs *pflag.FlagSet) {
 		fs.IntVar(&o.workers, "workers", 1, "`workers`: 1 in this process, more as processes of their own")
 	})
+	o.http.Define(cmd.Flags(), monitor.Off)
 	o.logs.Define(cmd.Flags())
 	cmd.Flags().BoolVar(&o.json, "json", false, "print the result as one line of JSON")
 	return cmd
@@ -108,11 +111,19 @@ func (o *trainOptions) run(cmd *cobra.Command, serving paramserver.Config, cfg w
 	progress := telemetry.NewProgress(console, log, telemetry.Auto)
 	defer progress.Close()
 	serving.Log, serving.Progress = log, progress
+	watch, err := o.http.Listen(cmd, log)
+	if err != nil {
+		return paramserver.Result{}, err
+	}
+	defer watch.Close()
 	host, err := serve.Open(ctx, serving, o.serve.Etcd)
 	if err != nil {
 		return paramserver.Result{}, err
 	}
 	defer host.Close()
+	if err := host.Monitor(watch); err != nil {
+		return paramserver.Result{}, err
+	}
 	log.Info("training", "job", paramserver.Describe(serving.Job), "data", cfg.Data.Name, "device", cfg.Device.Name(),
 		"workers", o.workers, "checkpoints", serving.CheckpointDir)
 	if o.workers == 1 {

@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/muster-train/muster/cmd/internal/logs"
+	"github.com/muster-train/muster/cmd/internal/monitor"
 	"github.com/muster-train/muster/cmd/internal/settings"
 	"github.com/muster-train/muster/internal/telemetry"
 	"github.com/muster-train/muster/paramserver"
@@ -26,6 +27,7 @@ func Command() *cobra.Command {
 		port      uint16
 		listen    []string
 		advertise string
+		http      monitor.Options
 		json      bool
 	}
 	cmd := &cobra.Command{
@@ -65,12 +67,22 @@ evaluates each epoch, writes checkpoints, and ends when the job is done.`,
 					log.Info("the job is done; answering until stopped")
 				}
 			}
+			watch, err := o.http.Listen(cmd, log)
+			if err != nil {
+				closeAll(listeners)
+				return err
+			}
+			defer watch.Close()
 			host, err := Open(cmd.Context(), cfg, o.Etcd)
 			if err != nil {
 				closeAll(listeners)
 				return err
 			}
 			defer host.Close()
+			if err := host.Monitor(watch); err != nil {
+				closeAll(listeners)
+				return err
+			}
 			if o.advertise == "" {
 				o.advertise = reachable(listeners[0])
 			}
@@ -88,6 +100,7 @@ evaluates each epoch, writes checkpoints, and ends when the job is done.`,
 		fs.StringArrayVar(&o.listen, "listen", nil, "`address` to listen on instead: host:port or unix:///path; may be repeated")
 		fs.StringVar(&o.advertise, "advertise", "", "`address` that workers find in etcd (default: this machine's)")
 	})
+	o.http.Define(cmd.Flags(), ":9001")
 	o.Define(cmd.Flags())
 	o.DefineAlone(cmd.Flags())
 	o.logs.Define(cmd.Flags())

@@ -18,6 +18,7 @@ import (
 	"github.com/spf13/pflag"
 	clientv3 "go.etcd.io/etcd/client/v3"
 
+	"github.com/muster-train/muster/cmd/internal/monitor"
 	"github.com/muster-train/muster/cmd/internal/settings"
 	"github.com/muster-train/muster/internal/membership"
 	"github.com/muster-train/muster/internal/membership/embedded"
@@ -180,6 +181,16 @@ func (h *Host) Advertise(ctx context.Context, address string) error {
 		}
 	})
 	return nil
+}
+
+// Monitor serves the server's metrics and probes. The server is in health and
+// ready as long as its loop answers: it takes workers in whenever it runs.
+func (h *Host) Monitor(m *monitor.Monitor) error {
+	answers := func(ctx context.Context) error {
+		_, err := h.Server.Status(ctx)
+		return err
+	}
+	return m.Serve(statusCollector{h.Server.Status}, answers, answers)
 }
 
 // Listen opens every address: host:port or unix:///path. A port in use is the

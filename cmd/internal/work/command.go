@@ -18,6 +18,7 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/muster-train/muster/cmd/internal/logs"
+	"github.com/muster-train/muster/cmd/internal/monitor"
 	"github.com/muster-train/muster/cmd/internal/settings"
 	"github.com/muster-train/muster/dataset"
 	"github.com/muster-train/muster/internal/kernel"
@@ -90,6 +91,7 @@ func Command() *cobra.Command {
 		etcd   []string
 		shard  string
 		job    string
+		http   monitor.Options
 		tied   bool
 	}
 	cmd := &cobra.Command{
@@ -122,6 +124,15 @@ may start before the server: it waits, and ends when the job is done.`,
 					return settings.Usagef("%s: %w", settings.Origin(cmd, "job"), err)
 				}
 			}
+			meter := meterCollector{&worker.Meter{}}
+			watch, err := o.http.Listen(cmd, log)
+			if err != nil {
+				return err
+			}
+			defer watch.Close()
+			if err := watch.Serve(meter, alive, meter.joined); err != nil {
+				return err
+			}
 			ctx := cmd.Context()
 			if o.tied {
 				var cancel context.CancelFunc
@@ -133,7 +144,7 @@ may start before the server: it waits, and ends when the job is done.`,
 				return err
 			}
 			defer release()
-			cfg.Pinned, cfg.JobName = pinned, o.job
+			cfg.Pinned, cfg.JobName, cfg.Meter = pinned, o.job, meter.meter
 			if len(o.etcd) > 0 {
 				return discover(ctx, cfg, o.etcd)
 			}
@@ -150,6 +161,7 @@ may start before the server: it waits, and ends when the job is done.`,
 		fs.StringVar(&o.shard, "shard", "", "the one `shard` to work on, i/n counted from 0; auto/n takes i from JOB_COMPLETION_INDEX (default: what is assigned)")
 		fs.StringVar(&o.job, "job", "", "`name` of the job to take part in (default: whatever the server trains)")
 	})
+	o.http.Define(cmd.Flags(), monitor.Off)
 	o.Define(cmd.Flags())
 	o.logs.Define(cmd.Flags())
 	cmd.Flags().BoolVar(&o.tied, "until-input-ends", false, "stop when standard input ends, as it does when the process that started this one dies")
