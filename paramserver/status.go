@@ -21,7 +21,7 @@ func (s *Server) status() *musterv1.StatusResponse {
 		Job: s.job, JobHash: s.hash, Step: uint64(step), Samples: samples,
 		Epoch: uint32(s.at.Epoch), Batch: uint32(s.at.Batch), LearningRate: float64(s.rate),
 		Loss: s.meter.last.Loss, Accuracy: s.meter.last.Accuracy, ImagesPerSecond: s.meter.speed,
-		Phase: s.phase, UnownedShards: wireShards(s.assignment.Unowned()), Synthetic: s.data.Synthetic,
+		Phase: s.phase, Synthetic: s.data.Synthetic,
 		RefusedNotFinite: s.counts.notFinite, RefusedMalformed: s.counts.malformed, RepeatedContributions: s.counts.repeated,
 		Checkpoint: path, CheckpointStep: uint64(saved), ResumedStep: uint64(s.resumed),
 		GradientBytes: s.traffic.gradients.Load(), ParameterBytes: s.traffic.parameters.Load(),
@@ -29,6 +29,9 @@ func (s *Server) status() *musterv1.StatusResponse {
 			ComputeSeconds: split.Compute.Seconds(), ExchangeSeconds: split.Exchange.Seconds(), WaitSeconds: split.Wait.Seconds(),
 			EvaluateSeconds: split.Evaluate.Seconds(), Images: uint64(split.Images),
 		},
+	}
+	if !s.ended() { // then its workers have gone, and nothing waits for others
+		r.UnownedShards = wireShards(s.assignment.Unowned())
 	}
 	if s.data.Fingerprint != "" {
 		r.Batches = uint32(s.cut.Steps())

@@ -87,7 +87,7 @@ func TestBothProgramsServeMetricsAndProbes(t *testing.T) {
 	got := scrape(t, server.at())
 	for name, want := range map[string]float64{
 		"muster_build_info": 1, "muster_job_info": 1, "muster_step": 5, "muster_steps_planned": 5, "muster_samples": trainImages,
-		"muster_trained_images_total": trainImages, "muster_checkpoint_step": 5, "muster_shards": 8, "muster_contributions_repeated_total": 0,
+		"muster_trained_images_total": trainImages, "muster_checkpoint_step": 5, "muster_shards": 8, "muster_shards_unowned": 0, "muster_contributions_repeated_total": 0,
 	} {
 		if got[name] != want {
 			t.Errorf("%s is %v, want %v", name, got[name], want)
