@@ -45,7 +45,7 @@ func (s *Server) attached(ses *session) {
 	ses.shards = s.assignment.Shards(id)
 	ses.told = 0
 	defer func() { s.meter.stall(s.stalled()) }()
-	s.cfg.Log.Info("worker joined", "worker", id, "device", ses.member.Device, "shard", pinName(ses.member.Pinned, len(s.assignment.Owner)))
+	s.cfg.Log.Info("worker joined", "worker", id, "device", ses.member.Device, "shard", pinName(ses.member.Pinned, int(s.job.Shards)))
 	s.membersChanged()
 	s.tell(ses)
 }
@@ -76,8 +76,12 @@ func (s *Server) detached(ses *session, left bool) {
 	s.cfg.Log.Warn("worker lost; its shards wait until its lease ends", "worker", id, "shards", ses.shards)
 }
 
-// membersChanged assigns at once where a shard has no owner, else at the next step.
+// membersChanged assigns at once where a shard has no owner, else at the next
+// step; of a job that has ended nobody is to own shards any more.
 func (s *Server) membersChanged() {
+	if s.ended() {
+		return
+	}
 	next, changed := s.propose()
 	if !changed {
 		s.warnWaiting()

@@ -132,12 +132,19 @@ func TestAServerThatLingersAnswersUntilItIsStopped(t *testing.T) {
 		r := run(t, newServer(t, cfg))
 		newPuppet(t, r.Server, "w").toil()
 		done := <-told
-		if got := look(t, r.Server); got.Phase != "done" || got.Step != 3 {
-			t.Errorf("%s: status %v, want done at step 3", name, got)
+		if got := look(t, r.Server); got.Phase != "done" || got.Step != 3 || len(got.UnownedShards) != 0 {
+			t.Errorf("%s: status %v, want done at step 3 and no shard waited for", name, got)
 		}
 		late := newPuppet(t, r.Server, "late")
 		if w := late.work(); w != nil || !late.done.GetSuccess() || late.done.ParametersSha256 != done.Hash {
 			t.Errorf("%s: the late worker heard %v, %v; want success with hash %s", name, w, late.done, done.Hash)
+		}
+		// Its workers are gone, and their leases with them, which calls for nobody.
+		if err := r.do(t.Context(), func() { r.members = nil; r.membersChanged() }); err != nil {
+			t.Error(err)
+		}
+		if got := look(t, r.Server); len(got.UnownedShards) != 0 || r.warned != "" {
+			t.Errorf("%s: after its end the job waits for shards %v (said: %q)", name, got.UnownedShards, r.warned)
 		}
 		select {
 		case <-r.ended:

@@ -35,7 +35,7 @@ type Client struct {
 // Dial makes a client of the server at an address: host:port, or unix:///path.
 // It does not connect yet.
 func Dial(address string) (*Client, error) {
-	if err := checkAddress(address); err != nil {
+	if err := CheckAddress(address); err != nil {
 		return nil, err
 	}
 	conn, err := grpc.NewClient(address,
@@ -51,9 +51,9 @@ func Dial(address string) (*Client, error) {
 	return &Client{conn, musterv1.NewMusterServiceClient(conn)}, nil
 }
 
-// checkAddress refuses what gRPC would take for the name of a host, or try for
-// ever.
-func checkAddress(address string) error {
+// CheckAddress refuses what is no address of a server, and what gRPC would take
+// for the name of a host, or try for ever.
+func CheckAddress(address string) error {
 	if path, ok := strings.CutPrefix(address, "unix://"); ok {
 		if !strings.HasPrefix(path, "/") {
 			return fmt.Errorf("server %q: want an absolute path, as in unix:///run/muster", address)
