@@ -1,0 +1,795 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math"
+	"net"
+	"path/filepath"
+	"reflect"
+	"regexp"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/health"
+	healthv1 "google.golang.org/grpc/health/grpc_health_v1"
+	"google.golang.org/grpc/status"
+
+	"github.com/muster-train/muster/cmd/internal/settings"
+	"github.com/muster-train/muster/internal/membership"
+	"github.com/muster-train/muster/internal/membership/embedded"
+	musterv1 "github.com/muster-train/muster/proto/muster/v1"
+)
+
+// patience bounds what waits, far beyond what it takes.
+const patience = time.Minute
+
+// await receives from c, or ends the test.
+func await[T any](t *testing.T, c <-chan T, what string) T {
+	t.Helper()
+	select {
+	case v := <-c:
+		return v
+	case <-time.After(patience):
+		t.Fatalf("waited in vain for %s", what)
+	}
+	panic("unreachable")
+}
+
+func jobSpec() *musterv1.JobSpec {
+	return &musterv1.JobSpec{
+		Name: "lrn", Network: "alexnet-lrn", Shards: 8, Batch: 128, Epochs: 10, Seed: 1, LearningRate: 0.01, Schedule: "constant",
+	}
+}
+
+// training is a job in the midst of its second epoch.
+func training() *musterv1.StatusResponse {
+	return &musterv1.StatusResponse{
+		Job: jobSpec(), JobHash: "f00d", Step: 585, TotalSteps: 3900, Samples: 74880, Epoch: 1, Batch: 195, Batches: 390,
+		LearningRate: float64(float32(0.01)), Loss: 2.10344, Accuracy: 0.2134, ImagesPerSecond: 512.4, RemainingSeconds: 750.2,
+		Phase: "training", Checkpoint: "muster-lrn/step-0000000390.ckpt", CheckpointStep: 390, ResumedStep: 130,
+		Last:                  &musterv1.Score{Step: 390, Epoch: 0, Loss: 2.0004, Top1: 0.2871, Top5: 0.8123},
+		Best:                  &musterv1.Score{Step: 390, Epoch: 0, Loss: 2.0004, Top1: 0.2871, Top5: 0.8123},
+		Split:                 &musterv1.TimeSplit{ComputeSeconds: 90, ExchangeSeconds: 20.04, WaitSeconds: 9.96, EvaluateSeconds: 0.25, Images: 58240},
+		RefusedNotFinite:      2,
+		RefusedMalformed:      1,
+		RepeatedContributions: 1234,
+		GradientBytes:         3 << 30,
+		ParameterBytes:        1500,
+		Workers: []*musterv1.WorkerStatus{
+			{Worker: "worker-11-abcdef", Host: "node-1", Device: "cpu/8 avx2", Shards: []uint32{5, 0, 1, 2, 3}, Connected: true, ComputeSeconds: 0.1184, Images: 36400},
+			{Worker: "worker-7-ghijkl", Host: "node-2", Device: "cpu/16 avx2", Shards: []uint32{4}, Connected: true, ComputeSeconds: 1.26, Images: 7280, Pinned: &musterv1.PinnedShard{Index: 4, Count: 8}},
+			{Worker: "worker-9-mnopqr", Shards: []uint32{6, 7}, Images: 14560},
+		},
+	}
+}
+
+const trainingText = `job          lrn alexnet-lrn, 8 shards, batch 128, 10 epochs, seed 1, lr 0.01, constant
+images       CIFAR-10
+phase        training
+step         585 of 3,900 (15 %), resumed from step 130
+epoch        2 of 10, batch 196 of 390
+samples      74,880
+newest step  loss 2.1034, accuracy 21.34 %, learning rate 0.01
+evaluation   last: accuracy 28.71 %, top-5 81.23 %, loss 2.0004, after epoch 1
+             best: accuracy 28.71 %, top-5 81.23 %, loss 2.0004, after epoch 1
+throughput   512 images/s, 12m31s left
+checkpoint   muster-lrn/step-0000000390.ckpt (step 390, 195 steps ago)
+time         compute 75 % (1m30s), exchange 17 % (20.0 s)
+             wait 8 % (10.0 s), evaluation 0 % (250 ms)
+traffic      received 3.0 GiB of gradients, sent 1.5 KiB of parameters
+faults       contributions that did not count: 2 not finite, 1 malformed, 1,234 repeated
+
+worker            host    device       shards  mode        link  compute  images
+worker-11-abcdef  node-1  cpu/8 avx2   0-3,5   assigned    up     118 ms  36,400
+worker-7-ghijkl   node-2  cpu/16 avx2  4       pinned 4/8  up      1.3 s   7,280
+worker-9-mnopqr   -       -            6-7     assigned    down        -  14,560
+`
+
+// changed is training, changed.
+func changed(change func(*musterv1.StatusResponse)) *musterv1.StatusResponse {
+	r := training()
+	change(r)
+	return r
+}
+
+// diverging is a job of which nothing is a number.
+func diverging() *musterv1.StatusResponse {
+	nan, inf := math.NaN(), math.Inf(1)
+	return changed(func(r *musterv1.StatusResponse) {
+		r.LearningRate, r.Loss, r.Accuracy, r.ImagesPerSecond, r.RemainingSeconds = inf, nan, nan, inf, nan
+		r.Last, r.Best = &musterv1.Score{Loss: inf, Top1: nan, Top5: nan}, &musterv1.Score{Loss: nan, Top1: nan, Top5: inf}
+		r.Split = &musterv1.TimeSplit{ComputeSeconds: nan, ExchangeSeconds: inf, WaitSeconds: -1, EvaluateSeconds: nan, Images: 1}
+		for _, w := range r.Workers {
+			w.ComputeSeconds = nan
+		}
+	})
+}
+
+func TestStatusAsText(t *testing.T) {
+	for _, tc := range []struct {
+		name string
+		in   *musterv1.StatusResponse
+		want string
+	}{
+		{"training", training(), trainingText},
+		{"waiting for the first worker", &musterv1.StatusResponse{Job: jobSpec(), Phase: "waiting", Split: &musterv1.TimeSplit{}}, `job          lrn alexnet-lrn, 8 shards, batch 128, 10 epochs, seed 1, lr 0.01, constant
+images       -
+phase        waiting for workers
+step         0
+epoch        1 of 10
+samples      0
+newest step  -
+evaluation   last: -
+             best: -
+throughput   -
+checkpoint   -
+time         compute -, exchange -
+             wait -, evaluation -
+traffic      received 0 B of gradients, sent 0 B of parameters
+faults       none
+workers      -
+`},
+		{"waiting for shards", &musterv1.StatusResponse{
+			Job: jobSpec(), Phase: "waiting", TotalSteps: 3900, Batches: 390, UnownedShards: []uint32{7, 0, 1}, Synthetic: true,
+			Workers: []*musterv1.WorkerStatus{
+				{Worker: "a", Host: "h", Device: "cpu/1", Shards: []uint32{2, 3, 4, 5}, Connected: true, Images: 64},
+				{Worker: "b", Host: "h", Device: "cpu/1", Shards: []uint32{6}},
+				{Worker: "c", Host: "h", Device: "cpu/1", Connected: true, Pinned: &musterv1.PinnedShard{Index: 6, Count: 8}},
+			},
+		}, `job          lrn alexnet-lrn, 8 shards, batch 128, 10 epochs, seed 1, lr 0.01, constant
+images       synthetic, not CIFAR-10
+phase        waiting for workers for shards 0-1,7 of 8, and for b, which owns shard 6
+step         0 of 3,900 (0 %)
+epoch        1 of 10, batch 1 of 390
+samples      0
+newest step  -
+evaluation   last: -
+             best: -
+throughput   -
+checkpoint   -
+time         compute -, exchange -
+             wait -, evaluation -
+traffic      received 0 B of gradients, sent 0 B of parameters
+faults       none
+
+worker  host  device  shards  mode        link  compute  images
+a       h     cpu/1   2-5     assigned    up          -      64
+b       h     cpu/1   6       assigned    down        -       0
+c       h     cpu/1   -       pinned 6/8  up          -       0
+`},
+		{"done, workers gone", changed(func(r *musterv1.StatusResponse) {
+			r.Phase, r.Step, r.Epoch, r.Batch, r.ResumedStep, r.CheckpointStep, r.RemainingSeconds, r.Workers = "done", 3900, 9, 389, 0, 3900, 0, nil
+			r.RefusedNotFinite, r.RefusedMalformed, r.RepeatedContributions = 0, 0, 0
+			r.Last = &musterv1.Score{Step: 3900, Epoch: 9, Loss: 1.5, Top1: 0.25, Top5: 0.5}
+		}), `job          lrn alexnet-lrn, 8 shards, batch 128, 10 epochs, seed 1, lr 0.01, constant
+images       CIFAR-10
+phase        done
+step         3,900 of 3,900 (100 %)
+epoch        10 of 10, batch 390 of 390
+samples      74,880
+newest step  loss 2.1034, accuracy 21.34 %, learning rate 0.01
+evaluation   last: accuracy 25.00 %, top-5 50.00 %, loss 1.5000, after epoch 10
+             best: accuracy 28.71 %, top-5 81.23 %, loss 2.0004, after epoch 1
+throughput   512 images/s
+checkpoint   muster-lrn/step-0000000390.ckpt (step 3,900, the newest step)
+time         compute 75 % (1m30s), exchange 17 % (20.0 s)
+             wait 8 % (10.0 s), evaluation 0 % (250 ms)
+traffic      received 3.0 GiB of gradients, sent 1.5 KiB of parameters
+faults       none
+workers      -
+`},
+	} {
+		if got := statusOf(tc.in).text(); got != tc.want {
+			t.Errorf("%s:\n%s\nwant\n%s", tc.name, got, tc.want)
+		}
+	}
+}
+
+func TestWhatIsNoNumberIsNotPrintedAsOne(t *testing.T) {
+	for name, r := range map[string]*musterv1.StatusResponse{"nothing": {}, "diverged": diverging()} {
+		s := statusOf(r)
+		line, err := json.Marshal(s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := s.text() + string(line); regexp.MustCompile(`NaN|Inf|[ (:]-\d|\de\+`).MatchString(got) {
+			t.Errorf("%s:\n%s", name, got)
+		}
+	}
+	got := statusOf(diverging()).text()
+	for _, want := range []string{"newest step  loss not finite\n", "last: loss not finite, after epoch 1\n", "throughput   -\n", "compute -, exchange -\n"} {
+		if !strings.Contains(got, want) {
+			t.Errorf("no %q in\n%s", want, got)
+		}
+	}
+}
+
+func TestStatusAsJSON(t *testing.T) {
+	for _, tc := range []struct {
+		name string
+		in   *musterv1.StatusResponse
+		want string
+	}{
+		{"training", training(), `{"job":"lrn","job_hash":"f00d","network":"alexnet-lrn","shards":8,"batch_size":128,"epochs":10,"seed":1,"synthetic":false,` +
+			`"phase":"training","unowned_shards":[],"step":585,"total_steps":3900,"resumed_step":130,"epoch":1,"batch":195,"batches":390,"samples":74880,` +
+			`"learning_rate":0.01,"loss":2.10344,"accuracy":0.2134,"images_per_second":512.4,"remaining_seconds":750.2,` +
+			`"last_evaluation":{"step":390,"epoch":0,"loss":2.0004,"top1":0.2871,"top5":0.8123},"best_evaluation":{"step":390,"epoch":0,"loss":2.0004,"top1":0.2871,"top5":0.8123},` +
+			`"checkpoint":"muster-lrn/step-0000000390.ckpt","checkpoint_step":390,"workers":[` +
+			`{"worker":"worker-11-abcdef","host":"node-1","device":"cpu/8 avx2","shards":[0,1,2,3,5],"pinned_shard":null,"connected":true,"compute_seconds":0.1184,"images":36400},` +
+			`{"worker":"worker-7-ghijkl","host":"node-2","device":"cpu/16 avx2","shards":[4],"pinned_shard":4,"connected":true,"compute_seconds":1.26,"images":7280},` +
+			`{"worker":"worker-9-mnopqr","host":"","device":"","shards":[6,7],"pinned_shard":null,"connected":false,"compute_seconds":null,"images":14560}],` +
+			`"time":{"compute_seconds":90,"exchange_seconds":20.04,"wait_seconds":9.96,"evaluate_seconds":0.25,"images":58240},` +
+			`"refused_not_finite":2,"refused_malformed":1,"repeated_contributions":1234,"received_bytes":3221225472,"sent_bytes":1500}`},
+		{"nothing", &musterv1.StatusResponse{}, `{"job":"","job_hash":"","network":"","shards":0,"batch_size":0,"epochs":0,"seed":0,"synthetic":null,` +
+			`"phase":"","unowned_shards":[],"step":0,"total_steps":null,"resumed_step":0,"epoch":0,"batch":0,"batches":null,"samples":0,` +
+			`"learning_rate":null,"loss":null,"accuracy":null,"images_per_second":null,"remaining_seconds":null,"last_evaluation":null,"best_evaluation":null,` +
+			`"checkpoint":null,"checkpoint_step":null,"workers":[],"time":{"compute_seconds":0,"exchange_seconds":0,"wait_seconds":0,"evaluate_seconds":0,"images":0},` +
+			`"refused_not_finite":0,"refused_malformed":0,"repeated_contributions":0,"received_bytes":0,"sent_bytes":0}`},
+	} {
+		got, err := json.Marshal(statusOf(tc.in))
+		if err != nil || string(got) != tc.want {
+			t.Errorf("%s: %v\n%s\nwant\n%s", tc.name, err, got, tc.want)
+		}
+	}
+	at := statusOf(changed(func(r *musterv1.StatusResponse) {
+		r.Phase, r.Step, r.RemainingSeconds, r.LearningRate = "done", 3900, 0, 0
+	}))
+	if stopped := statusOf(changed(func(r *musterv1.StatusResponse) { r.Phase = "stopped" })); stopped.RemainingSeconds != nil {
+		t.Errorf("a job that was stopped takes %v s more", *stopped.RemainingSeconds)
+	}
+	if at.RemainingSeconds == nil || *at.RemainingSeconds != 0 || at.LearningRate == nil || *at.LearningRate != 0 {
+		t.Errorf("after the last step remaining seconds are %v and the rate %v, want 0: both are known", at.RemainingSeconds, at.LearningRate)
+	}
+}
+
+func TestHelpExplainsEveryFieldOfTheJSON(t *testing.T) {
+	help := statusCommand().Long
+	for _, typ := range []reflect.Type{reflect.TypeFor[jobStatus](), reflect.TypeFor[scoreStatus](), reflect.TypeFor[workerStatus](), reflect.TypeFor[timeStatus]()} {
+		for i := range typ.NumField() {
+			if tag, ok := typ.Field(i).Tag.Lookup("json"); ok && !regexp.MustCompile(`\b`+tag+`\b`).MatchString(help) {
+				t.Errorf("the help says nothing of %s, a field of %s", tag, typ.Name())
+			}
+		}
+	}
+}
+
+func TestRanges(t *testing.T) {
+	for _, tc := range []struct {
+		in   []uint32
+		want string
+	}{
+		{nil, "-"},
+		{[]uint32{0}, "0"},
+		{[]uint32{7}, "7"},
+		{[]uint32{0, 1}, "0-1"},
+		{[]uint32{0, 1, 2, 3, 5}, "0-3,5"},
+		{[]uint32{1, 3, 5}, "1,3,5"},
+		{[]uint32{0, 2, 3, 9, 10, 11}, "0,2-3,9-11"},
+		{[]uint32{math.MaxUint32 - 1, math.MaxUint32}, "4294967294-4294967295"},
+		{ascending([]uint32{3, 1, 2, 2, 0}), "0-3"},
+	} {
+		if got := ranges(tc.in); got != tc.want {
+			t.Errorf("ranges(%v) = %s, want %s", tc.in, got, tc.want)
+		}
+	}
+}
+
+func TestQuantitiesHaveSensibleUnits(t *testing.T) {
+	for _, tc := range []struct {
+		bytes uint64
+		want  string
+	}{
+		{0, "0 B"}, {1023, "1023 B"}, {1024, "1.0 KiB"}, {1536, "1.5 KiB"}, {1<<20 - 1, "1.0 MiB"}, {1 << 30, "1.0 GiB"}, {5 << 40, "5.0 TiB"}, {2000 << 40, "2000.0 TiB"},
+	} {
+		if got := size(tc.bytes); got != tc.want {
+			t.Errorf("size(%d) = %s, want %s", tc.bytes, got, tc.want)
+		}
+	}
+	for _, tc := range []struct {
+		seconds float64
+		want    string
+	}{
+		{0, "0 ms"},
+		{0.0184, "18 ms"},
+		{0.9994, "999 ms"},
+		{0.9996, "1.0 s"},
+		{7.84, "7.8 s"},
+		{59.94, "59.9 s"},
+		{59.96, "1m00s"},
+		{61, "1m01s"},
+		{3599.4, "59m59s"},
+		{3599.6, "1h00m"},
+		{90540, "25h09m"},
+		{1e300, "277777777777h46m"},
+	} {
+		if got := span(tc.seconds); got != tc.want {
+			t.Errorf("span(%v) = %s, want %s", tc.seconds, got, tc.want)
+		}
+	}
+	for _, tc := range []struct {
+		seconds float64
+		want    string
+	}{
+		{0, "-"}, {0.03, "1 s left"}, {58.2, "59 s left"}, {59.2, "1m00s left"}, {3600, "1h00m left"},
+	} {
+		if got := (&jobStatus{RemainingSeconds: &tc.seconds}).throughput(); got != tc.want {
+			t.Errorf("%v remaining seconds are %s, want %s", tc.seconds, got, tc.want)
+		}
+	}
+	for _, tc := range []struct {
+		x    float64
+		want string
+	}{
+		{0.04, "0.0"}, {3.14, "3.1"}, {9.94, "9.9"}, {9.96, "10"}, {512.4, "512"}, {1999.6, "2,000"},
+	} {
+		if got := decimal(tc.x); got != tc.want {
+			t.Errorf("decimal(%v) = %s, want %s", tc.x, got, tc.want)
+		}
+	}
+}
+
+func TestStatusRefuses(t *testing.T) {
+	for _, tc := range []struct{ args, want string }{
+		{"--watch --interval 0s", "muster: --interval 0s: want a time above 0, such as 2s\n"},
+		{"--watch --interval -1s", "muster: --interval -1s: want a time above 0, such as 2s\n"},
+		{"--interval 1s", "muster: --interval needs --watch\n"},
+		{"--watch --interval 2", "muster: --interval \"2\": wanted is a duration such as 90s or 1h30m\n"},
+		{"--timeout 0s", "muster: --timeout 0s: want a time above 0, such as 5s\n"},
+		{"--server localhost", "muster: server \"localhost\": want host:port, or unix:///path\n"},
+		{"--watch --server unix://s", "muster: server \"unix://s\": want an absolute path, as in unix:///run/muster\n"},
+		{"--server a:1 --etcd b:2", "muster: --server and --etcd exclude each other"},
+		{"--etcd ftp://a", "muster: connect to etcd: endpoint \"ftp://a\""},
+		{"--job a/b", "muster: --job: "},
+		{"--log-level loud", "muster: --log-level \"loud\""},
+		{"now", "muster: muster status takes no arguments"},
+	} {
+		status, stdout, stderr := muster(t.Context(), append([]string{"status"}, strings.Fields(tc.args)...)...)
+		if status != settings.StatusUsage || stdout != "" || !strings.HasPrefix(stderr, tc.want) {
+			t.Errorf("status %s: status %d, printed %q and %q; want %d and %q", tc.args, status, stdout, stderr, settings.StatusUsage, tc.want)
+		}
+	}
+}
+
+// watching runs a watcher in a bubble of synctest, whose clock only moves while
+// all wait. ask gets the number of the call, from 0; it returns when ask says so
+// or ctx ends.
+func watching(t *testing.T, ask func(ctx context.Context, n int, ending chan<- struct{}) (*musterv1.StatusResponse, error)) (shown []time.Duration, log string, err error) {
+	t.Helper()
+	var out bytes.Buffer
+	ending := make(chan struct{}, 1)
+	began, n := time.Now(), 0
+	w := watcher{
+		ask: func(ctx context.Context) (*musterv1.StatusResponse, error) {
+			n++
+			return ask(ctx, n-1, ending)
+		},
+		ending: ending,
+		show: func(*jobStatus) error {
+			shown = append(shown, time.Since(began))
+			return nil
+		},
+		log:      slog.New(slog.NewTextHandler(&out, &slog.HandlerOptions{ReplaceAttr: untimed})),
+		interval: 2 * time.Second,
+	}
+	err = w.run(t.Context())
+	return shown, out.String(), err
+}
+
+// untimed drops the time of log lines.
+func untimed(_ []string, a slog.Attr) slog.Attr {
+	if a.Key == slog.TimeKey {
+		return slog.Attr{}
+	}
+	return a
+}
+
+func TestWatchFollowsAJobToItsEnd(t *testing.T) {
+	gone := &noAnswerError{"a:1", "connection refused", ""}
+	running := func() (*musterv1.StatusResponse, error) { return training(), nil }
+	over := func(phase string) (*musterv1.StatusResponse, error) {
+		return changed(func(r *musterv1.StatusResponse) { r.Phase = phase }), nil
+	}
+	const silent = `level=WARN msg="no parameter server answers; trying again" address=a:1 err="connection refused"` + "\n"
+	const again = `level=INFO msg="the parameter server answers"` + "\n"
+	for _, tc := range []struct {
+		name  string
+		ask   func(ctx context.Context, n int, ending chan<- struct{}) (*musterv1.StatusResponse, error)
+		shown []time.Duration
+		log   string
+		err   string // part of; "": none
+	}{
+		{"done", func(_ context.Context, n int, _ chan<- struct{}) (*musterv1.StatusResponse, error) {
+			if n < 2 {
+				return running()
+			}
+			return over("done")
+		}, []time.Duration{0, 2 * time.Second, 4 * time.Second}, "", ""},
+		{"stopped", func(context.Context, int, chan<- struct{}) (*musterv1.StatusResponse, error) { return over("stopped") }, []time.Duration{0}, "", ""},
+		{"failed", func(context.Context, int, chan<- struct{}) (*musterv1.StatusResponse, error) { return over("failed") }, []time.Duration{0}, "", "the job has failed at step 585"},
+		{"not there at first, and away twice", func(_ context.Context, n int, _ chan<- struct{}) (*musterv1.StatusResponse, error) {
+			switch n {
+			case 0, 1, 3, 4, 5:
+				return nil, gone
+			case 2:
+				return running()
+			}
+			return over("done")
+		}, []time.Duration{4 * time.Second, 12 * time.Second}, silent + again + silent + again, ""},
+		{"ends in good order, unseen", func(_ context.Context, n int, ending chan<- struct{}) (*musterv1.StatusResponse, error) {
+			time.AfterFunc(time.Second, func() { ending <- struct{}{} })
+			return running()
+		}, []time.Duration{0}, `level=INFO msg="the parameter server has ended" seen="training, step 585 of 3,900 (15 %)"` + "\n", ""},
+		{"closes its connections, then says that it ends", func(_ context.Context, n int, ending chan<- struct{}) (*musterv1.StatusResponse, error) {
+			if n == 0 {
+				return running()
+			}
+			time.AfterFunc(farewell/2, func() { ending <- struct{}{} })
+			return nil, gone
+		}, []time.Duration{0}, `level=INFO msg="the parameter server has ended" seen="training, step 585 of 3,900 (15 %)"` + "\n", ""},
+		{"is another's", func(_ context.Context, n int, _ chan<- struct{}) (*musterv1.StatusResponse, error) {
+			return nil, settings.Usagef("trains job b")
+		}, nil, "", "trains job b"},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			shown, log, err := watching(t, tc.ask)
+			if !reflect.DeepEqual(shown, tc.shown) || log != tc.log {
+				t.Errorf("%s: shown at %v, said\n%s\nwant %v and\n%s", tc.name, shown, log, tc.shown, tc.log)
+			}
+			if (err == nil) != (tc.err == "") || err != nil && !strings.Contains(err.Error(), tc.err) {
+				t.Errorf("%s: %v, want %q", tc.name, err, tc.err)
+			}
+		})
+	}
+}
+
+// TestTheUserStopsWatching ends the context wherever the watcher waits.
+func TestTheUserStopsWatching(t *testing.T) {
+	for _, tc := range []struct {
+		name string
+		ask  func(context.Context) (*musterv1.StatusResponse, error)
+		at   time.Duration
+	}{
+		{"between two statuses", func(context.Context) (*musterv1.StatusResponse, error) { return training(), nil }, 3 * time.Second},
+		{"while the server is silent", func(ctx context.Context) (*musterv1.StatusResponse, error) {
+			<-ctx.Done()
+			return nil, &noAnswerError{}
+		}, time.Second},
+		{"while the server is asked", func(ctx context.Context) (*musterv1.StatusResponse, error) {
+			<-ctx.Done()
+			return nil, ctx.Err()
+		}, time.Second},
+		{"while the server may say that it ends", func(context.Context) (*musterv1.StatusResponse, error) { return nil, &noAnswerError{} }, farewell / 2},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			ctx, cancel := context.WithCancel(t.Context())
+			time.AfterFunc(tc.at, cancel)
+			var log bytes.Buffer
+			w := watcher{ask: tc.ask, show: func(*jobStatus) error { return nil }, log: slog.New(slog.NewTextHandler(&log, nil)), interval: 2 * time.Second}
+			if err := w.run(ctx); err != nil || log.Len() > 0 {
+				t.Errorf("%s: %v, said %q; want quiet success", tc.name, err, log.String())
+			}
+		})
+	}
+}
+
+func TestWatchEndsWhenNobodyReads(t *testing.T) {
+	broken := errors.New("broken pipe")
+	w := watcher{
+		ask:  func(context.Context) (*musterv1.StatusResponse, error) { return training(), nil },
+		show: func(*jobStatus) error { return broken }, log: slog.New(slog.DiscardHandler), interval: time.Hour,
+	}
+	if err := w.run(t.Context()); !errors.Is(err, broken) {
+		t.Errorf("run = %v, want the error of writing", err)
+	}
+}
+
+// pretender is a server of which only the status is there.
+type pretender struct {
+	musterv1.UnimplementedMusterServiceServer
+	answer func(context.Context) (*musterv1.StatusResponse, error)
+}
+
+func (p pretender) Status(ctx context.Context, _ *musterv1.StatusRequest) (*musterv1.StatusResponse, error) {
+	return p.answer(ctx)
+}
+
+// says is a pretender that answers r.
+func says(r *musterv1.StatusResponse) pretender {
+	return pretender{answer: func(context.Context) (*musterv1.StatusResponse, error) { return r, nil }}
+}
+
+// pretended is a server that a test runs.
+type pretended struct {
+	stop    func()        // kills it; the test's end does too
+	end     func()        // lets it say farewell first, as a server does whose job has ended
+	watched chan struct{} // gets one when somebody listens for that
+}
+
+// pretend serves p at a unix socket.
+func pretend(t *testing.T, socket string, p musterv1.MusterServiceServer) pretended {
+	t.Helper()
+	l, err := net.Listen("unix", socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	watched := make(chan struct{}, 100)
+	g, h := grpc.NewServer(grpc.StreamInterceptor(func(srv any, s grpc.ServerStream, _ *grpc.StreamServerInfo, handler grpc.StreamHandler) error {
+		watched <- struct{}{} // health is the only stream
+		return handler(srv, s)
+	})), health.NewServer()
+	if p != nil {
+		musterv1.RegisterMusterServiceServer(g, p)
+	}
+	healthv1.RegisterHealthServer(g, h)
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		_ = g.Serve(l) // it ends with Stop
+	}()
+	stop := func() { g.Stop(); <-ended }
+	t.Cleanup(stop)
+	return pretended{stop, func() { h.Shutdown(); g.GracefulStop(); <-ended }, watched}
+}
+
+// told is what a program has written, which a test reads while it runs.
+type told struct {
+	mu   sync.Mutex // guards the fields below
+	text string
+	more chan struct{} // closed, and made anew, with each Write
+}
+
+func newTold() *told { return &told{more: make(chan struct{})} }
+
+func (s *told) Write(p []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.text += string(p)
+	close(s.more)
+	s.more = make(chan struct{})
+	return len(p), nil
+}
+
+func (s *told) String() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.text
+}
+
+// hear waits until text has been written.
+func (s *told) hear(t *testing.T, text string) {
+	t.Helper()
+	limit := time.After(patience)
+	for {
+		s.mu.Lock()
+		all, more := s.text, s.more
+		s.mu.Unlock()
+		if strings.Contains(all, text) {
+			return
+		}
+		select {
+		case <-more:
+		case <-limit:
+			t.Fatalf("waited in vain for %q in\n%s", text, all)
+		}
+	}
+}
+
+// program is muster, running in the background.
+type program struct {
+	stdout, stderr *told
+	interrupt      func()
+	ended          <-chan int // gets the status
+}
+
+func start(t *testing.T, args ...string) *program {
+	t.Helper()
+	ended := make(chan int, 1)
+	ctx, cancel := context.WithCancel(t.Context())
+	p := &program{newTold(), newTold(), cancel, ended}
+	cmd := root()
+	cmd.SetOut(p.stdout)
+	cmd.SetErr(p.stderr)
+	cmd.SetArgs(args)
+	go func() { ended <- settings.Main(ctx, cmd) }()
+	return p
+}
+
+// end waits for the end, which must be a success.
+func (p *program) end(t *testing.T) {
+	t.Helper()
+	if status := await(t, p.ended, "the end"); status != settings.StatusDone {
+		t.Errorf("ended with status %d, want %d\n%s", status, settings.StatusDone, p.stderr)
+	}
+}
+
+func TestStatusOfARunningServer(t *testing.T) {
+	socket := filepath.Join(folder(t), "s")
+	pretend(t, socket, says(training()))
+	status, stdout, stderr := muster(t.Context(), "status", "--server", "unix://"+socket)
+	if status != settings.StatusDone || stdout != trainingText || stderr != "" {
+		t.Errorf("status %d, printed\n%s%s\nwant\n%s", status, stdout, stderr, trainingText)
+	}
+	var s jobStatus
+	prints(t, &s, "status", "--server", "unix://"+socket, "--json", "--job", "lrn")
+	if s.Step != 585 || len(s.Workers) != 3 {
+		t.Errorf("--json printed %+v", s)
+	}
+	status, stdout, stderr = muster(t.Context(), "status", "--server", "unix://"+socket, "--job", "other")
+	if want := fmt.Sprintf("muster: the parameter server at unix://%s trains job \"lrn\", not \"other\"\n", socket); status != settings.StatusUsage || stdout != "" || stderr != want {
+		t.Errorf("--job other: status %d, printed %q and %q; want %q", status, stdout, stderr, want)
+	}
+}
+
+func TestStatusWhereNobodyAnswers(t *testing.T) {
+	dir := folder(t)
+	deaf, none, broken := filepath.Join(dir, "deaf"), filepath.Join(dir, "none"), filepath.Join(dir, "broken")
+	pretend(t, deaf, pretender{answer: func(ctx context.Context) (*musterv1.StatusResponse, error) {
+		<-ctx.Done()
+		return nil, ctx.Err()
+	}})
+	pretend(t, none, nil)
+	pretend(t, broken, pretender{answer: func(context.Context) (*musterv1.StatusResponse, error) {
+		return nil, status.Error(codes.Internal, "out of order")
+	}})
+	for _, tc := range []struct {
+		socket, timeout string
+		status          int
+		want            string
+	}{
+		{filepath.Join(dir, "nowhere"), "1s", settings.StatusFault, "muster: no parameter server answers at unix://%s (no such file or directory); start one, or name the address of one with --server\n"},
+		{deaf, "50ms", settings.StatusFault, "muster: no parameter server answers at unix://%s (no answer within 50ms); start one, or name the address of one with --server\n"},
+		{none, "1m", settings.StatusUsage, "muster: what answers at unix://%s is no parameter server of this version (unknown service muster.v1.MusterService)\n"},
+		{broken, "1m", settings.StatusFault, "muster: parameter server at unix://%s: rpc error: code = Internal desc = out of order\n"},
+	} {
+		status, stdout, stderr := muster(t.Context(), "status", "--server", "unix://"+tc.socket, "--timeout", tc.timeout)
+		if want := fmt.Sprintf(tc.want, tc.socket); status != tc.status || stdout != "" || stderr != want {
+			t.Errorf("%s: status %d, printed %q and %q; want %d and %q", filepath.Base(tc.socket), status, stdout, stderr, tc.status, want)
+		}
+	}
+}
+
+// TestStatusWaitsForAServerThatStarts asks before the server is there.
+func TestStatusWaitsForAServerThatStarts(t *testing.T) {
+	socket := filepath.Join(folder(t), "s")
+	p := start(t, "status", "--server", "unix://"+socket, "--timeout", patience.String(), "--log-level", "debug")
+	p.stderr.hear(t, "no parameter server answers; trying again")
+	pretend(t, socket, says(training()))
+	p.end(t)
+	if p.stdout.String() != trainingText {
+		t.Errorf("printed\n%s\nwant\n%s", p.stdout, trainingText)
+	}
+}
+
+func TestWatchEndsWithTheJob(t *testing.T) {
+	socket := filepath.Join(folder(t), "s")
+	var calls atomic.Uint64
+	pretend(t, socket, pretender{answer: func(context.Context) (*musterv1.StatusResponse, error) {
+		n := calls.Add(1)
+		return changed(func(r *musterv1.StatusResponse) {
+			if r.Step = n; n == 3 {
+				r.Phase = "done"
+			}
+		}), nil
+	}})
+	status, stdout, stderr := muster(t.Context(), "status", "--watch", "--interval", "1ms", "--server", "unix://"+socket)
+	blocks := strings.Split(stdout, "\n\njob ") // the workers' table has an empty line before it too
+	if status != settings.StatusDone || stderr != "" || len(blocks) != 3 || !strings.Contains(blocks[0], "\nstep         1 of 3,900") || !strings.Contains(blocks[2], "\nphase        done\nstep         3 of 3,900") {
+		t.Errorf("status %d, %d blocks\n%s%s", status, len(blocks), stdout, stderr)
+	}
+	if strings.Contains(stdout, "\x1b") {
+		t.Errorf("what is no terminal is written to as one: %q", stdout)
+	}
+}
+
+// TestWatchOutlivesItsServer has one that is killed, and another in its place.
+func TestWatchOutlivesItsServer(t *testing.T) {
+	socket := filepath.Join(folder(t), "s")
+	first := pretend(t, socket, says(training()))
+	p := start(t, "status", "--watch", "--json", "--interval", "1ms", "--server", "unix://"+socket)
+	p.stdout.hear(t, `"step":585,`)
+	first.stop()
+	p.stderr.hear(t, "no parameter server answers; trying again")
+	pretend(t, socket, says(changed(func(r *musterv1.StatusResponse) { r.Step = 600 })))
+	p.stdout.hear(t, `"step":600,`)
+	p.interrupt()
+	p.end(t)
+	if got := p.stderr.String(); strings.Count(got, "\n") != 2 || strings.Count(got, "no parameter server answers; trying again") != 1 || strings.Count(got, "the parameter server answers") != 1 {
+		t.Errorf("said\n%s\nwant once that it does not answer, and once that it does", got)
+	}
+	for line := range strings.Lines(p.stdout.String()) {
+		if !json.Valid([]byte(line)) {
+			t.Errorf("printed %q, want lines of JSON alone", line)
+		}
+	}
+}
+
+// TestWatchHearsTheServerEnd has one that ends between two statuses, an hour apart.
+func TestWatchHearsTheServerEnd(t *testing.T) {
+	socket := filepath.Join(folder(t), "s")
+	server := pretend(t, socket, says(training()))
+	p := start(t, "status", "--watch", "--interval", "1h", "--server", "unix://"+socket)
+	p.stdout.hear(t, trainingText)
+	await(t, server.watched, "somebody who listens for the end")
+	server.end()
+	p.end(t)
+	if got := p.stderr.String(); strings.Count(got, "\n") != 1 || !strings.Contains(got, `msg="the parameter server has ended" seen="training, step 585 of 3,900 (15 %)"`) {
+		t.Errorf("said %q", got)
+	}
+}
+
+func TestInterruptEndsTheWatchQuietly(t *testing.T) {
+	socket := filepath.Join(folder(t), "s")
+	pretend(t, socket, says(training()))
+	p := start(t, "status", "--watch", "--interval", "1h", "--server", "unix://"+socket)
+	p.stdout.hear(t, trainingText)
+	p.interrupt()
+	p.end(t)
+	if p.stdout.String() != trainingText || p.stderr.String() != "" {
+		t.Errorf("printed\n%s%s\nwant one status", p.stdout, p.stderr)
+	}
+}
+
+func TestStatusFindsTheServerInEtcd(t *testing.T) {
+	dir := folder(t)
+	log := slog.New(slog.DiscardHandler)
+	address := "unix://" + filepath.Join(dir, "e")
+	etcd, err := embedded.Start(t.Context(), embedded.Config{Dir: filepath.Join(dir, "etcd"), ListenClient: address}, log)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer etcd.Close()
+	registry := membership.NewRegistry(etcd.Client(), "lrn", time.Minute, log)
+	register := func(socket string) *membership.Lease {
+		t.Helper()
+		lease, err := registry.RegisterServer(t.Context(), membership.Server{ID: filepath.Base(socket), Address: "unix://" + socket, Parts: 1})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return lease
+	}
+	here, there := filepath.Join(dir, "1"), filepath.Join(dir, "2")
+	first := pretend(t, here, says(training()))
+	lease := register(here)
+
+	var s jobStatus
+	prints(t, &s, "status", "--etcd", address, "--job", "lrn", "--json")
+	if s.Step != 585 {
+		t.Errorf("found a server at step %d, want 585", s.Step)
+	}
+	status, stdout, stderr := muster(t.Context(), "status", "--etcd", address, "--timeout", "2s")
+	if want := "muster: no parameter server answers at " + address + " (etcd names none of job \"default\"); start one, or name another job with --job\n"; status != settings.StatusFault || stdout != "" || stderr != want {
+		t.Errorf("another job: status %d, printed %q and %q; want %q", status, stdout, stderr, want)
+	}
+
+	// The server moves while it is watched.
+	p := start(t, "status", "--watch", "--etcd", address, "--job", "lrn", "--json", "--interval", "1ms")
+	p.stdout.hear(t, `"step":585,`)
+	first.stop()
+	if err := lease.Release(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	pretend(t, there, says(changed(func(r *musterv1.StatusResponse) { r.Step = 600 })))
+	register(there)
+	p.stdout.hear(t, `"step":600,`)
+	p.interrupt()
+	p.end(t)
+}
+
+func TestEtcdThatIsNotThereIsNamed(t *testing.T) {
+	missing := "unix://" + filepath.Join(folder(t), "e")
+	status, stdout, stderr := muster(t.Context(), "status", "--etcd", missing, "--timeout", "10ms")
+	if status != settings.StatusFault || stdout != "" || !oneLine(stderr) || !strings.Contains(stderr, "etcd did not answer within") || !strings.Contains(stderr, missing) {
+		t.Errorf("status %d, printed %q and %q", status, stdout, stderr)
+	}
+}

@@ -1,0 +1,315 @@
+package main
+
+import (
+	"fmt"
+	"math"
+	"strconv"
+	"strings"
+	"text/tabwriter"
+	"unicode/utf8"
+)
+
+// text is the status as people read it. Its rows are the same whatever the job
+// is doing, so that nothing jumps while it is watched.
+func (s *jobStatus) text() string {
+	var b strings.Builder
+	w := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
+	row := func(name, value string) { fmt.Fprintf(w, "%s\t%s\n", name, value) }
+	row("job", s.described)
+	row("images", s.images())
+	row("phase", s.doing())
+	row("step", s.progress()+s.resumed())
+	row("epoch", s.place())
+	row("samples", thousands(int(s.Samples)))
+	row("newest step", s.newest())
+	row("evaluation", "last: "+s.LastEvaluation.text())
+	row("", "best: "+s.BestEvaluation.text())
+	row("throughput", s.throughput())
+	row("checkpoint", s.checkpoint())
+	for i, line := range s.Time.lines() {
+		row([]string{"time", ""}[i], line)
+	}
+	row("traffic", fmt.Sprintf("received %s of gradients, sent %s of parameters", size(s.ReceivedBytes), size(s.SentBytes)))
+	row("faults", s.faults())
+	if len(s.Workers) == 0 {
+		row("workers", unknown)
+	}
+	_ = w.Flush() // a strings.Builder takes everything
+	if len(s.Workers) > 0 {
+		b.WriteByte('\n')
+		s.workers(&b)
+	}
+	return b.String()
+}
+
+// unknown stands for what there is none of yet.
+const unknown = "-"
+
+func (s *jobStatus) images() string {
+	switch {
+	case s.Synthetic == nil:
+		return unknown
+	case *s.Synthetic:
+		return "synthetic, not CIFAR-10"
+	}
+	return "CIFAR-10"
+}
+
+// doing is the phase, and what it waits for.
+func (s *jobStatus) doing() string {
+	if s.Phase != "waiting" {
+		return s.Phase
+	}
+	var missing []string
+	if len(s.UnownedShards) > 0 {
+		missing = append(missing, fmt.Sprintf("workers for %s of %d", shardNames(s.UnownedShards), s.Shards))
+	}
+	for _, w := range s.Workers {
+		if !w.Connected && len(w.Shards) > 0 {
+			missing = append(missing, fmt.Sprintf("%s, which owns %s", w.Worker, shardNames(w.Shards)))
+		}
+	}
+	if len(missing) == 0 {
+		return "waiting for workers"
+	}
+	return "waiting for " + strings.Join(missing, ", and for ")
+}
+
+// progress is the step of how many.
+func (s *jobStatus) progress() string {
+	step := thousands(int(s.Step))
+	if s.TotalSteps == nil {
+		return step
+	}
+	return fmt.Sprintf("%s of %s (%.0f %%)", step, thousands(int(*s.TotalSteps)), 100*float64(s.Step)/float64(*s.TotalSteps))
+}
+
+// resumed tells where the server took the job up.
+func (s *jobStatus) resumed() string {
+	if s.ResumedStep == 0 {
+		return ""
+	}
+	return ", resumed from step " + thousands(int(s.ResumedStep))
+}
+
+// place is the epoch and batch in progress, which people count from 1.
+func (s *jobStatus) place() string {
+	place := fmt.Sprintf("%d of %d", s.Epoch+1, s.Epochs)
+	if s.Batches != nil {
+		place += fmt.Sprintf(", batch %d of %d", s.Batch+1, *s.Batches)
+	}
+	return place
+}
+
+func (s *jobStatus) newest() string {
+	var parts []string
+	switch {
+	case s.Loss != nil:
+		parts = append(parts, fmt.Sprintf("loss %.4f", *s.Loss))
+	case s.Time.Images > 0:
+		parts = append(parts, "loss not finite")
+	}
+	if s.Accuracy != nil {
+		parts = append(parts, fmt.Sprintf("accuracy %.2f %%", 100**s.Accuracy))
+	}
+	if s.LearningRate != nil {
+		parts = append(parts, "learning rate "+strconv.FormatFloat(float64(*s.LearningRate), 'g', -1, 32))
+	}
+	return listed(parts)
+}
+
+func (s *scoreStatus) text() string {
+	if s == nil {
+		return unknown
+	}
+	var parts []string
+	if s.Top1 != nil {
+		parts = append(parts, fmt.Sprintf("accuracy %.2f %%", 100**s.Top1))
+	}
+	if s.Top5 != nil {
+		parts = append(parts, fmt.Sprintf("top-5 %.2f %%", 100**s.Top5))
+	}
+	if s.Loss != nil {
+		parts = append(parts, fmt.Sprintf("loss %.4f", *s.Loss))
+	} else {
+		parts = append(parts, "loss not finite")
+	}
+	return listed(append(parts, fmt.Sprintf("after epoch %d", s.Epoch+1)))
+}
+
+func (s *jobStatus) throughput() string {
+	var parts []string
+	if s.ImagesPerSecond != nil {
+		parts = append(parts, decimal(*s.ImagesPerSecond)+" images/s")
+	}
+	if s.RemainingSeconds != nil && *s.RemainingSeconds > 0 {
+		left := math.Ceil(*s.RemainingSeconds) // an estimate
+		if left < 60 {
+			parts = append(parts, fmt.Sprintf("%.0f s left", left))
+		} else {
+			parts = append(parts, span(left)+" left")
+		}
+	}
+	return listed(parts)
+}
+
+func (s *jobStatus) checkpoint() string {
+	if s.Checkpoint == nil {
+		return unknown
+	}
+	ago := "the newest step"
+	if n := s.Step - min(*s.CheckpointStep, s.Step); n == 1 {
+		ago = "1 step ago"
+	} else if n > 1 {
+		ago = thousands(int(n)) + " steps ago"
+	}
+	return fmt.Sprintf("%s (step %s, %s)", *s.Checkpoint, thousands(int(*s.CheckpointStep)), ago)
+}
+
+// lines are two, so that they fit a terminal of 80 columns.
+func (t timeStatus) lines() [2]string {
+	sum := t.ComputeSeconds + t.ExchangeSeconds + t.WaitSeconds + t.EvaluateSeconds
+	part := func(name string, seconds float64) string {
+		if sum <= 0 {
+			return name + " " + unknown
+		}
+		return fmt.Sprintf("%s %.0f %% (%s)", name, 100*seconds/sum, span(seconds))
+	}
+	return [2]string{
+		part("compute", t.ComputeSeconds) + ", " + part("exchange", t.ExchangeSeconds),
+		part("wait", t.WaitSeconds) + ", " + part("evaluation", t.EvaluateSeconds),
+	}
+}
+
+// faults are of contributions alone: lost workers show in their table.
+func (s *jobStatus) faults() string {
+	var parts []string
+	for _, f := range []struct {
+		n    uint64
+		what string
+	}{
+		{s.RefusedNotFinite, "not finite"}, {s.RefusedMalformed, "malformed"}, {s.RepeatedContributions, "repeated"},
+	} {
+		if f.n > 0 {
+			parts = append(parts, fmt.Sprintf("%s %s", thousands(int(f.n)), f.what))
+		}
+	}
+	if len(parts) == 0 {
+		return "none"
+	}
+	return "contributions that did not count: " + listed(parts)
+}
+
+// workers writes a row for each, numbers to the right.
+func (s *jobStatus) workers(b *strings.Builder) {
+	rows := [][]string{{"worker", "host", "device", "shards", "mode", "link", "compute", "images"}}
+	for _, w := range s.Workers {
+		mode, link, compute := "assigned", "up", unknown
+		if w.PinnedShard != nil {
+			mode = fmt.Sprintf("pinned %d/%d", *w.PinnedShard, s.Shards)
+		}
+		if !w.Connected {
+			link = "down"
+		}
+		if w.ComputeSeconds != nil {
+			compute = span(*w.ComputeSeconds)
+		}
+		rows = append(rows, []string{w.Worker, w.Host, w.Device, ranges(w.Shards), mode, link, compute, thousands(int(w.Images))})
+	}
+	widths := make([]int, len(rows[0]))
+	for _, row := range rows {
+		for i, cell := range row {
+			if cell == "" {
+				row[i] = unknown
+			}
+			widths[i] = max(widths[i], utf8.RuneCountInString(row[i]))
+		}
+	}
+	for _, row := range rows {
+		for i, cell := range row {
+			pad := strings.Repeat(" ", widths[i]-utf8.RuneCountInString(cell))
+			if i > 0 {
+				b.WriteString("  ")
+			}
+			if i < 6 {
+				b.WriteString(cell + pad)
+			} else {
+				b.WriteString(pad + cell)
+			}
+		}
+		b.WriteByte('\n')
+	}
+}
+
+func listed(parts []string) string {
+	if len(parts) == 0 {
+		return unknown
+	}
+	return strings.Join(parts, ", ")
+}
+
+// shardNames are as in "shard 3", "shards 0-3,5".
+func shardNames(s []uint32) string {
+	if len(s) == 1 {
+		return "shard " + ranges(s)
+	}
+	return "shards " + ranges(s)
+}
+
+// ranges writes ascending numbers as 0-3,5.
+func ranges(s []uint32) string {
+	var parts []string
+	for i := 0; i < len(s); {
+		j := i + 1
+		for j < len(s) && s[j] == s[j-1]+1 {
+			j++
+		}
+		part := fmt.Sprint(s[i])
+		if j-i > 1 {
+			part += fmt.Sprintf("-%d", s[j-1])
+		}
+		parts = append(parts, part)
+		i = j
+	}
+	if len(parts) == 0 {
+		return unknown
+	}
+	return strings.Join(parts, ",")
+}
+
+// size writes bytes in the largest unit of which there is one.
+func size(bytes uint64) string {
+	if bytes < 1<<10 {
+		return fmt.Sprintf("%d B", bytes)
+	}
+	x, unit := float64(bytes), ""
+	for _, unit = range []string{"KiB", "MiB", "GiB", "TiB"} {
+		if x /= 1 << 10; x < 1023.95 {
+			break
+		}
+	}
+	return fmt.Sprintf("%.1f %s", x, unit)
+}
+
+// decimal writes x whole, or with a digit after the point where it is small.
+func decimal(x float64) string {
+	if x < 9.95 {
+		return fmt.Sprintf("%.1f", x)
+	}
+	return thousands(int(min(x, 1e15) + 0.5))
+}
+
+// span writes a time: 118 ms, 7.8 s, 12m30s, 3h05m.
+func span(seconds float64) string {
+	switch {
+	case seconds < 0.9995:
+		return fmt.Sprintf("%.0f ms", 1000*seconds)
+	case seconds < 59.95:
+		return fmt.Sprintf("%.1f s", seconds)
+	}
+	n := int64(min(seconds, 1e15) + 0.5)
+	if n < 3600 {
+		return fmt.Sprintf("%dm%02ds", n/60, n%60)
+	}
+	return fmt.Sprintf("%dh%02dm", n/3600, n/60%60)
+}
