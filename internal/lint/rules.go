@@ -149,7 +149,7 @@ var Project = Rules{
 		{Import: "github.com/prometheus", Only: []string{endpoint, "cmd/..."}, Tests: true, Why: "the loops keep counts; who serves them knows the format"},
 		{Import: "gonum.org/v1/plot", Only: []string{chart}, Why: "one package draws pictures, in one style"},
 		{Import: "k8s.io", Only: []string{"deploy"}, Why: "only the tests of the manifests read them as Kubernetes does"},
-		{Import: "sigs.k8s.io", Only: []string{"deploy"}, Why: "only the tests of the manifests read them as Kubernetes does"},
+		{Import: "sigs.k8s.io", Only: []string{"deploy", "docs"}, Why: "only the tests of the manifests, and of the page that applies them, read them as Kubernetes does"},
 		{Import: "github.com/vbauerster/mpb", Only: []string{telemetry, "cmd/..."}, Why: "one package draws on the terminal"},
 		{Import: "math/rand", Only: []string{"internal/membership/...", "worker", "cmd/...", "bench/...", "internal/e2e/..."}, Tests: true, Why: "pauses may be random; what is random in a result is drawn by internal/philox, from a seed and a place"},
 	},
