@@ -158,11 +158,13 @@ type watcher struct {
 // that either may be noticed first.
 const farewell = 500 * time.Millisecond
 
+// impatience is the longest pause before a server that has not answered is
+// asked again, so that one that comes is not missed for a long interval.
+const impatience = 200 * time.Millisecond
+
 // run shows a status every interval until the job is over or its server has
 // ended. The end of ctx is how users stop watching: no fault.
 func (w *watcher) run(ctx context.Context) error {
-	tick := time.NewTicker(w.interval)
-	defer tick.Stop()
 	var last *jobStatus // nil: none yet
 	silent := false     // the user has been told that the server does not answer
 	for {
@@ -203,8 +205,12 @@ func (w *watcher) run(ctx context.Context) error {
 				return nil
 			}
 		}
+		pause := w.interval
+		if silent {
+			pause = min(pause, impatience)
+		}
 		select {
-		case <-tick.C:
+		case <-time.After(pause):
 		case <-w.ending:
 			w.over(last)
 			return nil

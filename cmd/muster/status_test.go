@@ -425,7 +425,7 @@ func TestWatchFollowsAJobToItsEnd(t *testing.T) {
 				return running()
 			}
 			return over("done")
-		}, []time.Duration{4 * time.Second, 12 * time.Second}, silent + again + silent + again, ""},
+		}, []time.Duration{900 * time.Millisecond, 4 * time.Second}, silent + again + silent + again, ""},
 		{"ends in good order, unseen", func(_ context.Context, n int, ending chan<- struct{}) (*musterv1.StatusResponse, error) {
 			time.AfterFunc(time.Second, func() { ending <- struct{}{} })
 			return running()
