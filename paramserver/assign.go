@@ -62,7 +62,7 @@ func (s *Server) detached(ses *session, left bool) {
 		s.forgetJoins(id)
 		return
 	}
-	defer func() { s.meter.stall(s.stalled()) }()
+	defer func() { s.meter.stallSince(s.stalled(), ses.heard()) }()
 	if left {
 		delete(s.known, id)
 		s.forgetJoins(id)

@@ -93,10 +93,17 @@ func (m *meter) begin(stalled bool) {
 }
 
 // stall notes whether the open round waits for a worker.
-func (m *meter) stall(stalled bool) {
+func (m *meter) stall(stalled bool) { m.stallSince(stalled, time.Now()) }
+
+// stallSince is stall with the time since when a wait that begins has lasted: a
+// worker that is found lost has said nothing for a while.
+func (m *meter) stallSince(stalled bool, since time.Time) {
 	switch {
 	case stalled && m.stalled.IsZero():
-		m.stalled = time.Now()
+		m.stalled = since
+		if since.Before(m.opened) {
+			m.stalled = m.opened
+		}
 	case !stalled && !m.stalled.IsZero():
 		m.waited += time.Since(m.stalled)
 		m.stalled = time.Time{}
@@ -133,11 +140,27 @@ func (m *meter) end(kind musterv1.WorkKind) {
 	}
 	mean := sum / float64(max(len(m.compute), 1))
 	// What workers say of themselves is kept within what was measured here.
-	compute := min(seconds(mean), took)
-	wait := min(seconds(slowest-mean)+m.waited, took-compute)
+	waited := min(m.waited, took)
+	compute := min(seconds(mean), took-waited)
+	waited += min(seconds(slowest-mean), took-waited-compute)
 	m.split.Compute += compute
-	m.split.Wait += wait
-	m.split.Exchange += took - compute - wait
+	m.split.Wait += waited
+	m.split.Exchange += took - compute - waited
+}
+
+// sofar is the split with what is known of the open round: its wait, or all of
+// it where it is an evaluation. It never takes back what it has told.
+func (m *meter) sofar(kind musterv1.WorkKind) Split {
+	split := m.split
+	if kind == musterv1.WorkKind_WORK_KIND_EVALUATE {
+		split.Evaluate += time.Since(m.opened)
+		return split
+	}
+	split.Wait += m.waited
+	if !m.stalled.IsZero() {
+		split.Wait += time.Since(m.stalled)
+	}
+	return split
 }
 
 func seconds(s float64) time.Duration { return time.Duration(s * float64(time.Second)) }

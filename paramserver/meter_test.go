@@ -4,6 +4,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	musterv1 "github.com/muster-train/muster/proto/muster/v1"
 )
 
 func TestTimeIsSplit(t *testing.T) {
@@ -80,6 +82,68 @@ func TestTimeIsSplit(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestTimeOfAnOpenRoundIsToldAndNeverTakenBack looks once a second, as who
+// collects metrics does.
+func TestTimeOfAnOpenRoundIsToldAndNeverTakenBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := meter{workers: map[string]workerLoad{}}
+		var before Split
+		look := func(kind musterv1.WorkKind, want Split) {
+			t.Helper()
+			got := m.sofar(kind)
+			if got != want || got.Wait < before.Wait || got.Evaluate < before.Evaluate || got.Compute < before.Compute || got.Exchange < before.Exchange {
+				t.Errorf("%+v, want %+v; before it was %+v", got, want, before)
+			}
+			before = got
+		}
+		m.begin(false)
+		time.Sleep(time.Second)
+		look(kindGradient, Split{})
+		m.stall(true)
+		time.Sleep(3 * time.Second)
+		look(kindGradient, Split{Wait: 3 * time.Second})
+		m.stall(false)
+		time.Sleep(time.Second)
+		look(kindGradient, Split{Wait: 3 * time.Second})
+		m.computed("a", 4.5) // which leaves less than was waited, if it were true
+		m.end(kindGradient)
+		want := Split{Wait: 3 * time.Second, Compute: 2 * time.Second}
+		m.begin(false)
+		look(kindGradient, want)
+		m.end(kindGradient)
+		m.begin(false)
+		time.Sleep(2 * time.Second)
+		want.Evaluate = 2 * time.Second
+		look(kindEvaluate, want)
+		m.end(kindEvaluate)
+		if m.split != want {
+			t.Errorf("%+v at the end, want %+v", m.split, want)
+		}
+	})
+}
+
+// TestALostWorkersSilenceIsWaiting: the connection is found broken long after
+// the worker has last been heard.
+func TestALostWorkersSilenceIsWaiting(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := meter{workers: map[string]workerLoad{}}
+		m.begin(false)
+		opened := time.Now()
+		time.Sleep(10 * time.Second)
+		m.stallSince(true, opened.Add(2*time.Second))
+		if got := m.sofar(kindGradient).Wait; got != 8*time.Second {
+			t.Errorf("%v waited, want 8s", got)
+		}
+		m.stall(false)
+		m.begin(false)
+		time.Sleep(time.Second)
+		m.stallSince(true, opened) // before the round was open: that was another's
+		if got := m.sofar(kindGradient).Wait; got != time.Second {
+			t.Errorf("%v waited, want 1s", got)
+		}
+	})
 }
 
 func TestAnEpochThatWasTakenUpIsMeasuredAsAWhole(t *testing.T) {

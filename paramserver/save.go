@@ -52,7 +52,7 @@ func (s *Server) restore() error {
 	s.saving = newWriter(s.checkpoints, path, written{params.Step(state.Step), state.Final, n > 0 && state.History[n-1].Step == state.Step})
 	s.store = NewStore(layout, rule(s.job), params.Step(state.Step), state.Samples, state.Parameters, state.Momentum)
 	s.data, s.history, s.best = state.Data, state.History, state.Best
-	s.counts.notFinite = state.NotFinite
+	s.counts.notFinite, s.counts.before = state.NotFinite, state.NotFinite
 	s.meter.resume(state.Running)
 	s.cfg.Log.Info("resumed", "checkpoint", path, "step", state.Step)
 	return nil

@@ -36,6 +36,7 @@ type Server struct {
 	whole    chan struct{}                                 // one for each chunk that a lane has brought to the next step; never full
 	over     chan struct{}                                 // closed when the loop has ended
 	finished atomic.Bool                                   // the job has ended, in success or not
+	failed   atomic.Bool                                   // it has, by a fault
 	traffic  struct{ gradients, parameters atomic.Uint64 } // payload bytes received and sent
 
 	// All below belongs to the loop.
@@ -79,9 +80,10 @@ type Server struct {
 	counts counts
 }
 
-// counts are of this process's life.
+// counts are of this process's life, but for notFinite, which is the job's:
+// before of them came before this process.
 type counts struct {
-	repeated, malformed, notFinite uint64
+	repeated, malformed, notFinite, before uint64
 }
 
 // Result is how a job ended.
@@ -173,6 +175,7 @@ func (s *Server) Run(ctx context.Context) (Result, error) {
 	}
 	result := s.result()
 	s.phase = phaseAfter(err)
+	s.failed.Store(s.phase == "failed")
 	s.dismiss(err, result)
 	if err == nil {
 		if s.cfg.Done != nil {

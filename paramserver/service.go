@@ -46,6 +46,7 @@ func (s *Server) Serve(ctx context.Context, listeners ...net.Listener) error {
 	)
 	musterv1.RegisterMusterServiceServer(g, service{server: s})
 	h := health.NewServer()
+	h.SetServingStatus(musterv1.MusterService_ServiceDesc.ServiceName, healthv1.HealthCheckResponse_SERVING)
 	healthv1.RegisterHealthServer(g, h)
 	reflection.Register(g)
 
@@ -60,7 +61,13 @@ func (s *Server) Serve(ctx context.Context, listeners ...net.Listener) error {
 	case first = <-failed:
 		ended++
 	}
-	h.Shutdown()
+	// Whoever watches the service's health is told whether it ends in good order.
+	end := healthv1.HealthCheckResponse_NOT_SERVING
+	if s.failed.Load() {
+		end = healthv1.HealthCheckResponse_UNKNOWN
+	}
+	h.SetServingStatus(musterv1.MusterService_ServiceDesc.ServiceName, end)
+	h.SetServingStatus("", healthv1.HealthCheckResponse_NOT_SERVING)
 	graceful := make(chan struct{})
 	go func() { g.GracefulStop(); close(graceful) }()
 	select {

@@ -28,7 +28,8 @@ type session struct {
 
 	scratch []float32 // chunk on its way out; next's
 
-	replaced atomic.Bool // the worker has opened another session: its key in etcd is that one's
+	replaced atomic.Bool  // the worker has opened another session: its key in etcd is that one's
+	last     atomic.Int64 // when the worker's last message came, in nanoseconds since 1970
 
 	mu         sync.Mutex // guards the outbox below
 	assignment *musterv1.Assignment
@@ -46,8 +47,13 @@ type session struct {
 }
 
 func newSession(s *Server, m membership.Member, own bool) *session {
-	return &session{server: s, member: m, own: own, scratch: make([]float32, params.ChunkValues), wake: make(chan struct{})}
+	ses := &session{server: s, member: m, own: own, scratch: make([]float32, params.ChunkValues), wake: make(chan struct{})}
+	ses.last.Store(time.Now().UnixNano())
+	return ses
 }
+
+// heard is when the worker's last message came, or its session began.
+func (ses *session) heard() time.Time { return time.Unix(0, ses.last.Load()) }
 
 // post changes the outbox.
 func (ses *session) post(change func()) {
@@ -132,6 +138,7 @@ func (ses *session) take() (*musterv1.ExchangeResponse, <-chan struct{}, error) 
 // receive takes one message of the worker: what can be checked without the
 // loop is checked here. m is not kept.
 func (ses *session) receive(ctx context.Context, m *musterv1.ExchangeRequest) error {
+	ses.last.Store(time.Now().UnixNano())
 	switch m := m.Message.(type) {
 	case *musterv1.ExchangeRequest_Gradient:
 		return ses.receiveGradient(ctx, m.Gradient)

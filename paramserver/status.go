@@ -16,13 +16,16 @@ func (s *Server) Status(ctx context.Context) (*musterv1.StatusResponse, error) {
 func (s *Server) status() *musterv1.StatusResponse {
 	step, samples := s.store.At()
 	path, saved := s.saving.newestStep()
-	split := s.meter.split
+	split, stalled := s.meter.split, false
+	if s.round != nil {
+		split, stalled = s.meter.sofar(s.kind), s.stalled()
+	}
 	r := &musterv1.StatusResponse{
 		Job: s.job, JobHash: s.hash, Step: uint64(step), Samples: samples,
 		Epoch: uint32(s.at.Epoch), Batch: uint32(s.at.Batch), LearningRate: float64(s.rate),
 		Loss: s.meter.last.Loss, Accuracy: s.meter.last.Accuracy, ImagesPerSecond: s.meter.speed,
 		Phase: s.phase, Synthetic: s.data.Synthetic,
-		RefusedNotFinite: s.counts.notFinite, RefusedMalformed: s.counts.malformed, RepeatedContributions: s.counts.repeated,
+		RefusedNotFinite: s.counts.notFinite - s.counts.before, RefusedMalformed: s.counts.malformed, RepeatedContributions: s.counts.repeated,
 		Checkpoint: path, CheckpointStep: uint64(saved), ResumedStep: uint64(s.resumed),
 		GradientBytes: s.traffic.gradients.Load(), ParameterBytes: s.traffic.parameters.Load(),
 		Split: &musterv1.TimeSplit{
@@ -31,15 +34,16 @@ func (s *Server) status() *musterv1.StatusResponse {
 		},
 	}
 	if !s.ended() { // then its workers have gone, and nothing waits for others
-		r.UnownedShards = wireShards(s.assignment.Unowned())
+		r.UnownedShards = wireShards(s.unowned())
 	}
 	if s.data.Fingerprint != "" {
 		r.Batches = uint32(s.cut.Steps())
 		r.TotalSteps = uint64(s.cut.Steps()) * uint64(s.job.Epochs)
 		r.RemainingSeconds = s.remaining().Seconds()
 	}
-	if s.round != nil && s.stalled() {
-		r.Phase = "waiting"
+	if stalled {
+		// There is no speed now, and no telling when there will be.
+		r.Phase, r.ImagesPerSecond, r.RemainingSeconds = "waiting", 0, 0
 	}
 	for i, e := range s.history {
 		score := &musterv1.Score{Step: e.Step, Epoch: uint32(e.Epoch), Loss: float64(e.TestLoss), Top1: float64(e.Top1), Top5: float64(e.Top5)}
@@ -62,6 +66,18 @@ func (s *Server) status() *musterv1.StatusResponse {
 		r.Workers = append(r.Workers, w)
 	}
 	return r
+}
+
+// unowned are the shards without an owner: all, before any worker has had one.
+func (s *Server) unowned() []int {
+	if len(s.assignment.Owner) > 0 {
+		return s.assignment.Unowned()
+	}
+	all := make([]int, s.job.Shards)
+	for i := range all {
+		all[i] = i
+	}
+	return all
 }
 
 // Stop ends the job at its newest whole step, as the end of Run's context would.

@@ -13,7 +13,7 @@ import (
 
 func TestStatusTellsHowTheJobStands(t *testing.T) {
 	r := run(t, newServer(t, testConfig(t)))
-	if got := look(t, r.Server); got.Phase != "waiting" || got.TotalSteps != 0 || len(got.Workers) != 0 || got.Last != nil {
+	if got := look(t, r.Server); got.Phase != "waiting" || got.TotalSteps != 0 || len(got.Workers) != 0 || got.Last != nil || len(got.UnownedShards) != 2 {
 		t.Errorf("before any worker: %v", got)
 	}
 	p := pinnedPuppet(t, r.Server, "w", 1)
@@ -49,8 +49,10 @@ func TestStatusTellsHowTheJobStands(t *testing.T) {
 		}
 	}
 	p.stream.Close() // shard 1 has no worker now
-	if got := look(t, r.Server); got.Phase != "waiting" {
-		t.Errorf("phase %q while a worker is lost, want waiting", got.Phase)
+	first := look(t, r.Server)
+	second := look(t, r.Server)
+	if first.Phase != "waiting" || first.ImagesPerSecond != 0 || first.RemainingSeconds != 0 || !(second.Split.WaitSeconds > first.Split.WaitSeconds) {
+		t.Errorf("while a worker is lost: %v, then %v; want waiting, longer and longer, and no speed", first, second)
 	}
 	p = pinnedPuppet(t, r.Server, "w", 1)
 	p.obey(next(t, p))

@@ -147,7 +147,7 @@ func printer(out io.Writer, asJSON bool) func(*jobStatus) error {
 // watcher shows how a job goes on.
 type watcher struct {
 	ask      func(context.Context) (*musterv1.StatusResponse, error)
-	ending   <-chan struct{} // receives when the server has said that it ends
+	ending   <-chan ending // receives when the server has said that it ends
 	show     func(*jobStatus) error
 	log      *slog.Logger
 	interval time.Duration
@@ -178,9 +178,8 @@ func (w *watcher) run(ctx context.Context) error {
 				break
 			}
 			select {
-			case <-w.ending:
-				w.over(last)
-				return nil
+			case end := <-w.ending:
+				return w.over(last, end)
 			case <-ctx.Done():
 				return nil
 			case <-time.After(farewell):
@@ -211,21 +210,24 @@ func (w *watcher) run(ctx context.Context) error {
 		}
 		select {
 		case <-time.After(pause):
-		case <-w.ending:
-			w.over(last)
-			return nil
+		case end := <-w.ending:
+			return w.over(last, end)
 		case <-ctx.Done():
 			return nil
 		}
 	}
 }
 
-// over says that the server has ended in good order, which is how a job ends
-// that was not seen done.
-func (w *watcher) over(last *jobStatus) {
+// over says that the server has ended, which is how a job ends that was not seen
+// done, and how it fails that was not seen failed.
+func (w *watcher) over(last *jobStatus, end ending) error {
 	seen := "nothing"
 	if last != nil {
 		seen = last.Phase + ", step " + last.progress()
 	}
+	if end.failed {
+		return fmt.Errorf("the job has failed (last seen: %s); its parameter server says why", seen)
+	}
 	w.log.Info("the parameter server has ended", "seen", seen)
+	return nil
 }

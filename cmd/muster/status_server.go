@@ -63,7 +63,7 @@ func (o *serverOptions) check(cmd *cobra.Command) error {
 
 // open makes a link, which does not connect yet. The caller closes it.
 func (o *serverOptions) open(log *slog.Logger) (*serverLink, error) {
-	l := &serverLink{serverOptions: *o, log: log, ending: make(chan struct{}, 1)}
+	l := &serverLink{serverOptions: *o, log: log, ending: make(chan ending, 1)}
 	if len(o.etcd) > 0 {
 		return l, nil
 	}
@@ -75,7 +75,7 @@ func (o *serverOptions) open(log *slog.Logger) (*serverLink, error) {
 type serverLink struct {
 	serverOptions
 	log    *slog.Logger
-	ending chan struct{} // gets one when the server says that it ends
+	ending chan ending // gets one when the server says that it ends
 
 	address string             // of the server
 	conn    *grpc.ClientConn   // to it; nil: to be found in etcd
@@ -119,17 +119,26 @@ func (l *serverLink) dial(address string) error {
 	return nil
 }
 
-// hear waits for the server to say that it ends: its health then does. A server
-// that is killed says nothing; when it is there again it is listened to again.
+// ending is what a server says of its end.
+type ending struct{ failed bool }
+
+// hear waits for the server to say that it ends: its service's health then does,
+// NOT_SERVING in good order and UNKNOWN after a fault. A server that is killed
+// says nothing; when it is there again it is listened to again.
 func (l *serverLink) hear(ctx context.Context, conn *grpc.ClientConn) {
+	request := &healthv1.HealthCheckRequest{Service: musterv1.MusterService_ServiceDesc.ServiceName}
 	for ctx.Err() == nil {
-		stream, err := healthv1.NewHealthClient(conn).Watch(ctx, &healthv1.HealthCheckRequest{}, grpc.WaitForReady(true))
+		stream, err := healthv1.NewHealthClient(conn).Watch(ctx, request, grpc.WaitForReady(true))
 		for err == nil {
 			var health *healthv1.HealthCheckResponse
 			health, err = stream.Recv()
-			if err == nil && health.Status == healthv1.HealthCheckResponse_NOT_SERVING {
+			if err != nil {
+				break
+			}
+			switch health.Status {
+			case healthv1.HealthCheckResponse_NOT_SERVING, healthv1.HealthCheckResponse_UNKNOWN:
 				select {
-				case l.ending <- struct{}{}:
+				case l.ending <- ending{failed: health.Status == healthv1.HealthCheckResponse_UNKNOWN}:
 				default: // it has been said already
 				}
 				return

@@ -364,17 +364,17 @@ func TestStatusRefuses(t *testing.T) {
 // watching runs a watcher in a bubble of synctest, whose clock only moves while
 // all wait. ask gets the number of the call, from 0; it returns when ask says so
 // or ctx ends.
-func watching(t *testing.T, ask func(ctx context.Context, n int, ending chan<- struct{}) (*musterv1.StatusResponse, error)) (shown []time.Duration, log string, err error) {
+func watching(t *testing.T, ask func(ctx context.Context, n int, end chan<- ending) (*musterv1.StatusResponse, error)) (shown []time.Duration, log string, err error) {
 	t.Helper()
 	var out bytes.Buffer
-	ending := make(chan struct{}, 1)
+	end := make(chan ending, 1)
 	began, n := time.Now(), 0
 	w := watcher{
 		ask: func(ctx context.Context) (*musterv1.StatusResponse, error) {
 			n++
-			return ask(ctx, n-1, ending)
+			return ask(ctx, n-1, end)
 		},
-		ending: ending,
+		ending: end,
 		show: func(*jobStatus) error {
 			shown = append(shown, time.Since(began))
 			return nil
@@ -404,20 +404,20 @@ func TestWatchFollowsAJobToItsEnd(t *testing.T) {
 	const again = `level=INFO msg="the parameter server answers"` + "\n"
 	for _, tc := range []struct {
 		name  string
-		ask   func(ctx context.Context, n int, ending chan<- struct{}) (*musterv1.StatusResponse, error)
+		ask   func(ctx context.Context, n int, end chan<- ending) (*musterv1.StatusResponse, error)
 		shown []time.Duration
 		log   string
 		err   string // part of; "": none
 	}{
-		{"done", func(_ context.Context, n int, _ chan<- struct{}) (*musterv1.StatusResponse, error) {
+		{"done", func(_ context.Context, n int, _ chan<- ending) (*musterv1.StatusResponse, error) {
 			if n < 2 {
 				return running()
 			}
 			return over("done")
 		}, []time.Duration{0, 2 * time.Second, 4 * time.Second}, "", ""},
-		{"stopped", func(context.Context, int, chan<- struct{}) (*musterv1.StatusResponse, error) { return over("stopped") }, []time.Duration{0}, "", ""},
-		{"failed", func(context.Context, int, chan<- struct{}) (*musterv1.StatusResponse, error) { return over("failed") }, []time.Duration{0}, "", "the job has failed at step 585"},
-		{"not there at first, and away twice", func(_ context.Context, n int, _ chan<- struct{}) (*musterv1.StatusResponse, error) {
+		{"stopped", func(context.Context, int, chan<- ending) (*musterv1.StatusResponse, error) { return over("stopped") }, []time.Duration{0}, "", ""},
+		{"failed", func(context.Context, int, chan<- ending) (*musterv1.StatusResponse, error) { return over("failed") }, []time.Duration{0}, "", "the job has failed at step 585"},
+		{"not there at first, and away twice", func(_ context.Context, n int, _ chan<- ending) (*musterv1.StatusResponse, error) {
 			switch n {
 			case 0, 1, 3, 4, 5:
 				return nil, gone
@@ -426,18 +426,22 @@ func TestWatchFollowsAJobToItsEnd(t *testing.T) {
 			}
 			return over("done")
 		}, []time.Duration{900 * time.Millisecond, 4 * time.Second}, silent + again + silent + again, ""},
-		{"ends in good order, unseen", func(_ context.Context, n int, ending chan<- struct{}) (*musterv1.StatusResponse, error) {
-			time.AfterFunc(time.Second, func() { ending <- struct{}{} })
+		{"ends in good order, unseen", func(_ context.Context, n int, end chan<- ending) (*musterv1.StatusResponse, error) {
+			time.AfterFunc(time.Second, func() { end <- ending{} })
 			return running()
 		}, []time.Duration{0}, `level=INFO msg="the parameter server has ended" seen="training, step 585 of 3,900 (15 %)"` + "\n", ""},
-		{"closes its connections, then says that it ends", func(_ context.Context, n int, ending chan<- struct{}) (*musterv1.StatusResponse, error) {
+		{"fails, unseen", func(_ context.Context, n int, end chan<- ending) (*musterv1.StatusResponse, error) {
+			time.AfterFunc(time.Second, func() { end <- ending{failed: true} })
+			return running()
+		}, []time.Duration{0}, "", "the job has failed (last seen: training, step 585 of 3,900 (15 %)); its parameter server says why"},
+		{"closes its connections, then says that it ends", func(_ context.Context, n int, end chan<- ending) (*musterv1.StatusResponse, error) {
 			if n == 0 {
 				return running()
 			}
-			time.AfterFunc(farewell/2, func() { ending <- struct{}{} })
+			time.AfterFunc(farewell/2, func() { end <- ending{} })
 			return nil, gone
 		}, []time.Duration{0}, `level=INFO msg="the parameter server has ended" seen="training, step 585 of 3,900 (15 %)"` + "\n", ""},
-		{"is another's", func(_ context.Context, n int, _ chan<- struct{}) (*musterv1.StatusResponse, error) {
+		{"is another's", func(_ context.Context, n int, _ chan<- ending) (*musterv1.StatusResponse, error) {
 			return nil, settings.Usagef("trains job b")
 		}, nil, "", "trains job b"},
 	} {
@@ -532,6 +536,7 @@ func pretend(t *testing.T, socket string, p musterv1.MusterServiceServer) preten
 		musterv1.RegisterMusterServiceServer(g, p)
 	}
 	healthv1.RegisterHealthServer(g, h)
+	h.SetServingStatus(musterv1.MusterService_ServiceDesc.ServiceName, healthv1.HealthCheckResponse_SERVING)
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)

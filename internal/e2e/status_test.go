@@ -73,7 +73,7 @@ func TestStatusOfAJob(t *testing.T) {
 	server := start(t, "paramserver", "--listen", address, "--network", "lenet5", "--shards", "2", "--batch", "8", "--epochs", "2", "--limit-batches", "5",
 		"--checkpoint-dir", filepath.Join(dir, "job"), "--when-done", "wait", "--shard-timeout", "10m")
 	server.say("parameter server ready")
-	if got := ask(); !strings.Contains(got, "\nphase        waiting for workers\nstep         0\n") || !strings.Contains(got, "\nworkers      -\n") {
+	if got := ask(); !strings.Contains(got, "\nphase        waiting for workers for shards 0-1 of 2\nstep         0\n") || !strings.Contains(got, "\nworkers      -\n") {
 		t.Errorf("before any worker:\n%s", got)
 	}
 
@@ -134,27 +134,57 @@ func TestStatusOfAJob(t *testing.T) {
 }
 
 // TestWatchEndsWithAServerThatDoesNotWait has one that is gone as soon as its
-// job is done, between two statuses.
+// job is done, or has failed, between two statuses.
 func TestWatchEndsWithAServerThatDoesNotWait(t *testing.T) {
 	if testing.Short() {
 		t.Skip("TestWatchEndsWithAServerThatDoesNotWait starts processes")
 	}
-	dir := t.TempDir()
-	address := "unix://" + filepath.Join(dir, "s")
-	server := start(t, "paramserver", "--listen", address, "--network", "lenet5", "--shards", "2", "--batch", "8", "--epochs", "1", "--limit-batches", "5",
-		"--checkpoint-dir", filepath.Join(dir, "job"))
+	for _, tc := range []struct {
+		lr, said       string
+		server, status int
+	}{
+		{"0.01", `"the parameter server has ended" seen="waiting, step 0"`, 0, 0},
+		{"1e30", "muster: the job has failed (last seen: waiting, step 0); its parameter server says why", 1, 1}, // NaN before long
+	} {
+		dir := t.TempDir()
+		address := "unix://" + filepath.Join(dir, "s")
+		server := start(t, "paramserver", "--listen", address, "--network", "lenet5", "--shards", "2", "--batch", "8", "--epochs", "1", "--limit-batches", "5",
+			"--lr", tc.lr, "--checkpoint-dir", filepath.Join(dir, "job"))
+		server.say("parameter server ready")
+		watch, lines := watchFirst(t, address)
+		start(t, "worker", "--server", address, "--data", "synthetic", "--threads", "1")
+		if s := server.status(); s != tc.server {
+			t.Errorf("with --lr %s the server ended with status %d, want %d", tc.lr, s, tc.server)
+		}
+		rest, err := io.ReadAll(lines)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = watch.Wait() // its status is looked at
+		if got := watch.ProcessState.ExitCode(); got != tc.status {
+			t.Errorf("with --lr %s the watch ended with status %d, want %d", tc.lr, got, tc.status)
+		}
+		if len(rest) > 0 {
+			t.Errorf("the watch showed more than the first status: %s", rest)
+		}
+		if got := watch.Stderr.(*bytes.Buffer).String(); strings.Count(got, "\n") != 1 || !strings.Contains(got, tc.said) {
+			t.Errorf("with --lr %s the watch said %q, want %q", tc.lr, got, tc.said)
+		}
+	}
+}
 
-	// The first status is waited for, so that there is somebody who watches.
+// watchFirst watches a server with statuses an hour apart, and returns once the
+// first has been shown: there is somebody then who listens for the end.
+func watchFirst(t *testing.T, address string) (*exec.Cmd, *bufio.Reader) {
+	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), limit)
-	defer cancel()
+	t.Cleanup(cancel)
 	watch := exec.CommandContext(ctx, filepath.Join(programs, "muster"), "status", "--server", address, "--watch", "--interval", "1h", "--timeout", "1m", "--json")
-	var said bytes.Buffer
-	watch.Stderr = &said
+	watch.Stderr = &bytes.Buffer{}
 	out, err := watch.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
 	}
-	server.say("parameter server ready")
 	if err := watch.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -163,20 +193,8 @@ func TestWatchEndsWithAServerThatDoesNotWait(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	worker := start(t, "worker", "--server", address, "--data", "synthetic", "--threads", "1")
-	server.hash()
-	ended(t, []*process{worker})
-	rest, err := io.ReadAll(lines)
-	if err != nil {
-		t.Fatal(err)
+	if got := statuses(t, first); got[0].Phase != "waiting" {
+		t.Errorf("the watch showed %+v first", got)
 	}
-	if err := watch.Wait(); err != nil {
-		t.Errorf("the watch ended with %v", err)
-	}
-	if got := statuses(t, first+string(rest)); len(got) != 1 || got[0].Phase != "waiting" {
-		t.Errorf("the watch showed %+v, want the first status alone", got)
-	}
-	if got := said.String(); strings.Count(got, "\n") != 1 || !strings.Contains(got, `"the parameter server has ended" seen="waiting, step 0"`) {
-		t.Errorf("the watch said %q", got)
-	}
+	return watch, lines
 }

@@ -128,7 +128,11 @@ func (c statusCollector) Collect(ch chan<- prometheus.Metric) {
 			put(v.desc, v.kind, x)
 		}
 	}
-	put(jobInfo, prometheus.GaugeValue, 1, r.GetJob().GetName(), r.GetJob().GetNetwork(), r.JobHash, strconv.FormatBool(r.Synthetic))
+	synthetic := "" // not known before a worker has brought the images
+	if r.TotalSteps > 0 {
+		synthetic = strconv.FormatBool(r.Synthetic)
+	}
+	put(jobInfo, prometheus.GaugeValue, 1, r.GetJob().GetName(), r.GetJob().GetNetwork(), r.JobHash, synthetic)
 	for _, p := range phases {
 		put(phase, prometheus.GaugeValue, one(p == r.Phase), p)
 	}
