@@ -83,6 +83,16 @@ func Open(ctx context.Context, source string, o OpenOptions) (*Set, error) {
 	return set, err
 }
 
+// FetchError says that CIFAR-10 was to be downloaded and could not be, by no
+// fault of who asked: another try may do.
+type FetchError struct{ Err error }
+
+// Error returns the text of the error within.
+func (e *FetchError) Error() string { return e.Err.Error() }
+
+// Unwrap returns the error within.
+func (e *FetchError) Unwrap() error { return e.Err }
+
 func openAuto(ctx context.Context, source string, o OpenOptions) (*Set, error) {
 	switch env := os.Getenv("MUSTER_DATA"); {
 	case env == "" || env == sourceAuto || env == sourceSynthetic && source == sourceCIFAR10:
@@ -103,7 +113,12 @@ func openAuto(ctx context.Context, source string, o OpenOptions) (*Set, error) {
 	}
 	_, _, err = find(dir)
 	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, ErrNoData) {
-		err = Fetch(ctx, dir, o)
+		if err := checkURL(o.Archive.or(CIFAR10).URL); err != nil {
+			return nil, fmt.Errorf("fetch CIFAR-10: %w", err)
+		}
+		if err = Fetch(ctx, dir, o); err != nil {
+			err = &FetchError{err}
+		}
 	}
 	if source == sourceAuto && errors.Is(err, ErrUnreachable) && ctx.Err() == nil {
 		o.logger().Warn("CIFAR-10 IS NOT HERE AND CAN'T BE FETCHED: going on with the built-in synthetic images, which are not CIFAR-10; no result will be one on CIFAR-10",

@@ -139,6 +139,61 @@ func checkAccepted(m *manifests) error {
 	return nil
 }
 
+// denied are flags that no manifest may set, neither as an argument nor in the
+// file, although the program takes them.
+var denied = map[string]map[string]string{
+	"paramserver": {
+		"resume":   "each restart would begin from it, and not from the newest checkpoint",
+		"max-time": "it is counted anew from each start, so the bits would depend on restarts",
+		"listen":   "it takes the place of --port, to which the service leads",
+		"json":     "README.md looks for the result in its plain form",
+	},
+	"worker": {
+		"etcd":   "workers find the server by its service, which outlives its pods",
+		"config": "its flags would be out of sight of the checks",
+	},
+}
+
+// checkDenied wants no flag that is denied, and of workers none that the file has
+// otherwise: they learn from the server what is trained, and a worker that asks for
+// another job is refused, by which the Job fails.
+func checkDenied(m *manifests) error {
+	values, err := m.settings()
+	if err != nil {
+		return err
+	}
+	for i, w := range m.workloads() {
+		program, err := w.program()
+		if err != nil {
+			return err
+		}
+		flags, err := w.flags()
+		if err != nil {
+			return err
+		}
+		for name, why := range denied[program] {
+			_, argument := flags[name]
+			_, key := values[name]
+			if argument || key && i == 0 {
+				return fmt.Errorf("%s: %s is set: %s", w, name, why)
+			}
+		}
+	}
+	workers := m.workloads()[1]
+	flags, err := workers.flags()
+	if err != nil {
+		return err
+	}
+	for name, value := range flags {
+		want, shared := values[name]
+		shared = shared && !strings.HasPrefix(name, "log-") // each may have logs of its own
+		if (shared || name == "job") && value != fmt.Sprint(want) {
+			return fmt.Errorf("%s: --%s=%s, ConfigMap %s has %v", workers, name, value, m.config.Name, want)
+		}
+	}
+	return nil
+}
+
 // checkShards compares the shards of the job with the pins of the workers and
 // how many workers there are.
 func checkShards(m *manifests) error {
@@ -197,6 +252,9 @@ func checkVariables(m *manifests) error {
 		}
 		if i := slices.IndexFunc(w.container().Env, func(e corev1.EnvVar) bool { return strings.HasPrefix(e.Name, "MUSTER_") }); i >= 0 {
 			return fmt.Errorf("%s: %s would set a flag out of sight", w, w.container().Env[i].Name)
+		}
+		if len(w.container().EnvFrom) > 0 {
+			return fmt.Errorf("%s: envFrom may set flags out of sight", w)
 		}
 	}
 	return nil

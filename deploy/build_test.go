@@ -22,7 +22,10 @@ import (
 )
 
 // folders are those that can be applied.
-var folders = []string{"base", "overlays/local", "overlays/gpu"}
+var folders = []string{"base", "overlays/local", folderGPU}
+
+// folderGPU is the one whose workers compute on GPUs.
+const folderGPU = "overlays/gpu"
 
 // edit is a change of a file: the first old becomes new.
 type edit struct{ file, old, new string }
@@ -61,6 +64,8 @@ func tree(edits ...edit) (filesys.FileSystem, error) {
 
 // manifests is what a folder builds to: one object of each kind.
 type manifests struct {
+	folder string
+
 	namespace *corev1.Namespace
 	config    *corev1.ConfigMap
 	service   *corev1.Service
@@ -98,7 +103,7 @@ func build(files filesys.FileSystem, folder string) (*manifests, error) {
 	if err != nil {
 		return nil, fmt.Errorf("build %s: %w", folder, err)
 	}
-	m := &manifests{}
+	m := &manifests{folder: folder}
 	for _, r := range resources.Resources() {
 		text, err := r.AsYAML()
 		if err != nil {

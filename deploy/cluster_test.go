@@ -11,6 +11,7 @@ import (
 	"regexp"
 	"strconv"
 	"testing"
+	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
@@ -102,6 +103,10 @@ func (c *cluster) complete(workers []*process) {
 	}
 }
 
+// pause lies between two questions to a process that is asked until it gives the
+// answer wanted.
+const pause = 20 * time.Millisecond
+
 // reach waits until the server has applied step, by asking it.
 func (c *cluster) reach(step uint64) {
 	c.t.Helper()
@@ -112,6 +117,8 @@ func (c *cluster) reach(step uint64) {
 	defer conn.Close()
 	ctx, cancel := context.WithTimeout(context.Background(), limit)
 	defer cancel()
+	again := time.NewTicker(pause)
+	defer again.Stop()
 	api := musterv1.NewMusterServiceClient(conn)
 	for {
 		s, err := api.Status(ctx, &musterv1.StatusRequest{}, grpc.WaitForReady(true))
@@ -121,12 +128,20 @@ func (c *cluster) reach(step uint64) {
 		if s.Step >= step {
 			return
 		}
+		select {
+		case <-again.C:
+		case <-ctx.Done():
+			c.t.Fatalf("step %d was not reached within %v: the server is at %d", step, limit, s.Step)
+		}
 	}
 }
 
+// kubelet waits for an answer as long as the manifests say.
+var kubelet = &http.Client{Timeout: 10 * time.Second}
+
 // probe asks for a path as the kubelet does.
 func probe(address, path string) (int, string, error) {
-	r, err := http.Get("http://" + address + path)
+	r, err := kubelet.Get("http://" + address + path)
 	if err != nil {
 		return 0, "", err
 	}
@@ -140,12 +155,16 @@ func probed(t *testing.T, address, path string, want int) string {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), limit)
 	defer cancel()
+	again := time.NewTicker(pause)
+	defer again.Stop()
 	for {
 		status, body, err := probe(address, path)
 		if err == nil && status == want {
 			return body
 		}
-		if ctx.Err() != nil {
+		select {
+		case <-again.C:
+		case <-ctx.Done():
 			t.Fatalf("GET %s: %d %q, %v; want %d", path, status, body, err, want)
 		}
 	}

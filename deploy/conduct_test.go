@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	appsv1 "k8s.io/api/apps/v1"
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
@@ -61,6 +62,55 @@ func checkEnds(m *manifests) error {
 	for _, w := range m.workloads() {
 		if grace := w.pod().TerminationGracePeriodSeconds; grace == nil || *grace < 30 {
 			return fmt.Errorf("%s: no grace to end in", w)
+		}
+	}
+	return nil
+}
+
+// checkJob wants a Job that starts by itself, gives each worker tries of its own,
+// needs all of them, and stays when it is complete.
+func checkJob(m *manifests) error {
+	s, workers := m.workers.Spec, m.workloads()[1]
+	switch {
+	case s.Suspend != nil && *s.Suspend:
+		return fmt.Errorf("%s is suspended: no worker would start", workers)
+	case s.BackoffLimitPerIndex == nil || *s.BackoffLimitPerIndex < 1:
+		return fmt.Errorf("%s: a worker has no second try, want backoffLimitPerIndex of at least 1", workers)
+	case s.BackoffLimit != nil:
+		return fmt.Errorf("%s: backoffLimit counts the tries of all workers together", workers)
+	case s.MaxFailedIndexes != nil:
+		return fmt.Errorf("%s: maxFailedIndexes ends the job with a worker, whose shard could move to another", workers)
+	case s.SuccessPolicy != nil:
+		return fmt.Errorf("%s: successPolicy ends workers before they have heard that the job is done", workers)
+	case s.PodReplacementPolicy != nil && *s.PodReplacementPolicy != batchv1.Failed:
+		return fmt.Errorf("%s: podReplacementPolicy %s starts a worker while the one before it has the shard", workers, *s.PodReplacementPolicy)
+	case s.TTLSecondsAfterFinished != nil:
+		return fmt.Errorf("%s: ttlSecondsAfterFinished removes the logs, and applying the same files again starts a second set of workers", workers)
+	case s.ActiveDeadlineSeconds != nil:
+		return fmt.Errorf("%s: activeDeadlineSeconds ends a job that takes as long as it should", workers)
+	}
+	return nil
+}
+
+// checkRollout wants the server's pod to be replaced as soon as its template
+// changes, even where it can't start, and its claim to outlive it. README.md's
+// recipes rest on that.
+func checkRollout(m *manifests) error {
+	s, server := m.server.Spec, m.workloads()[0]
+	if s.PodManagementPolicy != appsv1.ParallelPodManagement {
+		return fmt.Errorf("%s: podManagementPolicy %q: a pod that can't start is not replaced", server, s.PodManagementPolicy)
+	}
+	if u := s.UpdateStrategy; u.Type != "" && u.Type != appsv1.RollingUpdateStatefulSetStrategyType {
+		return fmt.Errorf("%s: updateStrategy %s leaves the pod as it is", server, u.Type)
+	}
+	if u := s.UpdateStrategy.RollingUpdate; u != nil && u.Partition != nil && *u.Partition > 0 {
+		return fmt.Errorf("%s: partition %d leaves the pod as it is", server, *u.Partition)
+	}
+	if p := s.PersistentVolumeClaimRetentionPolicy; p != nil {
+		for _, then := range []appsv1.PersistentVolumeClaimRetentionPolicyType{p.WhenDeleted, p.WhenScaled} {
+			if then != "" && then != appsv1.RetainPersistentVolumeClaimRetentionPolicyType {
+				return fmt.Errorf("%s: the claim of the checkpoints goes with its pod or the StatefulSet: %s", server, then)
+			}
 		}
 	}
 	return nil
@@ -143,6 +193,51 @@ func checkResources(m *manifests) error {
 		aim, err := resource.ParseQuantity(values["GOMEMLIMIT"])
 		if err != nil || aim.Cmp(*r.Limits.Memory()) >= 0 {
 			return fmt.Errorf("%s: GOMEMLIMIT %q is not below the limit of %s", w, values["GOMEMLIMIT"], r.Limits.Memory())
+		}
+	}
+	return nil
+}
+
+// gpu is the resource by which NVIDIA's device plugin offers GPUs.
+const gpu corev1.ResourceName = "nvidia.com/gpu"
+
+// checkGPUs wants one GPU for each worker of the overlay that is for them, along
+// with the flag that uses it and the toleration that leads to it; and none
+// elsewhere. A name that no node has would leave pods pending for ever.
+func checkGPUs(m *manifests) error {
+	for i, w := range m.workloads() {
+		var want int64
+		if m.folder == folderGPU && i == 1 {
+			want = 1
+		}
+		r := w.container().Resources
+		for _, list := range []corev1.ResourceList{r.Requests, r.Limits} {
+			for name := range list {
+				if !slices.Contains([]corev1.ResourceName{corev1.ResourceCPU, corev1.ResourceMemory, corev1.ResourceEphemeralStorage, gpu}, name) {
+					return fmt.Errorf("%s asks for %s, which no node is known to have", w, name)
+				}
+			}
+		}
+		limit, limited := r.Limits[gpu]
+		if limited != (want > 0) || limit.CmpInt64(want) != 0 {
+			return fmt.Errorf("%s: the limit of %s is %s, want %d", w, gpu, limit.String(), want)
+		}
+		// Left out it is as much as the limit; it can't be anything else.
+		if request, ok := r.Requests[gpu]; ok && (want == 0 || request.Cmp(limit) != 0) {
+			return fmt.Errorf("%s: %s of %s are requested, the limit is %s", w, request.String(), gpu, limit.String())
+		}
+		flags, err := w.flags()
+		if err != nil {
+			return err
+		}
+		if number, ok := flags["gpu"]; ok != (want > 0) || ok && number != "0" {
+			return fmt.Errorf("%s: --gpu is %q with %d GPUs: a container counts those it was given from 0", w, number, want)
+		}
+		tolerated := slices.ContainsFunc(w.pod().Tolerations, func(t corev1.Toleration) bool {
+			return t.Key == string(gpu) && t.Operator == corev1.TolerationOpExists && (t.Effect == "" || t.Effect == corev1.TaintEffectNoSchedule)
+		})
+		if tolerated != (want > 0) {
+			return fmt.Errorf("%s: it tolerates nodes kept for GPUs: %v, want %v", w, tolerated, want > 0)
 		}
 	}
 	return nil

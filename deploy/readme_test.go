@@ -23,7 +23,11 @@ func commands(t *testing.T) []string {
 	for i, block := range strings.Split(string(text), "```") {
 		lines := strings.Split(strings.Trim(block, "\n"), "\n")
 		if i%2 == 1 && lines[0] != "yaml" {
-			all = append(all, lines...)
+			for _, line := range lines {
+				if line = strings.TrimSpace(line); line != "" { // a block of a list's item is indented
+					all = append(all, line)
+				}
+			}
 		}
 	}
 	return all
@@ -54,6 +58,9 @@ func TestReadmeNamesWhatThereIs(t *testing.T) {
 		"app.kubernetes.io/component=" + m.workers.Spec.Template.Labels["app.kubernetes.io/component"] + " ",
 		"port-forward service/" + m.service.Name + " 9000 9001\n",
 		" job/" + m.workers.Name + " ",
+		// In any other order new workers may hear from the old server that the job is done.
+		"kubectl apply -k deploy/base\nkubectl -n muster rollout status statefulset/" + m.server.Name +
+			"\nkubectl -n muster delete job " + m.workers.Name + "\nkubectl apply -k deploy/base\n",
 		" -C /var/lib/muster --exclude etcd job ",
 	} {
 		if !strings.Contains(said.String(), want) {

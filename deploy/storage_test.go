@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
 )
 
 // checkVolumes wants every mount to name a volume or a claim, every volume and
@@ -102,6 +103,75 @@ func checkWrites(m *manifests) error {
 		}
 		if tc.kept && dir == mount.MountPath {
 			return fmt.Errorf("%s: --%s=%s is the volume's root, which may hold a lost+found", tc.w, tc.flag, dir)
+		}
+	}
+	return nil
+}
+
+// written are the names of the volumes and claims that the container may write to.
+func (w workload) written() []string {
+	var names []string
+	for _, mount := range w.container().VolumeMounts {
+		v := w.volume(mount.Name)
+		if !mount.ReadOnly && (v == nil || v.EmptyDir != nil || v.Ephemeral != nil || v.PersistentVolumeClaim != nil) {
+			names = append(names, mount.Name)
+		}
+	}
+	return names
+}
+
+// checkGroups wants volumes that are written to to belong to the group of those who
+// write: a new volume is root's, and nobody here is.
+func checkGroups(m *manifests) error {
+	for _, w := range m.workloads() {
+		written := w.written()
+		if len(written) == 0 {
+			continue
+		}
+		s := w.pod().SecurityContext
+		if s == nil || s.FSGroup == nil {
+			return fmt.Errorf("%s: no fsGroup: volumes %q can't be written to", w, written)
+		}
+		if s.RunAsGroup == nil || *s.FSGroup != *s.RunAsGroup {
+			return fmt.Errorf("%s: volumes %q are of group %d, which is not that of its processes", w, written, *s.FSGroup)
+		}
+	}
+	return nil
+}
+
+// Least sizes of what is written to.
+var (
+	leastClaim = resource.MustParse("1Gi")   // alexnet's five checkpoints, 173 MB each
+	leastEmpty = resource.MustParse("512Mi") // CIFAR-10 packed and unpacked, 354 MB
+)
+
+// checkStorage wants claims that one node mounts as a file system, and empty
+// volumes on disk, because memory would count as the container's; both with room.
+func checkStorage(m *manifests) error {
+	for _, w := range m.workloads() {
+		for _, c := range w.claims {
+			// ReadWriteOncePod would keep the pod out that checkpoints are copied through;
+			// few storage classes have any of the others.
+			if modes := c.Spec.AccessModes; !slices.Equal(modes, []corev1.PersistentVolumeAccessMode{corev1.ReadWriteOnce}) {
+				return fmt.Errorf("%s: claim %q has access modes %v, want ReadWriteOnce", w, c.Name, modes)
+			}
+			if mode := c.Spec.VolumeMode; mode != nil && *mode != corev1.PersistentVolumeFilesystem {
+				return fmt.Errorf("%s: claim %q is of mode %s, which can't be mounted", w, c.Name, *mode)
+			}
+			if size := c.Spec.Resources.Requests.Storage(); size.Cmp(leastClaim) < 0 {
+				return fmt.Errorf("%s: claim %q asks for %s, want at least %s", w, c.Name, size, &leastClaim)
+			}
+		}
+		for _, v := range w.pod().Volumes {
+			if v.EmptyDir == nil {
+				continue
+			}
+			if v.EmptyDir.Medium != corev1.StorageMediumDefault {
+				return fmt.Errorf("%s: volume %q is of medium %s, and would fill the container's memory", w, v.Name, v.EmptyDir.Medium)
+			}
+			if size := v.EmptyDir.SizeLimit; size != nil && size.Cmp(leastEmpty) < 0 {
+				return fmt.Errorf("%s: volume %q is limited to %s, want at least %s", w, v.Name, size, &leastEmpty)
+			}
 		}
 	}
 	return nil

@@ -140,7 +140,10 @@ may start before the server: it waits, and ends when the job is done.`,
 				defer cancel()
 			}
 			cfg, release, err := o.Config(ctx, console, log)
-			if err != nil {
+			switch {
+			case err != nil && ctx.Err() != nil:
+				return &settings.Stopped{Message: "stopped before the images were there"}
+			case err != nil:
 				return err
 			}
 			defer release()

@@ -3,7 +3,9 @@ package work
 import (
 	"context"
 	"errors"
+	"io/fs"
 	"log/slog"
+	"syscall"
 
 	"github.com/spf13/pflag"
 
@@ -46,14 +48,16 @@ func (o *DataOptions) OpenOptions(console *telemetry.Console, log *slog.Logger) 
 	}, download.Close
 }
 
-// Open reads the data. What the user named and is not there, or not whole, is
-// wrong use.
+// Open reads the data. What the user named and is not there, not whole or not to
+// be written to is wrong use; a download that fails is a fault, which may pass.
 func (o *DataOptions) Open(ctx context.Context, console *telemetry.Console, log *slog.Logger) (*dataset.Set, error) {
 	options, done := o.OpenOptions(console, log)
 	defer done()
 	set, err := dataset.Open(ctx, o.Source, options)
 	if err != nil {
-		if ctx.Err() != nil || errors.Is(err, dataset.ErrUnreachable) {
+		var fetch *dataset.FetchError
+		mayNot := errors.Is(err, fs.ErrPermission) || errors.Is(err, syscall.EROFS)
+		if ctx.Err() != nil || errors.As(err, &fetch) && !mayNot {
 			return nil, err
 		}
 		return nil, settings.Usage(err)
