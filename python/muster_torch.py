@@ -254,8 +254,14 @@ def read_safetensors(path: str) -> tuple[dict[str, str], dict[str, Tensor]]:
 def read_picture(path: str, side: int) -> Tensor:
     """A picture's central square, scaled, on white: uint8 (3, side, side). Needs Pillow."""
     from PIL import Image, ImageOps
-    with Image.open(path) as file:
-        picture = ImageOps.exif_transpose(file).convert("RGBA")
+    try:
+        with Image.open(path) as file:
+            picture = ImageOps.exif_transpose(file)
+    except Image.DecompressionBombError as error:
+        raise OSError(f"{path}: {error}") from error
+    if picture.mode.startswith("I"):  # 16 bits of grey, which Pillow would clip to 8
+        picture = picture.point(lambda v: v / 256).convert("L")
+    picture = picture.convert("RGBA")
     white = Image.new("RGBA", picture.size, "white")
     picture = Image.alpha_composite(white, picture).convert("RGB")
     square = ImageOps.fit(picture, (side, side))  # bicubic; what has that size stays as it is

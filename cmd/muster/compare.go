@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -61,7 +60,7 @@ images runs on the CPU at the smallest multiple of 32 pixels that it allows.`,
 		fs.Uint32Var(&o.job.LimitBatches, "limit-batches", 0, "`batches` of an epoch at most (0: the whole training set)")
 		fs.Uint64Var(&o.job.Seed, "seed", 1, "`seed` of every random choice")
 		fs.StringVar(&o.directory, "output", "muster-compare", "`directory` of the report, and of each network's checkpoints below it")
-		settings.Enum(fs, &o.resume, "resume", "auto", []string{"auto", "none"}, "go on from what is in the directory, or train all anew")
+		settings.Enum(fs, &o.resume, "resume", "auto", []string{"auto", resumeNone}, "go on from what is in the directory, or train all anew")
 	})
 	o.work.Define(cmd.Flags())
 	settings.Group(cmd.Flags(), "Workers", func(fs *pflag.FlagSet) {
@@ -71,6 +70,9 @@ images runs on the CPU at the smallest multiple of 32 pixels that it allows.`,
 	cmd.Flags().BoolVar(&o.json, "json", false, "print a line of JSON for each network")
 	return cmd
 }
+
+// resumeNone trains anew what is there.
+const resumeNone = "none"
 
 // contender is one network of a comparison.
 type contender struct {
@@ -95,17 +97,30 @@ func runCompare(cmd *cobra.Command, o *compareOptions) error {
 	}
 	defer release()
 	x := o.experiment(cmd, cfg.Data, cfg.Device.Name(), contenders[0].train.threads())
+	if err := o.sameConditions(contenders, x); err != nil {
+		return err
+	}
 	for i, c := range contenders {
+		build, err := c.begin(o, x)
+		if err != nil {
+			return err
+		}
 		log.Info("network "+strconv.Itoa(i+1)+" of "+strconv.Itoa(len(contenders)), "network", c.network.Name)
 		result, err := c.train.run(cmd, c.serving, cfg, console, log)
 		switch {
 		case errors.Is(err, paramserver.ErrStopped):
-			return &settings.Stopped{Message: fmt.Sprintf("stopped at step %d of %s; the state is saved in %s and the same command goes on from it",
-				result.Step, c.network.Name, o.directory)}
+			goOn := "the same command"
+			if o.resume == resumeNone {
+				goOn = "the same command without --resume none"
+			}
+			return &settings.Stopped{Message: fmt.Sprintf("stopped at step %d of %s; the state is saved in %s and %s goes on from it",
+				result.Step, c.network.Name, o.directory, goOn)}
 		case err != nil:
 			return fmt.Errorf("%s: %w", c.network.Name, err)
 		}
-		x.Runs = append(x.Runs, c.outcome(o, cfg.Data, result))
+		run := c.outcome(o, cfg.Data, result)
+		run.Commit = build.Commit
+		x.Runs = append(x.Runs, run)
 	}
 	if err := compare.Write(o.directory, x); err != nil {
 		return err
@@ -140,14 +155,49 @@ func (o *compareOptions) contenders(cmd *cobra.Command) ([]*contender, error) {
 	return all, nil
 }
 
+// sameConditions refuses to report networks beside each other that were not
+// trained under the same conditions, before any is trained.
+func (o *compareOptions) sameConditions(contenders []*contender, x *compare.Experiment) error {
+	if o.resume == resumeNone {
+		return nil
+	}
+	for _, c := range contenders {
+		had, err := compare.ReadConditions(c.serving.CheckpointDir)
+		if err != nil {
+			return settings.Usage(err)
+		}
+		if had == nil {
+			continue
+		}
+		if d := x.Conditions().Difference(*had); d != "" {
+			return settings.Usagef("%s was trained under other conditions: %s; --output names another directory, --resume none trains anew and keeps what is there",
+				c.serving.CheckpointDir, d)
+		}
+	}
+	return nil
+}
+
+// begin notes the conditions of a training that begins, and returns the build of
+// the program that began it.
+func (c *contender) begin(o *compareOptions, x *compare.Experiment) (compare.Machine, error) {
+	had, err := compare.ReadConditions(c.serving.CheckpointDir)
+	if had != nil && err == nil && o.resume != resumeNone {
+		return had.Machine, nil
+	}
+	return x.Machine, x.Conditions().Write(c.serving.CheckpointDir)
+}
+
 func (o *compareOptions) contender(cmd *cobra.Command, name string) (*contender, error) {
 	net, err := model.New(name, model.Options{})
 	if err != nil {
 		return nil, settings.Usage(err)
 	}
 	c := &contender{network: net}
-	side := o.inputSizes[name]
-	if side == 0 && net.Preprocess.Side > dataset.Side {
+	side, given := o.inputSizes[name]
+	if given && side < 1 {
+		return nil, settings.Usagef("%s %s=%d: at least 1 pixel is needed", settings.Origin(cmd, "input-size"), name, side)
+	}
+	if !given && net.Preprocess.Side > dataset.Side {
 		c.chosen = true
 		side = suitingSide(name)
 	}
@@ -180,7 +230,7 @@ func suitingSide(name string) int {
 // experiment is what the networks will share.
 func (o *compareOptions) experiment(cmd *cobra.Command, set *dataset.Set, device string, threads int) *compare.Experiment {
 	return &compare.Experiment{
-		Command: typed(os.Args),
+		Command: effective(cmd),
 		Settings: compare.Settings{
 			Epochs: int(o.job.Epochs), Batch: int(o.job.Batch), Shards: int(o.job.Shards), Limit: int(o.job.LimitBatches),
 			Seed: o.job.Seed, Workers: o.workers, Threads: threads, Device: device,
@@ -239,6 +289,32 @@ func (c *contender) command(o *compareOptions, set *dataset.Set) string {
 	return typed(args)
 }
 
+// effective is the command that says by flags alone what this one was told by
+// flags, environment and file together.
+func effective(cmd *cobra.Command) string {
+	args := strings.Fields(cmd.CommandPath())
+	cmd.Flags().VisitAll(func(f *pflag.Flag) {
+		switch f.Name {
+		case "config", "json", "log-format", "log-level", "resume": // they change nothing of what is compared
+			return
+		}
+		if !f.Changed {
+			return
+		}
+		value := f.Value.String()
+		switch v := f.Value.(type) {
+		case pflag.SliceValue:
+			value = strings.Join(v.GetSlice(), ",")
+		default:
+			if v.Type() == "stringToInt" {
+				value = strings.Trim(value, "[]")
+			}
+		}
+		args = append(args, "--"+f.Name, value)
+	})
+	return typed(args)
+}
+
 // typed is a command line as one would type it.
 func typed(args []string) string {
 	var words []string
@@ -246,7 +322,7 @@ func typed(args []string) string {
 		if i == 0 {
 			a = filepath.Base(a)
 		}
-		if a == "" || strings.ContainsAny(a, " \t\n\"'\\$&|;<>()*?#~`") {
+		if a == "" || strings.ContainsAny(a, " \t\n\"'\\$&|;<>()*?#~`[]{}!") {
 			a = "'" + strings.ReplaceAll(a, "'", `'\''`) + "'"
 		}
 		words = append(words, a)

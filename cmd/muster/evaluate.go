@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -48,7 +50,7 @@ func evaluateCommand() *cobra.Command {
 					return settings.Usagef("%s %w", settings.Origin(cmd, "plot"), err)
 				}
 			}
-			e, err := o.evaluate(cmd.Context(), console, log)
+			e, err := o.evaluate(cmd, console, log)
 			if err != nil {
 				return err
 			}
@@ -74,14 +76,23 @@ func evaluateCommand() *cobra.Command {
 	return cmd
 }
 
-func (o *evaluateOptions) evaluate(ctx context.Context, console *telemetry.Console, log *slog.Logger) (*evaluation, error) {
-	state, path, err := o.checkpoint.read(log)
+func (o *evaluateOptions) evaluate(cmd *cobra.Command, console *telemetry.Console, log *slog.Logger) (*evaluation, error) {
+	ctx := cmd.Context()
+	state, path, err := o.checkpoint.read(cmd, log)
 	if err != nil {
 		return nil, err
 	}
 	set, err := o.work.Data.Open(ctx, console, log)
 	if err != nil {
 		return nil, err
+	}
+	trained := state.Data
+	switch {
+	case len(trained.ClassNames) > 0 && !slices.Equal(trained.ClassNames, set.Classes), trained.Synthetic != set.Synthetic:
+		return nil, settings.Usagef("%s was trained on other images: %s; here are %s: --data names those to evaluate on",
+			path, describeImages(trained.Synthetic, trained.ClassNames), describeImages(set.Synthetic, set.Classes))
+	case trained.Fingerprint != set.Fingerprint():
+		log.Warn("these are not the images that the network was trained with: its figures there can't be compared with those here", "data", set.Name)
 	}
 	d, err := o.work.Device()
 	if err != nil {
@@ -93,6 +104,18 @@ func (o *evaluateOptions) evaluate(ctx context.Context, console *telemetry.Conso
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
 	return e, nil
+}
+
+// describeImages says which images there are, for a message.
+func describeImages(synthetic bool, classes []string) string {
+	kind := "images"
+	if synthetic {
+		kind = "the built-in synthetic images"
+	}
+	if len(classes) > 0 {
+		kind += " of " + strings.Join(classes, ", ")
+	}
+	return kind
 }
 
 // run takes the test set through the checkpoint's network, slice by slice as

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -65,8 +66,11 @@ func export(cmd *cobra.Command, o *exportOptions) error {
 		if info, err := os.Stat(filepath.Dir(o.output)); err != nil || !info.IsDir() {
 			return settings.Usagef("%s %q: its directory is not there", settings.Origin(cmd, "output"), o.output)
 		}
+		if info, err := os.Stat(o.output); err == nil && info.IsDir() {
+			return settings.Usagef("%s %q: that is a directory", settings.Origin(cmd, "output"), o.output)
+		}
 	}
-	state, path, err := o.checkpoint.read(log)
+	state, path, err := o.checkpoint.read(cmd, log)
 	if err != nil {
 		return err
 	}
@@ -127,8 +131,21 @@ func exportMetadata(t *musterv1.Topology, state *checkpoint.State) (map[string]s
 	return m, nil
 }
 
-// writeWhole writes a file that is whole or not there.
+// writeWhole writes a file that is whole or not there. A pipe or a device is
+// written to, not replaced, and so is what a link leads to.
 func writeWhole(path string, write func(io.Writer) error) error {
+	if info, err := os.Stat(path); err == nil {
+		if !info.Mode().IsRegular() {
+			file, err := os.OpenFile(path, os.O_WRONLY, 0)
+			if err != nil {
+				return fmt.Errorf("export: %w", err)
+			}
+			return errors.Join(write(file), file.Close())
+		}
+		if path, err = filepath.EvalSymlinks(path); err != nil {
+			return fmt.Errorf("export: %w", err)
+		}
+	}
 	file, err := renameio.NewPendingFile(path, renameio.WithTempDir(filepath.Dir(path)), renameio.WithPermissions(0o644))
 	if err != nil {
 		return fmt.Errorf("export: %w", err)

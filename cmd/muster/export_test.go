@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/muster-train/muster/cmd/internal/settings"
@@ -119,5 +120,47 @@ func TestExportRefusesWrongUse(t *testing.T) {
 	}
 	if _, err := os.Stat(out); err == nil {
 		t.Error("something was written")
+	}
+}
+
+// TestExportWritesToPipesAndThroughLinks: what is no plain file is not replaced.
+func TestExportWritesToPipesAndThroughLinks(t *testing.T) {
+	dir, _ := trainedJob(t)
+	_, want, _ := muster(t.Context(), "export", "--checkpoint", dir, "-o", "-")
+	pipe := filepath.Join(t.TempDir(), "pipe")
+	if err := syscall.Mkfifo(pipe, 0o600); err != nil {
+		t.Skipf("no named pipes here: %v", err)
+	}
+	read := make(chan string, 1)
+	go func() {
+		content, err := os.ReadFile(pipe)
+		if err != nil {
+			t.Error(err)
+		}
+		read <- string(content)
+	}()
+	if status, _, stderr := muster(t.Context(), "export", "--checkpoint", dir, "-o", pipe); status != settings.StatusDone {
+		t.Fatalf("to a pipe: status %d, %s", status, stderr)
+	}
+	if got := <-read; got != want {
+		t.Errorf("%d bytes came through the pipe, want %d", len(got), len(want))
+	}
+
+	target, link := filepath.Join(t.TempDir(), "target"), filepath.Join(t.TempDir(), "link")
+	if err := os.WriteFile(target, []byte("old"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink(target, link); err != nil {
+		t.Fatal(err)
+	}
+	if status, _, stderr := muster(t.Context(), "export", "--checkpoint", dir, "-o", link); status != settings.StatusDone {
+		t.Fatalf("through a link: status %d, %s", status, stderr)
+	}
+	if got, err := os.ReadFile(target); err != nil || string(got) != want {
+		t.Errorf("what the link leads to has %d bytes, %v; want %d", len(got), err, len(want))
+	}
+	status, _, stderr := muster(t.Context(), "export", "--checkpoint", dir, "-o", t.TempDir())
+	if status != settings.StatusUsage || !strings.Contains(stderr, "that is a directory") {
+		t.Errorf("to a directory: status %d, %q", status, stderr)
 	}
 }

@@ -1,11 +1,14 @@
 package main
 
 import (
+	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"os"
+	"strconv"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -96,7 +99,10 @@ func predict(cmd *cobra.Command, o *predictOptions, files []string) error {
 	for len(files) > 0 {
 		var batch []verdict
 		for len(files) > 0 && len(batch) < c.images {
-			pixels, err := readPicture(cmd.InOrStdin(), files[0], net.ImageSide)
+			pixels, err := readPicture(cmd.Context(), cmd.InOrStdin(), files[0], net.ImageSide)
+			if cmd.Context().Err() != nil {
+				return cmd.Context().Err()
+			}
 			if err != nil {
 				failed = append(failed, fmt.Errorf("%s: %w", files[0], err))
 			} else {
@@ -129,10 +135,10 @@ func (o *predictOptions) network(cmd *cobra.Command, log *slog.Logger) (net *top
 	given := func(name string) bool { return cmd.Flags().Changed(name) }
 	switch {
 	case given("parameters") && (given("checkpoint") || given("which")):
-		return nil, nil, nil, settings.Usagef("--parameters and --checkpoint exclude each other: both name the parameters")
+		return nil, nil, nil, settings.Usagef("%s and %s exclude each other: both name the parameters",
+			settings.Origin(cmd, "parameters"), settings.Origin(cmd, "checkpoint"))
 	case isSafetensors(o.parameters):
-		net, values, err = o.exported()
-		return net, values, nil, err
+		return o.exported()
 	}
 	var state *checkpoint.State
 	path := o.parameters
@@ -140,7 +146,7 @@ func (o *predictOptions) network(cmd *cobra.Command, log *slog.Logger) (net *top
 		if state, err = checkpoint.Read(path); err != nil {
 			return nil, nil, nil, settings.Usage(err)
 		}
-	} else if state, path, err = o.checkpoint.read(log); err != nil {
+	} else if state, path, err = o.checkpoint.read(cmd, log); err != nil {
 		return nil, nil, nil, err
 	}
 	about, err := topologyBeside(path)
@@ -155,36 +161,43 @@ func (o *predictOptions) network(cmd *cobra.Command, log *slog.Logger) (net *top
 }
 
 // exported reads what muster export wrote: it holds its topology.
-func (o *predictOptions) exported() (*topology.Network, []float32, error) {
+func (o *predictOptions) exported() (net *topology.Network, values []float32, step *uint64, err error) {
 	file, err := safetensors.Read(o.parameters)
 	if err != nil {
-		return nil, nil, settings.Usage(err)
+		return nil, nil, nil, settings.Usage(err)
 	}
 	about, err := topology.Parse([]byte(file.Metadata[metadataTopology]))
 	switch {
 	case o.topology != "":
 		about, err = topology.Read(o.topology)
 	case file.Metadata[metadataTopology] == "":
-		return nil, nil, settings.Usagef("%s holds no topology: --topology names one", o.parameters)
+		return nil, nil, nil, settings.Usagef("%s holds no topology: --topology names one", o.parameters)
 	}
 	if err != nil {
-		return nil, nil, settings.Usage(err)
+		return nil, nil, nil, settings.Usage(err)
 	}
-	net, err := topology.Build(about)
-	if err != nil {
-		return nil, nil, settings.Usage(err)
+	if net, err = topology.Build(about); err != nil {
+		return nil, nil, nil, settings.Usage(err)
 	}
-	values, err := file.Vector(net.Layout)
-	if err != nil {
-		return nil, nil, settings.Usagef("%s: %w", o.parameters, err)
+	if values, err = file.Vector(net.Layout); err != nil {
+		return nil, nil, nil, settings.Usagef("%s: %w", o.parameters, err)
 	}
-	return net, values, nil
+	if n, err := strconv.ParseUint(file.Metadata["step"], 10, 64); err == nil {
+		step = &n
+	}
+	return net, values, step, nil
 }
 
 // readPicture returns the pixels (3, side, side) of a file's central square.
-func readPicture(stdin io.Reader, name string, side int) ([]byte, error) {
+func readPicture(ctx context.Context, stdin io.Reader, name string, side int) ([]byte, error) {
 	in := stdin
-	if name != "-" {
+	if name == "-" {
+		data, err := readAll(ctx, stdin)
+		if err != nil {
+			return nil, err
+		}
+		in = bytes.NewReader(data)
+	} else {
 		file, err := os.Open(name)
 		if err != nil {
 			return nil, errors.Unwrap(err) // the caller names the file
@@ -197,6 +210,26 @@ func readPicture(stdin io.Reader, name string, side int) ([]byte, error) {
 		return nil, err
 	}
 	return picture.Square(img, side), nil
+}
+
+// readAll reads what a picture may have of standard input, until ctx ends: the
+// read that is under way then ends with the input or the process.
+func readAll(ctx context.Context, stdin io.Reader) ([]byte, error) {
+	type result struct {
+		data []byte
+		err  error
+	}
+	read := make(chan result, 1)
+	go func() {
+		data, err := io.ReadAll(io.LimitReader(stdin, picture.MaxBytes+1))
+		read <- result{data, err}
+	}()
+	select {
+	case r := <-read:
+		return r.data, r.err
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
 }
 
 // reverseChannels makes red, green, blue of pixels (3, N) blue, green, red.

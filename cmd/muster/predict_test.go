@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"fmt"
 	"image"
@@ -9,6 +10,7 @@ import (
 	"image/gif"
 	"image/jpeg"
 	"image/png"
+	"io"
 	"math"
 	"os"
 	"path/filepath"
@@ -191,8 +193,8 @@ func TestPredictNeedsTopologyAndParametersAlone(t *testing.T) {
 		{"--parameters", at("net.safetensors"), "--topology", at("a-topology.pb")},
 	} {
 		got := predicts(t, append(args, "--top", "10", name)...)[0]
-		if fmt.Sprint(got.Predictions) != fmt.Sprint(want.Predictions) {
-			t.Errorf("%q: %v, want %v", args, got.Predictions, want.Predictions)
+		if fmt.Sprint(got.Predictions) != fmt.Sprint(want.Predictions) || got.Step == nil || *got.Step != *want.Step {
+			t.Errorf("%q: %v of step %v, want %v of step %d", args, got.Predictions, got.Step, want.Predictions, *want.Step)
 		}
 	}
 	// Without a topology there is no network.
@@ -324,4 +326,51 @@ func TestBar(t *testing.T) {
 			t.Errorf("bar(%v) is %q, want %q", tc.share, got, tc.want)
 		}
 	}
+}
+
+// TestPredictRefusesAnotherNetworksTopology: of networks whose tensors have the
+// same names and shapes, the layout says nothing.
+func TestPredictRefusesAnotherNetworksTopology(t *testing.T) {
+	dir, data := trainedJob(t)
+	other := filepath.Join(folder(t), "other")
+	if status, _, stderr := muster(t.Context(), append(job(other, data), "--activation", "softplus")...); status != settings.StatusDone {
+		t.Fatalf("training: %d, %s", status, stderr)
+	}
+	name := testPictures(t, data, 1)[0]
+	status, stdout, stderr := muster(t.Context(), "predict", "--checkpoint", dir, "--topology", other, name)
+	if status != settings.StatusUsage || stdout != "" || !strings.Contains(stderr, "its activation is softplus, the checkpoint's relu") {
+		t.Errorf("status %d, %q, %q", status, stdout, stderr)
+	}
+	status, _, stderr = muster(t.Context(), "predict", "--checkpoint", filepath.Join(dir, "best.ckpt"), "--which", "best", name)
+	if status != settings.StatusUsage || !strings.Contains(stderr, "is one checkpoint, not a directory of them") {
+		t.Errorf("--which of a file: status %d, %q", status, stderr)
+	}
+}
+
+// TestInterruptEndsPredict while standard input has nothing to say.
+func TestInterruptEndsPredict(t *testing.T) {
+	dir, _ := trainedJob(t)
+	silent, end := io.Pipe()
+	defer end.Close()
+	ctx, stop := context.WithCancel(t.Context())
+	cmd := root()
+	var out bytes.Buffer
+	cmd.SetIn(reading{silent, stop})
+	cmd.SetOut(&out)
+	cmd.SetErr(&out)
+	cmd.SetArgs([]string{"predict", "--checkpoint", dir, "-"})
+	if status := settings.Main(ctx, cmd); status != settings.StatusFault {
+		t.Errorf("status %d, %s", status, out.String())
+	}
+}
+
+// reading calls began when it is first read.
+type reading struct {
+	io.Reader
+	began func()
+}
+
+func (r reading) Read(p []byte) (int, error) {
+	r.began()
+	return r.Reader.Read(p)
 }

@@ -80,6 +80,21 @@ func TestEvaluateSaysWhatTrainingSaid(t *testing.T) {
 	}
 	diverged(t, dir, data)
 	otherLayout(t, dir, data)
+	otherImages(t, dir)
+}
+
+// otherImages checks that figures of images that the network does not know by
+// their classes are refused, and of others of the same classes are warned of.
+func otherImages(t *testing.T, dir string) {
+	t.Helper()
+	status, stdout, stderr := muster(t.Context(), "evaluate", "--checkpoint", dir, "--data", "synthetic")
+	if status != settings.StatusUsage || stdout != "" || !oneLine(stderr) || !strings.Contains(stderr, "trained on other images") {
+		t.Errorf("on synthetic images: status %d, %q", status, stderr)
+	}
+	status, _, stderr = muster(t.Context(), "evaluate", "--checkpoint", dir, "--data", images(t, 1))
+	if status != settings.StatusDone || !strings.Contains(stderr, "not the images that the network was trained with") {
+		t.Errorf("on others of the same classes: status %d, %q", status, stderr)
+	}
 }
 
 // change writes a changed copy of the newest checkpoint of dir.

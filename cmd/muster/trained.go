@@ -2,12 +2,16 @@ package main
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"log/slog"
+	"os"
 	"path/filepath"
 	"strings"
 
+	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+	"google.golang.org/protobuf/encoding/protojson"
 
 	"github.com/muster-train/muster/cmd/internal/settings"
 	"github.com/muster-train/muster/model/topology"
@@ -29,8 +33,11 @@ func (o *checkpointOptions) define(flags *pflag.FlagSet) {
 }
 
 // read finds the checkpoint and reads it.
-func (o *checkpointOptions) read(log *slog.Logger) (*checkpoint.State, string, error) {
+func (o *checkpointOptions) read(cmd *cobra.Command, log *slog.Logger) (*checkpoint.State, string, error) {
 	which := o.which
+	if info, err := os.Stat(o.path); err == nil && info.Mode().IsRegular() && cmd.Flags().Changed("which") {
+		return nil, "", settings.Usagef("%s %s: %s is one checkpoint, not a directory of them", settings.Origin(cmd, "which"), which, o.path)
+	}
 	if which == whichLast {
 		which = checkpoint.WhichNewest
 	}
@@ -58,13 +65,35 @@ func topologyBeside(path string) (*musterv1.Topology, error) {
 	return t, settings.Usage(err)
 }
 
-// networkOf is the topology made ready, checked against a layout.
+// sameNetwork refuses a topology that is not of the network whose checkpoint
+// this is, though its tensors have the same names and shapes.
+func sameNetwork(t *musterv1.Topology, state *checkpoint.State) error {
+	var job musterv1.JobSpec
+	if err := protojson.Unmarshal(state.Job, &job); err != nil {
+		return fmt.Errorf("job specification: %w", err)
+	}
+	for _, d := range []struct{ what, topology, checkpoint any }{
+		{"network", t.Network, state.Network},
+		{"activation", t.Activation, job.Activation},
+		{"synthetic images", t.Synthetic, state.Data.Synthetic},
+	} {
+		if d.topology != d.checkpoint {
+			return fmt.Errorf("the topology is of another network: its %v is %v, the checkpoint's %v", d.what, d.topology, d.checkpoint)
+		}
+	}
+	return nil
+}
+
+// networkOf is the topology made ready, checked against a checkpoint.
 func networkOf(t *musterv1.Topology, state *checkpoint.State, path string) (*topology.Network, error) {
 	net, err := topology.Build(t)
 	if err != nil {
 		return nil, settings.Usage(err)
 	}
 	if err := checkpoint.CheckLayout(state.Layout, net.Layout); err != nil {
+		return nil, settings.Usagef("%s: %w", path, err)
+	}
+	if err := sameNetwork(t, state); err != nil {
 		return nil, settings.Usagef("%s: %w", path, err)
 	}
 	return net, nil

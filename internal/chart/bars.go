@@ -24,7 +24,7 @@ func Bars(path string, labels []string, panels ...Panel) error {
 	if len(labels) == 0 || len(panels) == 0 {
 		return errors.New("bars: nothing to draw")
 	}
-	width := vg.Points(float64(len(panels)) * max(260, 60+90*float64(len(labels))))
+	width := vg.Points(float64(len(panels)) * max(330, 60+90*float64(len(labels))))
 	return save(path, width, vg.Points(300), func(c draw.Canvas) {
 		row := make([]*plot.Plot, len(panels))
 		for i, p := range panels {

@@ -31,6 +31,9 @@ func Check(path string) error {
 	if err != nil || !info.IsDir() {
 		return fmt.Errorf("%q: its directory is not there", path)
 	}
+	if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() {
+		return fmt.Errorf("%q: that is no file", path)
+	}
 	return nil
 }
 

@@ -1,6 +1,7 @@
 // Package picture turns picture files into square blocks of pixels: JPEG, PNG,
-// GIF (its first frame) and WebP, decoded by the standard library and
-// golang.org/x/image, cut to their central square and scaled.
+// GIF (its first frame) and WebP (if it is not animated), decoded by the
+// standard library and golang.org/x/image, cut to their central square and
+// scaled.
 //
 // Invariants:
 //  1. A picture that has the size wanted comes through unchanged, value by value.

@@ -10,6 +10,7 @@ import (
 	_ "image/jpeg"
 	_ "image/png"
 	"io"
+	"slices"
 
 	"golang.org/x/image/draw"
 	_ "golang.org/x/image/webp"
@@ -20,6 +21,9 @@ const (
 	MaxBytes  = 64 << 20
 	MaxPixels = 100 << 20
 )
+
+// formats are those that Decode reads.
+var formats = []string{"jpeg", "png", "gif", "webp"}
 
 // Errors that Decode wraps.
 var (
@@ -40,6 +44,9 @@ func Decode(r io.Reader) (image.Image, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrFormat, err)
 	}
+	if !slices.Contains(formats, format) { // a decoder that another package brings along
+		return nil, fmt.Errorf("%w: %s", ErrFormat, format)
+	}
 	if w, h := int64(header.Width), int64(header.Height); w < 1 || h < 1 || w*h > MaxPixels {
 		return nil, fmt.Errorf("%w: %dx%d pixels, 1 to %d are allowed", ErrLarge, w, h, MaxPixels)
 	}
@@ -47,8 +54,13 @@ func Decode(r io.Reader) (image.Image, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrFormat, err)
 	}
-	if format == "jpeg" {
+	switch canvas := image.Rect(0, 0, header.Width, header.Height); {
+	case format == "jpeg":
 		img = upright(img, orientation(data))
+	case format == "gif" && img.Bounds() != canvas: // its first frame is a part of the whole
+		whole := image.NewNRGBA(canvas)
+		draw.Draw(whole, img.Bounds(), img, img.Bounds().Min, draw.Src)
+		img = whole
 	}
 	return img, nil
 }

@@ -2,6 +2,7 @@ package picture
 
 import (
 	"bytes"
+	"encoding/base64"
 	"encoding/binary"
 	"errors"
 	"hash/crc32"
@@ -11,6 +12,7 @@ import (
 	"image/gif"
 	"image/jpeg"
 	"image/png"
+	"io"
 	"strings"
 	"testing"
 )
@@ -57,6 +59,52 @@ func TestEveryFormatIsRead(t *testing.T) {
 		if left[0] < 240 || left[2] > 15 || right[0] > 15 || right[2] < 240 {
 			t.Errorf("%s: left %v, right %v; want red and blue", format, left, right)
 		}
+	}
+}
+
+// TestWebPIsRead decodes 4x4 pixels, losslessly written by another program.
+func TestWebPIsRead(t *testing.T) {
+	const file = "UklGRjoAAABXRUJQVlA4TC4AAAAvA8AAAH9AkG0zsCLcH+kMwzPI81+EDADLO4AgAGLNggULJi1YsGAkov+BsJoP"
+	img, err := Decode(base64.NewDecoder(base64.StdEncoding, strings.NewReader(file)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := Square(img, 4)
+	for y := range 4 {
+		for x := range 4 {
+			if got, want := [3]byte{p[y*4+x], p[16+y*4+x], p[32+y*4+x]}, [3]byte{byte(60 * x), byte(60 * y), 200}; got != want {
+				t.Errorf("pixel %d,%d is %v, want %v", x, y, got, want)
+			}
+		}
+	}
+}
+
+// TestOnlyTheFormatsNamedAreRead hands over a TIFF, which the package that draws
+// charts brings a decoder for.
+func TestOnlyTheFormatsNamedAreRead(t *testing.T) {
+	image.RegisterFormat("tiff", "II*\x00", func(io.Reader) (image.Image, error) { return halves(4, 4, red, blue), nil },
+		func(io.Reader) (image.Config, error) { return image.Config{Width: 4, Height: 4}, nil })
+	if _, err := Decode(strings.NewReader("II*\x00\x08\x00\x00\x00")); !errors.Is(err, ErrFormat) {
+		t.Errorf("a TIFF: %v, want ErrFormat", err)
+	}
+}
+
+// TestAPartialFirstFrameStandsInItsCanvas has a GIF of 64x64 whose first frame
+// is 8x8 of its middle.
+func TestAPartialFirstFrameStandsInItsCanvas(t *testing.T) {
+	frame := image.NewPaletted(image.Rect(28, 28, 36, 36), color.Palette{red})
+	var b bytes.Buffer
+	if err := gif.EncodeAll(&b, &gif.GIF{Image: []*image.Paletted{frame}, Delay: []int{0}, Config: image.Config{Width: 64, Height: 64}}); err != nil {
+		t.Fatal(err)
+	}
+	img, err := Decode(&b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := Square(img, 64)
+	at := func(x, y int) [3]byte { return [3]byte{p[y*64+x], p[4096+y*64+x], p[8192+y*64+x]} }
+	if at(0, 0) != [3]byte{255, 255, 255} || at(32, 32) != [3]byte{255, 0, 0} || at(27, 32) != [3]byte{255, 255, 255} {
+		t.Errorf("corner %v, middle %v, beside the frame %v; want white, red, white", at(0, 0), at(32, 32), at(27, 32))
 	}
 }
 

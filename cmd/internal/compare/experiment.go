@@ -55,6 +55,7 @@ type Run struct {
 	Samples      uint64                  `json:"samples"`
 	Hash         string                  `json:"parameters_sha256"`
 	Command      string                  `json:"command"` // that repeats this run alone
+	Commit       string                  `json:"commit"`  // of the program that began it
 	Epochs       []checkpoint.EpochScore `json:"epochs"`
 }
 

@@ -156,6 +156,11 @@ func (x *Experiment) conditions(p *page) {
 		memory = fmt.Sprintf(", %.0f GiB of memory", float64(m.MemoryBytes)/(1<<30))
 	}
 	p.line("Machine: %s, %s%s, %s. Device %s, kernels %s, %s, muster %s, commit %s.", m.CPU, plural(m.CPUs, "logical CPU"), memory, m.System, s.Device, m.Kernel, m.Go, m.Version, m.Commit)
+	for i := range x.Runs {
+		if r := &x.Runs[i]; r.Commit != "" && r.Commit != m.Commit {
+			p.line("The training of `%s` was begun by commit %s.", r.Network, r.Commit)
+		}
+	}
 	kind := "CIFAR-10"
 	if d.Synthetic {
 		kind = "built-in synthetic images, not CIFAR-10"
