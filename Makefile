@@ -7,7 +7,7 @@ TOOL   := $(GO) tool -modfile=tools/go.mod
 
 # Packages with goroutines, tested under the race detector.
 RACE := ./dataset/... ./worker/... ./paramserver/... ./internal/wire/... ./internal/membership/... \
-	./internal/telemetry/... ./model/device/cpu/... ./cmd/internal/settings/... ./cmd/internal/monitor/...
+	./internal/telemetry/... ./model/device/cpu/... ./cmd/...
 
 # What `make bench` runs; results to keep go to bench/results.
 BENCH ?= .

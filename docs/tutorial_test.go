@@ -28,8 +28,9 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// limit ends a hang: far beyond what the tutorial takes on a slow machine.
-const limit = 15 * time.Minute
+// limit ends a hang, far beyond what the tutorial takes on a slow machine and
+// before go test ends this one.
+const limit = 8 * time.Minute
 
 // TestTutorial types all that tutorial.md tells the reader to type, in order, in
 // one shell. Three things differ from a reader's machine: the images are few, so
@@ -121,8 +122,8 @@ func commands(t *testing.T, page, bin string) string {
 // Go's directories stay, since they hold what is compiled already.
 func environment(t *testing.T, home, bin, data string, more ...string) []string {
 	t.Helper()
-	env := []string{"HOME=" + home, "GOBIN=" + bin, "MUSTER_DATA=" + data, "PATH=" + bin + string(os.PathListSeparator) + os.Getenv("PATH")}
-	for _, name := range []string{"GOPATH", "GOCACHE", "GOMODCACHE"} {
+	env := []string{"HOME=" + home, "GOPATH=" + filepath.Join(home, "go"), "MUSTER_DATA=" + data, "PATH=" + bin + string(os.PathListSeparator) + os.Getenv("PATH")}
+	for _, name := range []string{"GOCACHE", "GOMODCACHE"} {
 		value, err := exec.Command("go", "env", name).Output()
 		if err != nil {
 			t.Fatal(err)
@@ -132,7 +133,7 @@ func environment(t *testing.T, home, bin, data string, more ...string) []string 
 	for _, e := range os.Environ() {
 		name, _, _ := strings.Cut(e, "=")
 		switch {
-		case strings.HasPrefix(name, "MUSTER_"), name == "HOME", name == "PATH", strings.HasPrefix(name, "GOBIN"):
+		case strings.HasPrefix(name, "MUSTER_"), name == "HOME", name == "PATH", name == "GOPATH", name == "GOBIN":
 		default:
 			env = append(env, e)
 		}

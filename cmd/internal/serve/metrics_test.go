@@ -80,9 +80,9 @@ func TestServerThatDoesNotAnswerCostsItsMetricsAlone(t *testing.T) {
 	}
 }
 
-// TestPhasesAreAllThatStatusNames reads them in the server's source, where each
-// is a word.
-func TestPhasesAreAllThatStatusNames(t *testing.T) {
+// TestPhasesAreThoseOfTheServer looks for each in the server's source, where it
+// is a word: one that is renamed there is found here.
+func TestPhasesAreThoseOfTheServer(t *testing.T) {
 	server := ""
 	for _, name := range []string{"server.go", "end.go", "status.go"} {
 		text, err := os.ReadFile(filepath.Join("../../../paramserver", name))
