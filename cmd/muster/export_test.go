@@ -13,22 +13,7 @@ import (
 	"github.com/muster-train/muster/model/params"
 	"github.com/muster-train/muster/model/safetensors"
 	"github.com/muster-train/muster/model/topology"
-	"github.com/muster-train/muster/paramserver/checkpoint"
 )
-
-// newest is the newest checkpoint of a directory.
-func newest(t *testing.T, dir string) *checkpoint.State {
-	t.Helper()
-	path, err := checkpoint.Find(dir, checkpoint.WhichNewest, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	state, err := checkpoint.Read(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return state
-}
 
 func TestExportHoldsTheParametersAndWhatTheyAre(t *testing.T) {
 	dir, _ := trainedJob(t)

@@ -97,8 +97,8 @@ func otherImages(t *testing.T, dir string) {
 	}
 }
 
-// change writes a changed copy of the newest checkpoint of dir.
-func change(t *testing.T, dir string, f func(*checkpoint.State)) string {
+// newest is the newest checkpoint of a directory.
+func newest(t *testing.T, dir string) *checkpoint.State {
 	t.Helper()
 	path, err := checkpoint.Find(dir, checkpoint.WhichNewest, nil)
 	if err != nil {
@@ -108,6 +108,13 @@ func change(t *testing.T, dir string, f func(*checkpoint.State)) string {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return state
+}
+
+// change writes a changed copy of the newest checkpoint of dir.
+func change(t *testing.T, dir string, f func(*checkpoint.State)) string {
+	t.Helper()
+	state := newest(t, dir)
 	f(state)
 	file, err := os.Create(filepath.Join(t.TempDir(), "changed.ckpt"))
 	if err != nil {
