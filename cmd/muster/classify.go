@@ -117,6 +117,10 @@ func (o *predictOptions) print(out io.Writer, net *topology.Network, step *uint6
 	}
 	var b strings.Builder
 	fmt.Fprintln(&b, v.file)
+	if slices.ContainsFunc(v.logits, func(z float32) bool { return z != z }) {
+		fmt.Fprintln(&b, "  the network's outputs are not numbers: its training has diverged")
+		order = nil
+	}
 	for _, c := range order {
 		p := float64(v.probabilities[c])
 		fmt.Fprintf(&b, "  %-*s  %5.1f %%  %s\n", widest, net.Classes[c], 100*p, bar(p))

@@ -20,6 +20,7 @@ import (
 
 	"github.com/muster-train/muster/cmd/internal/settings"
 	"github.com/muster-train/muster/dataset"
+	"github.com/muster-train/muster/paramserver/checkpoint"
 )
 
 // predicted is a line of `muster predict --json`.
@@ -344,6 +345,17 @@ func TestPredictRefusesAnotherNetworksTopology(t *testing.T) {
 	status, _, stderr = muster(t.Context(), "predict", "--checkpoint", filepath.Join(dir, "best.ckpt"), "--which", "best", name)
 	if status != settings.StatusUsage || !strings.Contains(stderr, "is one checkpoint, not a directory of them") {
 		t.Errorf("--which of a file: status %d, %q", status, stderr)
+	}
+}
+
+// TestADivergedNetworkSaysSo instead of showing probabilities that are none.
+func TestADivergedNetworkSaysSo(t *testing.T) {
+	dir, data := trainedJob(t)
+	path := change(t, dir, func(s *checkpoint.State) { s.Parameters[len(s.Parameters)-1] = float32(math.NaN()) })
+	name := testPictures(t, data, 1)[0]
+	status, stdout, stderr := muster(t.Context(), "predict", "--topology", dir, "--parameters", path, name)
+	if status != settings.StatusDone || stdout != name+"\n  the network's outputs are not numbers: its training has diverged\n" {
+		t.Errorf("status %d, %q, %q", status, stdout, stderr)
 	}
 }
 

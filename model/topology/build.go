@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"strings"
+	"unicode"
 
 	"github.com/muster-train/muster/model/device"
 	"github.com/muster-train/muster/model/params"
@@ -50,6 +52,11 @@ func build(t *musterv1.Topology) (*Network, error) {
 	}
 	if n := len(t.Layers); n < 1 || n > maxLayers {
 		return nil, fmt.Errorf("%d layers: 1 to %d are allowed", n, maxLayers)
+	}
+	for i, name := range t.Classes {
+		if strings.ContainsFunc(name, unicode.IsControl) {
+			return nil, fmt.Errorf("the name of class %d, %q, has characters that are not for display", i, name)
+		}
 	}
 	n := &Network{Classes: t.Classes, About: t}
 	if err := n.preprocessing(t); err != nil {

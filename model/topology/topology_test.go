@@ -211,6 +211,7 @@ func TestUnsoundTopologiesAreRefused(t *testing.T) {
 		{"mean NaN", "lenet5", "mean", func(t *musterv1.Topology) { t.Preprocessing.Mean[2] = nan }},
 		{"image side 0", "lenet5", "0 pixels", func(t *musterv1.Topology) { t.Preprocessing.ImageSide = 0 }},
 		{"channels", "lenet5", "only rgb", func(t *musterv1.Topology) { t.Preprocessing.Channels = "bgr" }},
+		{"class name that moves the cursor", "lenet5", "not for display", func(t *musterv1.Topology) { t.Classes[1] = "a\x1b[2J" }},
 		{"no input", "lenet5", "input", func(t *musterv1.Topology) { t.Input = nil }},
 		{"grey input", "lenet5", "3 channels", func(t *musterv1.Topology) { t.Input.Channels = 1 }},
 		{"huge input", "lenet5", "input", func(t *musterv1.Topology) { t.Input.Height, t.Input.Width = 1<<31, 1<<31 }},

@@ -86,9 +86,13 @@ func (x *Experiment) article() string {
 		}
 		return "Not so here"
 	}
+	accuracy := agrees(lrn.Last().Top1 > plain.Last().Top1)
+	if lrn.Last().Top1 == plain.Last().Top1 {
+		accuracy = "They are equal here"
+	}
 	out := fmt.Sprintf("\n\nOf AlexNet with and without local response normalisation the article found the first more accurate and the second quicker. "+
 		"%s for the accuracy: %s with, %s without. %s for the time: %s with, %s without, by the median epoch.",
-		agrees(lrn.Last().Top1 > plain.Last().Top1), percent(float64(lrn.Last().Top1)), percent(float64(plain.Last().Top1)),
+		accuracy, percent(float64(lrn.Last().Top1)), percent(float64(plain.Last().Top1)),
 		agrees(plain.EpochSeconds() < lrn.EpochSeconds()), clock(lrn.EpochSeconds()), clock(plain.EpochSeconds()))
 	if tf != nil {
 		out += fmt.Sprintf(" TensorFlow's network lay between them in both there; here it has an accuracy of %s and %s an epoch, on images of %d pixels a side.",
