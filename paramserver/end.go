@@ -7,8 +7,30 @@ import (
 	"time"
 
 	"github.com/muster-train/muster/model/params"
+	"github.com/muster-train/muster/paramserver/checkpoint"
 	musterv1 "github.com/muster-train/muster/proto/muster/v1"
 )
+
+// Result is how a job ended.
+type Result struct {
+	Step       params.Step
+	Samples    uint64
+	Hash       string // of the parameters
+	Epochs     []checkpoint.EpochScore
+	Best       *checkpoint.Score
+	Checkpoint string // newest checkpoint
+	Synthetic  bool
+	Already    bool   // the job had been finished before
+	Request    string // why a Stop call ended it; empty: none did
+	Split      Split
+}
+
+// ErrStopped is what Run returns when its context or a Stop call ended the job
+// early; the state has been saved.
+var ErrStopped = errors.New("stopped")
+
+// ErrNotFinite is what Run returns when gradients stayed NaN or infinite.
+var ErrNotFinite = errors.New("gradients are not finite")
 
 // dismiss tells every worker that the job has ended, and waits a little for
 // them to go.

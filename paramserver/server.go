@@ -86,27 +86,6 @@ type counts struct {
 	repeated, malformed, notFinite, before uint64
 }
 
-// Result is how a job ended.
-type Result struct {
-	Step       params.Step
-	Samples    uint64
-	Hash       string // of the parameters
-	Epochs     []checkpoint.EpochScore
-	Best       *checkpoint.Score
-	Checkpoint string // newest checkpoint
-	Synthetic  bool
-	Already    bool   // the job had been finished before
-	Request    string // why a Stop call ended it; empty: none did
-	Split      Split
-}
-
-// ErrStopped is what Run returns when its context or a Stop call ended the job
-// early; the state has been saved.
-var ErrStopped = errors.New("stopped")
-
-// ErrNotFinite is what Run returns when gradients stayed NaN or infinite.
-var ErrNotFinite = errors.New("gradients are not finite")
-
 // New makes a server ready: it builds the network and takes up the newest
 // checkpoint or the initial parameters. registry is where workers are kept.
 func New(cfg Config, registry *membership.Registry) (*Server, error) {
