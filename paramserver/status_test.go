@@ -2,12 +2,15 @@ package paramserver
 
 import (
 	"errors"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/muster-train/muster/model/topology"
+	"github.com/muster-train/muster/paramserver/checkpoint"
 	musterv1 "github.com/muster-train/muster/proto/muster/v1"
 )
 
@@ -160,6 +163,63 @@ func TestAServerThatLingersAnswersUntilItIsStopped(t *testing.T) {
 			t.Errorf("%s: told twice that the job is done", name)
 		}
 	}
+}
+
+// TestRefusalsAreCountedByProcessAndKeptByJob: what a process tells begins anew
+// with it, what its checkpoints keep does not.
+func TestRefusalsAreCountedByProcessAndKeptByJob(t *testing.T) {
+	cfg := testConfig(t)
+	first := run(t, newServer(t, cfg))
+	p := newPuppet(t, first.Server, "w")
+	w := next(t, p)
+	p.tallies(w, 0, 1)
+	p.pushValue(0, node(0, 1), 0, float32(math.NaN()))
+	p.work() // the refusal
+	p.obey(w)
+	next(t, p)
+	if got := look(t, first.Server).RefusedNotFinite; got == 0 {
+		t.Fatal("nothing was refused")
+	}
+	first.cancel()
+	result, _ := first.wait(t)
+	kept := func(path string) uint64 {
+		t.Helper()
+		state, err := checkpoint.Read(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return state.NotFinite
+	}
+	before := kept(result.Checkpoint)
+
+	second := run(t, newServer(t, cfg))
+	if got := look(t, second.Server); got.ResumedStep != 1 || got.RefusedNotFinite != 0 {
+		t.Errorf("after a restart at step %d %d are told, want step 1 and none", got.ResumedStep, got.RefusedNotFinite)
+	}
+	newPuppet(t, second.Server, "w").toil()
+	result, err := second.wait(t)
+	if got := kept(result.Checkpoint); err != nil || before == 0 || got != before {
+		t.Errorf("%v; the last checkpoint keeps %d, the first %d", err, got, before)
+	}
+}
+
+// TestASilentWorkersTimeIsWaiting: its connection is found broken ten seconds
+// after it has last been heard, which no network has taken.
+func TestASilentWorkersTimeIsWaiting(t *testing.T) {
+	r := run(t, newServer(t, testConfig(t)))
+	p := newPuppet(t, r.Server, "w")
+	next(t, p)
+	if err := r.do(t.Context(), func() {
+		r.meter.opened = time.Now().Add(-time.Minute)
+		r.sessions["w"].last.Store(time.Now().Add(-10 * time.Second).UnixNano())
+	}); err != nil {
+		t.Fatal(err)
+	}
+	p.stream.Close()
+	if got := look(t, r.Server).Split.WaitSeconds; got < 10 || got > 59 {
+		t.Errorf("%v s waited, want the 10 of silence and little more", got)
+	}
+	r.cancel()
 }
 
 func TestDataOfOtherNamesAreTheSameData(t *testing.T) {

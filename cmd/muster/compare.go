@@ -22,6 +22,7 @@ import (
 	"github.com/muster-train/muster/internal/kernel"
 	"github.com/muster-train/muster/model"
 	"github.com/muster-train/muster/paramserver"
+	"github.com/muster-train/muster/paramserver/checkpoint"
 )
 
 type compareOptions struct {
@@ -167,6 +168,9 @@ func (o *compareOptions) sameConditions(contenders []*contender, x *compare.Expe
 			return settings.Usage(err)
 		}
 		if had == nil {
+			if path, err := checkpoint.Find(c.serving.CheckpointDir, checkpoint.WhichNewest, nil); err == nil {
+				return settings.Usagef("%s was trained under conditions that are not known; --output names another directory, --resume none trains anew and keeps what is there", path)
+			}
 			continue
 		}
 		if d := x.Conditions().Difference(*had); d != "" {

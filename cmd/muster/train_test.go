@@ -91,6 +91,11 @@ func otherImages(t *testing.T, dir string) {
 	if status != settings.StatusUsage || stdout != "" || !oneLine(stderr) || !strings.Contains(stderr, "trained on other images") {
 		t.Errorf("on synthetic images: status %d, %q", status, stderr)
 	}
+	renamed := change(t, dir, func(s *checkpoint.State) { s.Data.ClassNames = strings.Split("abcdefghij", "") })
+	status, stdout, stderr = muster(t.Context(), "evaluate", "--checkpoint", renamed, "--data", images(t, 0))
+	if status != settings.StatusUsage || stdout != "" || !strings.Contains(stderr, "images of a, b, c") {
+		t.Errorf("on images of other classes: status %d, %q", status, stderr)
+	}
 	status, _, stderr = muster(t.Context(), "evaluate", "--checkpoint", dir, "--data", images(t, 1))
 	if status != settings.StatusDone || !strings.Contains(stderr, "not the images that the network was trained with") {
 		t.Errorf("on others of the same classes: status %d, %q", status, stderr)

@@ -97,6 +97,13 @@ func TestServeEndsWithItsContextAndFinishesAnswers(t *testing.T) {
 	}()
 	<-asked
 	cancel()
+	for { // until nobody is let in any more
+		conn, err := net.Dial("tcp", l.Addr().String())
+		if err != nil {
+			break
+		}
+		conn.Close()
+	}
 	close(goOn)
 	if err := <-ended; err != nil {
 		t.Errorf("Serve = %v", err)
