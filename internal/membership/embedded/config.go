@@ -150,7 +150,8 @@ type stream struct {
 func (s stream) Context() context.Context { return s.ctx }
 
 // hush is a log handler that falls silent, but for errors, once the server is
-// being closed: etcd then reports the end of each of its listeners.
+// being closed: etcd then reports the end of each of its listeners. And it
+// leaves out what is no fault of a new store (see early).
 type hush struct {
 	slog.Handler
 	closing *atomic.Bool
@@ -158,4 +159,26 @@ type hush struct {
 
 func (h hush) Enabled(ctx context.Context, level slog.Level) bool {
 	return (level >= slog.LevelError || !h.closing.Load()) && h.Handler.Enabled(ctx, level)
+}
+
+func (h hush) Handle(ctx context.Context, r slog.Record) error {
+	if early(r) {
+		return nil
+	}
+	return h.Handler.Handle(ctx, r)
+}
+
+// early tells whether r reports that etcd looked for the version of its store
+// before it had written a term there. It does, now and then, in the first tenth
+// of a second of a new store's life; it looks again every few seconds.
+func early(r slog.Record) bool {
+	if r.Message != "etcd: failed to update storage version" {
+		return false
+	}
+	found := false
+	r.Attrs(func(a slog.Attr) bool {
+		found = a.Key == "error" && strings.Contains(a.Value.String(), "missing term information")
+		return !found
+	})
+	return found
 }

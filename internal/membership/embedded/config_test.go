@@ -2,11 +2,16 @@ package embedded
 
 import (
 	"context"
+	"errors"
 	"log/slog"
+	"strings"
 	"sync/atomic"
 	"testing"
 
+	"go.uber.org/zap"
 	"google.golang.org/grpc"
+
+	"github.com/muster-train/muster/internal/membership"
 )
 
 func TestEtcdIsSmallAndDurable(t *testing.T) {
@@ -79,6 +84,26 @@ func TestClosingIsSilentButForErrors(t *testing.T) {
 		h.closing.Store(tc.closing)
 		if got := h.Enabled(t.Context(), tc.level); got != tc.want {
 			t.Errorf("closing %v: %v is shown: %v", tc.closing, tc.level, got)
+		}
+	}
+}
+
+// etcd's monitor of versions runs beside the first commit of a new store.
+func TestOfAVersionAskedForTooEarlyNothingIsSaid(t *testing.T) {
+	const failed = "failed to update storage version"
+	for _, tc := range []struct {
+		message, err string
+		said         bool
+	}{
+		{failed, "cannot detect storage schema version: missing term information", false},
+		{failed, "no space left on device", true},
+		{"failed to rotate a file", "missing term information", true},
+	} {
+		var said strings.Builder
+		log := membership.ZapLogger(slog.New(hush{slog.NewTextHandler(&said, nil), new(atomic.Bool)}))
+		log.Error(tc.message, zap.String("cluster-version", "3.7.0"), zap.Error(errors.New(tc.err)))
+		if (said.Len() > 0) != tc.said {
+			t.Errorf("of %q, %q it said %q; want anything said: %v", tc.message, tc.err, said.String(), tc.said)
 		}
 	}
 }
