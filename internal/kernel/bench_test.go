@@ -32,18 +32,23 @@ func filled(n int) []float32 {
 // The tiles that networks meet most: of fully connected layers, of 3x3 and 5x5
 // convolutions with a block for each tap, and short ones.
 func BenchmarkChain(b *testing.B) {
+	rows := func(rows, columns, rowA, stepA int) Tile {
+		return Tile{Rows: rows, Columns: columns, RowC: 16, ColumnC: 16 * rows, RowA: rowA, StepA: stepA, StepB: 16, ColumnB: 1 << 16}
+	}
 	for _, tc := range []struct {
 		name string
 		shape
 	}{
-		{"fc forward 4096", shape{ldc: 16, rows: 6, rowA: 4096, stepA: 1, blocks: []Block{{K: 4096}}}},
-		{"fc backward 512", shape{ldc: 16, rows: 6, rowA: 1, stepA: 4096, blocks: []Block{{K: 512}}}},
-		{"conv 9 taps of 192", shape{ldc: 16, rows: 6, rowA: 9 * 192, stepA: 1, blocks: taps(9, 192)}},
-		{"conv 25 taps of 64", shape{ldc: 16, rows: 6, rowA: 25 * 64, stepA: 1, blocks: taps(25, 64)}},
-		{"conv 25 taps of 3", shape{ldc: 16, rows: 6, rowA: 25 * 3, stepA: 1, blocks: taps(25, 3)}},
-		{"one block of 16", shape{ldc: 16, rows: 6, rowA: 16, stepA: 1, blocks: []Block{{K: 16}}}},
-		{"4 rows of 192", shape{ldc: 16, rows: 4, rowA: 192, stepA: 1, blocks: []Block{{K: 192}}}},
-		{"1 row of 192", shape{ldc: 16, rows: 1, rowA: 192, stepA: 1, blocks: []Block{{K: 192}}}},
+		{"fc forward 384", shape{rows(14, 2, 384, 1), []Block{{K: 384}}}},
+		{"fc forward 384 1 column", shape{rows(14, 1, 384, 1), []Block{{K: 384}}}},
+		{"fc backward 192", shape{rows(14, 2, 1, 464), []Block{{K: 192}}}},
+		{"conv 9 taps of 192", shape{rows(14, 2, 9*192, 1), taps(9, 192)}},
+		{"conv 25 taps of 64", shape{rows(14, 2, 25*64, 1), taps(25, 64)}},
+		{"conv 25 taps of 3", shape{rows(14, 2, 25*3, 1), taps(25, 3)}},
+		{"one block of 16", shape{rows(14, 2, 16, 1), []Block{{K: 16}}}},
+		{"12 rows of 192", shape{rows(12, 2, 192, 1), []Block{{K: 192}}}},
+		{"6 rows of 192", shape{rows(6, 2, 192, 1), []Block{{K: 192}}}},
+		{"1 row of 192", shape{rows(1, 2, 192, 1), []Block{{K: 192}}}},
 	} {
 		b.Run(tc.name, func(b *testing.B) {
 			c, x, y := tc.call(rand.New(rand.NewPCG(27, 28)))
@@ -51,16 +56,34 @@ func BenchmarkChain(b *testing.B) {
 			copy(y, filled(len(y)))
 			operations := 0
 			for _, block := range tc.blocks {
-				operations += 2 * Lanes * tc.rows * block.K
+				operations += 2 * tc.Values() * block.K
 			}
 			eachKernelBench(b, func(b *testing.B) {
 				for b.Loop() {
-					ChainZero(c, tc.ldc, tc.rows, x, tc.rowA, tc.stepA, y, tc.blocks)
+					ChainZero(c, x, y, &tc.Tile, tc.blocks)
 				}
 				b.ReportMetric(float64(operations)*float64(b.N)/b.Elapsed().Seconds()/1e9, "GFLOP/s")
 			})
 		})
 	}
+}
+
+// The gradient of a fully connected layer's weights: eight shards of 16 images.
+func BenchmarkChainTree(b *testing.B) {
+	s := shape{Tile: Tile{Rows: 14, Columns: 2, RowC: 32, ColumnC: 16, RowA: 16, StepA: 1, StepB: 16, ColumnB: 256}}
+	for i, then := range []int{1, 2, 1, 3, 1, 2, 1, 4} {
+		s.blocks = append(s.blocks, Block{A: i * 16 * 14, B: i * 512, K: 16, Then: then})
+	}
+	c, x, y := s.call(rand.New(rand.NewPCG(27, 28)))
+	copy(x, filled(len(x)))
+	copy(y, filled(len(y)))
+	stack := make([]float32, 3*s.Values())
+	eachKernelBench(b, func(b *testing.B) {
+		for b.Loop() {
+			ChainTree(c, x, y, &s.Tile, s.blocks, stack)
+		}
+		b.ReportMetric(float64(2*s.Values()*128)*float64(b.N)/b.Elapsed().Seconds()/1e9, "GFLOP/s")
+	})
 }
 
 func taps(n, channels int) []Block {

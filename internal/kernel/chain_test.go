@@ -9,12 +9,15 @@ import (
 )
 
 // naiveChain is the definition of Chain.
-func naiveChain(c []float32, ldc, rows int, a []float32, rowA, stepA int, b []float32, blocks []Block) {
-	for i := range rows {
-		for j := range Lanes {
-			for _, block := range blocks {
-				for k := range block.K {
-					c[i*ldc+j] = FMA(a[block.A+i*rowA+k*stepA], b[block.B+k*Lanes+j], c[i*ldc+j])
+func naiveChain(c, a, b []float32, t *Tile, blocks []Block) {
+	for i := range t.Rows {
+		for w := range t.Columns {
+			for j := range Lanes {
+				at := i*t.RowC + w*t.ColumnC + j
+				for _, block := range blocks {
+					for k := range block.K {
+						c[at] = FMA(a[block.A+i*t.RowA+k*t.StepA], b[block.B+k*t.StepB+w*t.ColumnB+j], c[at])
+					}
 				}
 			}
 		}
@@ -46,8 +49,8 @@ func operands(r *rand.Rand, n int) []float32 {
 
 // shape is one call of Chain.
 type shape struct {
-	ldc, rows, rowA, stepA int
-	blocks                 []Block
+	Tile
+	blocks []Block
 }
 
 // call makes operands for s, as short as they may be.
@@ -55,40 +58,65 @@ func (s shape) call(r *rand.Rand) (c, a, b []float32) {
 	na, nb := 0, 0
 	for _, block := range s.blocks {
 		if block.K > 0 {
-			na = max(na, block.A+max(0, (s.rows-1)*s.rowA)+max(0, (block.K-1)*s.stepA)+1)
-			nb = max(nb, block.B+block.K*Lanes)
+			na = max(na, block.A+max(0, (s.Rows-1)*s.RowA)+max(0, (block.K-1)*s.StepA)+1)
+			nb = max(nb, block.B+max(0, (block.K-1)*s.StepB)+max(0, (s.Columns-1)*s.ColumnB)+Lanes)
 		}
 	}
-	return operands(r, (s.rows-1)*s.ldc+Lanes), operands(r, na), operands(r, nb)
+	return operands(r, (s.Rows-1)*s.RowC+(s.Columns-1)*s.ColumnC+Lanes), operands(r, na), operands(r, nb)
 }
 
 func randomShape(r *rand.Rand) shape {
-	s := shape{ldc: Lanes + r.IntN(20), rows: 1 + r.IntN(TileRows), rowA: r.IntN(70), stepA: r.IntN(20)}
+	s := shape{Tile: Tile{
+		Rows: 1 + r.IntN(TileRows), Columns: 1 + r.IntN(TileColumns),
+		RowA: r.IntN(70), StepA: r.IntN(20), StepB: r.IntN(40), ColumnB: r.IntN(300),
+	}}
+	// Columns of c lie beside each other in a row, or rows in a column.
+	if r.IntN(2) == 0 {
+		s.ColumnC = Lanes + r.IntN(5)
+		s.RowC = s.ColumnC*(s.Columns-1) + Lanes + r.IntN(20)
+	} else {
+		s.RowC = Lanes + r.IntN(5)
+		s.ColumnC = s.RowC*(s.Rows-1) + Lanes + r.IntN(20)
+	}
 	for range r.IntN(5) {
 		s.blocks = append(s.blocks, Block{A: r.IntN(90), B: r.IntN(90), K: r.IntN(20)})
 	}
 	return s
 }
 
+// inTile calls f with the index of each value of c that belongs to the tile,
+// and its row.
+func (s shape) inTile(f func(at, row int)) {
+	for i := range s.Rows {
+		for w := range s.Columns {
+			for j := range Lanes {
+				f(i*s.RowC+w*s.ColumnC+j, i)
+			}
+		}
+	}
+}
+
 func checkChains(t *testing.T, s shape, c, a, b []float32) {
 	t.Helper()
 	want := slices.Clone(c)
-	naiveChain(want, s.ldc, s.rows, a, s.rowA, s.stepA, b, s.blocks)
+	naiveChain(want, a, b, &s.Tile, s.blocks)
 	got := slices.Clone(c)
-	Chain(got, s.ldc, s.rows, a, s.rowA, s.stepA, b, s.blocks)
+	Chain(got, a, b, &s.Tile, s.blocks)
 	compare(t, fmt.Sprintf("Chain %+v", s), got, want)
 
 	// Outside the tile c stays; inside it counts for nothing.
-	zero, dirty := slices.Clone(c), slices.Clone(c)
-	for i := range s.rows {
-		clear(zero[i*s.ldc:][:Lanes])
-		for j := range Lanes {
-			dirty[i*s.ldc+j] = float32(math.NaN())
-		}
-	}
-	naiveChain(zero, s.ldc, s.rows, a, s.rowA, s.stepA, b, s.blocks)
-	ChainZero(dirty, s.ldc, s.rows, a, s.rowA, s.stepA, b, s.blocks)
-	compare(t, fmt.Sprintf("ChainZero %+v", s), dirty, zero)
+	want, got = slices.Clone(c), slices.Clone(c)
+	s.inTile(func(at, _ int) { want[at], got[at] = 0, float32(math.NaN()) })
+	naiveChain(want, a, b, &s.Tile, s.blocks)
+	ChainZero(got, a, b, &s.Tile, s.blocks)
+	compare(t, fmt.Sprintf("ChainZero %+v", s), got, want)
+
+	want, got = slices.Clone(c), slices.Clone(c)
+	from := c[:s.Rows]
+	s.inTile(func(at, row int) { want[at], got[at] = from[row], float32(math.NaN()) })
+	naiveChain(want, a, b, &s.Tile, s.blocks)
+	ChainFrom(got, from, a, b, &s.Tile, s.blocks)
+	compare(t, fmt.Sprintf("ChainFrom %+v", s), got, want)
 }
 
 func compare(t *testing.T, what string, got, want []float32) {
@@ -112,19 +140,28 @@ func TestChainFollowsItsDefinition(t *testing.T) {
 }
 
 func TestChainTakesEveryShape(t *testing.T) {
-	for _, s := range []shape{
-		{ldc: 16, rows: 6, rowA: 512, stepA: 1, blocks: []Block{{K: 512}}},
-		{ldc: 16, rows: 6, rowA: 1, stepA: 6, blocks: []Block{{K: 300}}},
-		{ldc: 640, rows: 5, rowA: 1, stepA: 128, blocks: []Block{{K: 33}, {K: 31, A: 7, B: 3}}},
-		{ldc: 16, rows: 4, rowA: 0, stepA: 1, blocks: []Block{{K: 9}}},
-		{ldc: 16, rows: 3, rowA: 9, stepA: 0, blocks: []Block{{K: 9}}},
-		{ldc: 16, rows: 6, rowA: -9, stepA: 1, blocks: []Block{{A: 45, K: 9}}},
-		{ldc: 16, rows: 2, rowA: 16, stepA: -1, blocks: []Block{{A: 15, K: 16}}},
-		{ldc: 16, rows: 6, rowA: 1, stepA: 1, blocks: nil},
-		{ldc: 16, rows: 6, rowA: 1, stepA: 1, blocks: []Block{{K: 0}, {K: 1}, {K: 0}, {K: 0}}},
-		{ldc: 16, rows: 1, rowA: 1, stepA: 1, blocks: []Block{{K: 5}, {K: 4}, {K: 3}, {K: 2}, {K: 1}}},
-		{ldc: 16, rows: 6, rowA: 75, stepA: 1, blocks: slices.Repeat([]Block{{A: 3, B: 7, K: 3}}, 25)},
-	} {
+	shapes := []shape{
+		{Tile{Rows: 14, Columns: 2, RowC: 16, ColumnC: 224, RowA: 512, StepA: 1, StepB: 16, ColumnB: 8192}, []Block{{K: 512}}},
+		{Tile{Rows: 14, Columns: 1, RowC: 16, RowA: 1, StepA: 14, StepB: 16}, []Block{{K: 300}}},
+		{Tile{Rows: 5, Columns: 2, RowC: 640, ColumnC: 16, RowA: 1, StepA: 128, StepB: 33, ColumnB: 1}, []Block{{K: 33}, {K: 31, A: 7, B: 3}}},
+		{Tile{Rows: 4, Columns: 1, RowC: 16, RowA: 0, StepA: 1, StepB: 16}, []Block{{K: 9}}},
+		{Tile{Rows: 3, Columns: 1, RowC: 16, RowA: 9, StepA: 0, StepB: 0}, []Block{{K: 9}}},
+		{Tile{Rows: 12, Columns: 1, RowC: 16, RowA: -9, StepA: 1, StepB: 16}, []Block{{A: 99, K: 9}}},
+		{Tile{Rows: 2, Columns: 2, RowC: 16, ColumnC: 32, RowA: 16, StepA: -1, StepB: -16, ColumnB: -16}, []Block{{A: 15, B: 256, K: 16}}},
+		{Tile{Rows: 6, Columns: 1, RowC: 16, RowA: 1, StepA: 1, StepB: 16}, nil},
+		{Tile{Rows: 6, Columns: 2, RowC: 32, ColumnC: 16, RowA: 1, StepA: 1, StepB: 16}, []Block{{K: 0}, {K: 1}, {K: 0}, {K: 0}}},
+		{Tile{Rows: 1, Columns: 1, RowA: 1, StepA: 1, StepB: 16}, []Block{{K: 5}, {K: 4}, {K: 3}, {K: 2}, {K: 1}}},
+		{Tile{Rows: 6, Columns: 1, RowC: 16, RowA: 75, StepA: 1, StepB: 16}, slices.Repeat([]Block{{A: 3, B: 7, K: 3}}, 25)},
+	}
+	for rows := 1; rows <= TileRows; rows++ {
+		for columns := 1; columns <= TileColumns; columns++ {
+			shapes = append(shapes, shape{
+				Tile{Rows: rows, Columns: columns, RowC: 32, ColumnC: 16, RowA: 40, StepA: 1, StepB: 32, ColumnB: 16},
+				[]Block{{K: 7}, {A: 7, B: 3, K: 13}},
+			})
+		}
+	}
+	for _, s := range shapes {
 		eachKernel(t, func(t *testing.T) {
 			c, a, b := s.call(rand.New(rand.NewPCG(7, 8)))
 			checkChains(t, s, c, a, b)
@@ -138,34 +175,122 @@ func TestChainSplitsAnywhere(t *testing.T) {
 	eachKernel(t, func(t *testing.T) {
 		r := rand.New(rand.NewPCG(9, 10))
 		const k = 50
-		whole := shape{ldc: Lanes, rows: TileRows, rowA: k, stepA: 1, blocks: []Block{{K: k}}}
+		whole := shape{Tile{Rows: TileRows, Columns: 1, RowC: Lanes, RowA: k, StepA: 1, StepB: Lanes}, []Block{{K: k}}}
 		c, a, b := whole.call(r)
 		want := slices.Clone(c)
-		Chain(want, Lanes, TileRows, a, k, 1, b, whole.blocks)
+		Chain(want, a, b, &whole.Tile, whole.blocks)
 		for cut := range k + 1 {
 			head, tail := Block{K: cut}, Block{A: cut, B: cut * Lanes, K: k - cut}
 			got := slices.Clone(c)
-			Chain(got, Lanes, TileRows, a, k, 1, b, []Block{head, tail})
+			Chain(got, a, b, &whole.Tile, []Block{head, tail})
 			compare(t, fmt.Sprintf("blocks cut at %d", cut), got, want)
 
 			got = slices.Clone(c)
-			Chain(got, Lanes, TileRows, a, k, 1, b, []Block{head})
-			Chain(got, Lanes, TileRows, a, k, 1, b, []Block{tail})
+			Chain(got, a, b, &whole.Tile, []Block{head})
+			Chain(got, a, b, &whole.Tile, []Block{tail})
 			compare(t, fmt.Sprintf("calls cut at %d", cut), got, want)
 		}
 		for rows := 1; rows < TileRows; rows++ {
 			got := slices.Clone(c)
-			Chain(got, Lanes, rows, a, k, 1, b, whole.blocks)
-			Chain(got[rows*Lanes:], Lanes, TileRows-rows, a[rows*k:], k, 1, b, whole.blocks)
+			upper, lower := whole.Tile, whole.Tile
+			upper.Rows, lower.Rows = rows, TileRows-rows
+			Chain(got, a, b, &upper, whole.blocks)
+			Chain(got[rows*Lanes:], a[rows*k:], b, &lower, whole.blocks)
 			compare(t, fmt.Sprintf("tile of %d rows", rows), got, want)
 		}
+	})
+}
+
+// naiveTree is the definition of ChainTree for one tile, its sums in a slice of tiles.
+func naiveTree(c, a, b []float32, s shape) {
+	var sums [][]float32
+	first := 0
+	for i, block := range s.blocks {
+		if block.Then == 0 && i < len(s.blocks)-1 {
+			continue
+		}
+		sum := slices.Clone(c)
+		s.inTile(func(at, _ int) { sum[at] = 0 })
+		naiveChain(sum, a, b, &s.Tile, s.blocks[first:i+1])
+		for range block.Then - 1 {
+			left := sums[len(sums)-1]
+			sums = sums[:len(sums)-1]
+			s.inTile(func(at, _ int) { sum[at] = left[at] + sum[at] })
+		}
+		sums = append(sums, sum)
+		first = i + 1
+	}
+	copy(c, sums[len(sums)-1])
+}
+
+// randomTree turns blocks into several chains, some of several blocks, which
+// take some of the sums before them.
+func randomTree(r *rand.Rand, s shape) (tree shape, depth int) {
+	for range 1 + r.IntN(3) {
+		s.blocks = append(s.blocks, Block{A: r.IntN(90), B: r.IntN(90), K: 1 + r.IntN(20)})
+	}
+	sums := 0
+	for i := range s.blocks {
+		if r.IntN(3) == 0 && i < len(s.blocks)-1 {
+			continue // the chain goes on with the next block
+		}
+		take := r.IntN(sums + 1)
+		if i == len(s.blocks)-1 {
+			take = sums
+		}
+		s.blocks[i].Then = take + 1
+		sums -= take
+		if i < len(s.blocks)-1 {
+			sums++
+		}
+		depth = max(depth, sums)
+	}
+	return s, depth
+}
+
+func TestChainTreeFollowsItsDefinition(t *testing.T) {
+	eachKernel(t, func(t *testing.T) {
+		r := rand.New(rand.NewPCG(13, 14))
+		for range draws(1000) {
+			s, depth := randomTree(r, randomShape(r))
+			c, a, b := s.call(r)
+			want := slices.Clone(c)
+			naiveTree(want, a, b, s)
+			got := slices.Clone(c)
+			s.inTile(func(at, _ int) { got[at] = float32(math.NaN()) })
+			ChainTree(got, a, b, &s.Tile, s.blocks, filled(depth*s.Values()))
+			compare(t, fmt.Sprintf("ChainTree %+v", s), got, want)
+		}
+	})
+}
+
+// The tree over eight shards of one image each, as a fully connected layer has it.
+func TestChainTreeOfEightShards(t *testing.T) {
+	eachKernel(t, func(t *testing.T) {
+		r := rand.New(rand.NewPCG(15, 16))
+		s := shape{Tile: Tile{Rows: TileRows, Columns: 2, RowC: 32, ColumnC: 16, RowA: 16, StepA: 1, StepB: 16, ColumnB: 256}}
+		for i, then := range []int{1, 2, 1, 3, 1, 2, 1, 4} {
+			s.blocks = append(s.blocks, Block{A: i, B: i * 16, K: 1, Then: then})
+		}
+		c, a, b := s.call(r)
+		ChainTree(c, a, b, &s.Tile, s.blocks, make([]float32, 3*s.Values()))
+		s.inTile(func(at, row int) {
+			var p [8]float32
+			for i := range p {
+				p[i] = a[row*16+i] * b[i*16+at%32/16*256+at%16]
+			}
+			want := ((p[0] + p[1]) + (p[2] + p[3])) + ((p[4] + p[5]) + (p[6] + p[7]))
+			if !sameBits(c[at], want) {
+				t.Fatalf("value %d = %x, want %x", at, c[at], want)
+			}
+		})
 	})
 }
 
 func TestChainWithInfinitiesAndNaNs(t *testing.T) {
 	inf, nan := float32(math.Inf(1)), float32(math.NaN())
 	eachKernel(t, func(t *testing.T) {
-		s := shape{ldc: Lanes, rows: 2, rowA: 4, stepA: 1, blocks: []Block{{K: 4}}}
+		s := shape{Tile{Rows: 2, Columns: 1, RowC: Lanes, RowA: 4, StepA: 1, StepB: Lanes}, []Block{{K: 4}}}
 		c, a, b := s.call(rand.New(rand.NewPCG(11, 12)))
 		a[1], b[3], b[17], b[18], c[5], c[6] = 0, inf, inf, -inf, nan, -inf
 		checkChains(t, s, c, a, b)
@@ -174,14 +299,20 @@ func TestChainWithInfinitiesAndNaNs(t *testing.T) {
 
 func TestKernelsAllocateNothing(t *testing.T) {
 	eachKernel(t, func(t *testing.T) {
-		var a, b, c [6 * 64]float32
+		var a, b, c, stack [6 * 64]float32
 		for _, tc := range []struct {
 			name string
 			run  func()
 		}{
 			{"Chain", func() {
 				blocks := [...]Block{{K: 7}, {A: 8, B: 16, K: 9}}
-				Chain(c[:], Lanes, 6, a[:], 24, 1, b[:], blocks[:])
+				tile := Tile{Rows: 6, Columns: 1, RowC: Lanes, RowA: 24, StepA: 1, StepB: Lanes}
+				Chain(c[:], a[:], b[:], &tile, blocks[:])
+			}},
+			{"ChainTree", func() {
+				blocks := [...]Block{{K: 7, Then: 1}, {A: 8, B: 16, K: 9, Then: 2}}
+				tile := Tile{Rows: 6, Columns: 1, RowC: Lanes, RowA: 24, StepA: 1, StepB: Lanes}
+				ChainTree(c[:], a[:], b[:], &tile, blocks[:], stack[:])
 			}},
 			{"Add", func() { Add(c[:], a[:], b[:]) }},
 			{"Momentum", func() { Momentum(c[:], b[:], c[:], b[:], a[:], 1, 0.1, 0.9, 0.01) }},

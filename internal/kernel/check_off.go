@@ -6,7 +6,10 @@ package kernel
 // the build tag kernelcheck.
 const checked = false
 
-func checkChain(c []float32, ldc, rows int, a []float32, rowA, stepA int, b []float32, blocks []Block) {
-}
+func checkChain(c, a, b []float32, t *Tile, blocks []Block) {}
+
+func checkFrom(t *Tile, from []float32) {}
+
+func checkTree(t *Tile, blocks []Block, stack []float32) {}
 
 func checkElements(results, operands [][]float32) {}

@@ -9,31 +9,64 @@ import "fmt"
 const checked = true
 
 // checkChain panics where Chain would read or write outside its arguments.
-func checkChain(c []float32, ldc, rows int, a []float32, rowA, stepA int, b []float32, blocks []Block) {
-	if rows < 1 || rows > TileRows {
-		panic(fmt.Sprintf("kernel: rows = %d, want 1 to %d", rows, TileRows))
+func checkChain(c, a, b []float32, t *Tile, blocks []Block) {
+	if t.Rows < 1 || t.Rows > TileRows {
+		panic(fmt.Sprintf("kernel: rows = %d, want 1 to %d", t.Rows, TileRows))
 	}
-	within("c", 0, (rows-1)*ldc, Lanes-1, len(c))
-	for i := range rows {
-		touchResult(c[i*ldc:][:Lanes])
+	if t.Columns < 1 || t.Columns > TileColumns {
+		panic(fmt.Sprintf("kernel: columns = %d, want 1 to %d", t.Columns, TileColumns))
+	}
+	within("c", 0, (t.Rows-1)*t.RowC, (t.Columns-1)*t.ColumnC, 0, len(c))
+	within("c", 0, (t.Rows-1)*t.RowC, (t.Columns-1)*t.ColumnC, Lanes-1, len(c))
+	for i := range t.Rows {
+		for w := range t.Columns {
+			touchResult(c[i*t.RowC+w*t.ColumnC:][:Lanes])
+		}
 	}
 	for i, block := range blocks {
 		if block.K < 0 {
 			panic(fmt.Sprintf("kernel: block %d has K = %d, want 0 or more", i, block.K))
 		}
 		if block.K > 0 {
-			within("a", block.A, (rows-1)*rowA, (block.K-1)*stepA, len(a))
-			within("b", block.B, (block.K-1)*Lanes, Lanes-1, len(b))
+			within("a", block.A, (t.Rows-1)*t.RowA, (block.K-1)*t.StepA, 0, len(a))
+			within("b", block.B, (block.K-1)*t.StepB, (t.Columns-1)*t.ColumnB, 0, len(b))
+			within("b", block.B, (block.K-1)*t.StepB, (t.Columns-1)*t.ColumnB, Lanes-1, len(b))
 			touchOperand(a[block.A:][:1])
-			touchOperand(b[block.B:][:block.K*Lanes])
+			touchOperand(b[block.B:][:Lanes])
 		}
 	}
 }
 
-// within panics unless base, base+x, base+y and base+x+y are all indices of n
-// values.
-func within(name string, base, x, y, n int) {
-	lo, hi := base+min(x, 0)+min(y, 0), base+max(x, 0)+max(y, 0)
+// checkFrom panics where from has fewer values than t rows.
+func checkFrom(t *Tile, from []float32) {
+	within("from", 0, t.Rows-1, 0, 0, len(from))
+	touchOperand(from[:t.Rows])
+}
+
+// checkTree panics where ChainTree would reach outside its stack.
+func checkTree(t *Tile, blocks []Block, stack []float32) {
+	if len(blocks) == 0 {
+		panic("kernel: a tree without blocks")
+	}
+	depth := 0
+	for i, block := range blocks {
+		if block.Then == 0 {
+			continue
+		}
+		if depth -= block.Then - 1; block.Then < 0 || depth < 0 {
+			panic(fmt.Sprintf("kernel: block %d takes %d sums from a stack of %d", i, block.Then-1, depth+block.Then-1))
+		}
+		if i < len(blocks)-1 {
+			depth++
+			within("stack", 0, depth*t.Values()-1, 0, 0, len(stack))
+			touchResult(stack[:depth*t.Values()])
+		}
+	}
+}
+
+// within panics unless base plus any of x, y and z are all indices of n values.
+func within(name string, base, x, y, z, n int) {
+	lo, hi := base+min(x, 0)+min(y, 0)+min(z, 0), base+max(x, 0)+max(y, 0)+max(z, 0)
 	if lo < 0 || hi >= n {
 		panic(fmt.Sprintf("kernel: values %d to %d of %s are asked for, which has %d", lo, hi, name, n))
 	}

@@ -10,8 +10,21 @@ import (
 
 func TestChecksNameWhatReachesOutside(t *testing.T) {
 	c, a, b := make([]float32, 6*Lanes), make([]float32, 60), make([]float32, 10*Lanes)
-	call := func(ldc, rows, rowA, stepA int, blocks ...Block) func() {
-		return func() { Chain(c, ldc, rows, a, rowA, stepA, b, blocks) }
+	call := func(rowC, rows, rowA, stepA int, blocks ...Block) func() {
+		tile := Tile{Rows: rows, Columns: 1, RowC: rowC, RowA: rowA, StepA: stepA, StepB: Lanes}
+		return func() { Chain(c, a, b, &tile, blocks) }
+	}
+	pair := func(columnC, columnB int) func() {
+		tile := Tile{Rows: 2, Columns: 2, RowC: 16, ColumnC: columnC, RowA: 1, StepA: 1, StepB: Lanes, ColumnB: columnB}
+		return func() { Chain(c, a, b, &tile, []Block{{K: 2}}) }
+	}
+	tree := func(sums int, then ...int) func() {
+		tile := Tile{Rows: 2, Columns: 1, RowC: 16, RowA: 1, StepA: 1, StepB: Lanes}
+		var blocks []Block
+		for _, n := range then {
+			blocks = append(blocks, Block{K: 1, Then: n})
+		}
+		return func() { ChainTree(c, a, b, &tile, blocks, make([]float32, sums*tile.Values())) }
 	}
 	for _, tc := range []struct {
 		name string
@@ -22,13 +35,23 @@ func TestChecksNameWhatReachesOutside(t *testing.T) {
 		{"fits transposed", call(16, 6, 1, 6, Block{K: 10}), ""},
 		{"fits backwards", call(16, 6, -10, -1, Block{A: 59, K: 10}), ""},
 		{"empty block anywhere", call(16, 6, 10, 1, Block{A: 1000, B: 1000}), ""},
-		{"no rows", call(16, 0, 10, 1, Block{K: 10}), "rows = 0, want 1 to 6"},
-		{"too many rows", call(16, 7, 1, 1, Block{K: 10}), "rows = 7, want 1 to 6"},
+		{"no rows", call(16, 0, 10, 1, Block{K: 10}), "rows = 0, want 1 to 14"},
+		{"too many rows", call(16, 15, 1, 1, Block{K: 10}), "rows = 15, want 1 to 14"},
 		{"c too short", call(17, 6, 10, 1, Block{K: 10}), "values 0 to 100 of c are asked for, which has 96"},
 		{"a too short", call(16, 6, 10, 1, Block{A: 1, K: 10}), "values 1 to 60 of a are asked for, which has 60"},
 		{"a from before", call(16, 6, 10, -1, Block{A: 8, K: 10}), "values -1 to 58 of a are asked for, which has 60"},
 		{"b too short", call(16, 6, 10, 1, Block{B: 1, K: 10}), "values 1 to 160 of b are asked for, which has 160"},
 		{"negative length", call(16, 6, 10, 1, Block{K: 1}, Block{K: -1}), "block 1 has K = -1"},
+		{"columns fit", pair(64, 128), ""},
+		{"c's column outside", pair(65, 128), "values 0 to 96 of c are asked for, which has 96"},
+		{"b's column before", pair(64, -1), "values -1 to 16 of b are asked for, which has 160"},
+		{"a tree fits", tree(2, 1, 0, 1, 2, 2), ""},
+		{"a stack too short", tree(1, 1, 1, 2, 2), "values 0 to 63 of stack are asked for, which has 32"},
+		{"a tree takes what is not there", tree(2, 1, 3), "block 1 takes 2 sums from a stack of 1"},
+		{"no tree", tree(2), "a tree without blocks"},
+		{"from too short", func() {
+			ChainFrom(c, a[:1], a, b, &Tile{Rows: 2, Columns: 1, RowC: 16}, nil)
+		}, "values 0 to 1 of from are asked for, which has 1"},
 		{"short addend", func() { Add(c, c, a) }, "an operand has 60 values, the result 96"},
 		{"short velocity", func() { Momentum(c, a, c, c, c, 1, 1, 1, 1) }, "an operand has 60 values, the result 96"},
 		{"short gradient", func() { Nesterov(c, c, c, c, a, 1, 1, 1, 1) }, "an operand has 60 values, the result 96"},

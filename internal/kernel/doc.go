@@ -14,10 +14,11 @@
 //
 // # Forms
 //
-// Each kernel has a portable form in plain Go and, on amd64 with AVX2 and FMA,
-// one in assembly, written by tools/kernelgen. The fastest that the machine can
-// run is chosen at start; the environment variable MUSTER_KERNEL (portable,
-// avx2) chooses another, and programs report a wrong value by Check.
+// Each kernel has a portable form in plain Go and, on amd64, two in assembly,
+// written by tools/kernelgen: for AVX2 with FMA, and for AVX-512. The fastest
+// that the machine can run is chosen at start; the environment variable
+// MUSTER_KERNEL (portable, avx2, avx512) chooses another, and programs report a
+// wrong value by Check.
 //
 // # Arguments
 //
@@ -33,3 +34,4 @@
 package kernel
 
 //go:generate go run -C ../../tools ./kernelgen -set avx2 -out ../internal/kernel/avx2_amd64.s -stubs ../internal/kernel/avx2_amd64.go -pkg kernel
+//go:generate go run -C ../../tools ./kernelgen -set avx512 -out ../internal/kernel/avx512_amd64.s -stubs ../internal/kernel/avx512_amd64.go -pkg kernel

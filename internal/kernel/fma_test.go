@@ -165,6 +165,7 @@ func TestFMAMatchesHardware(t *testing.T) {
 	useKernel(t, "avx2")
 	r := rand.New(rand.NewPCG(3, 4))
 	var b, c, want [Lanes]float32
+	tile := Tile{Rows: 1, Columns: 1}
 	for range draws(300_000) {
 		var a float32
 		a, b[0], c[0] = hardFMA(r)
@@ -175,7 +176,7 @@ func TestFMAMatchesHardware(t *testing.T) {
 			want[j] = FMA(a, b[j], c[j])
 		}
 		before := c
-		Chain(c[:], Lanes, 1, []float32{a}, 0, 0, b[:], []Block{{K: 1}})
+		Chain(c[:], []float32{a}, b[:], &tile, []Block{{K: 1}})
 		for j := range c {
 			if !sameBits(c[j], want[j]) {
 				t.Fatalf("FMA(%x, %x, %x) = %x, the processor's is %x", a, b[j], before[j], want[j], c[j])

@@ -1,45 +1,96 @@
 package kernel
 
 const (
-	// Lanes is the number of columns of a tile: the values of b that stand
-	// together, and the images whose activations do.
+	// Lanes is the number of values of a column of a tile: the values of b that
+	// stand together, and the images whose activations do.
 	Lanes = 16
-	// TileRows is the number of rows of a full tile.
-	TileRows = 6
+	// TileRows is the number of rows of the largest tile.
+	TileRows = 14
+	// TileColumns is the number of columns of the largest tile.
+	TileColumns = 2
 )
 
+// Tile says how the operands of a product lie. Distances are in values and may
+// have any sign.
+type Tile struct {
+	Rows, Columns  int // 1 to TileRows and 1 to TileColumns
+	RowC, ColumnC  int // between rows, and columns, of c
+	RowA, StepA    int // between rows, and steps of k, of a
+	StepB, ColumnB int // between steps of k, and columns, of b
+}
+
+// Values returns the number of values of a tile.
+func (t *Tile) Values() int { return t.Rows * t.Columns * Lanes }
+
 // Block is one stretch of a chain: the offsets, in values, of its first
-// elements in a and b, and its length K >= 0.
-type Block struct{ A, B, K int }
+// elements in a and b, and its length K >= 0. Then is read by ChainTree alone.
+type Block struct{ A, B, K, Then int }
 
 // Chain continues one chain of fused multiply-adds for each element of a tile:
 //
 //	for each block in order, for k = 0 .. K-1:
-//	    c[i*ldc+j] = fma(a[block.A + i*rowA + k*stepA], b[block.B + k*16 + j], c[i*ldc+j])
+//	    c[i*RowC + w*ColumnC + j] = fma(a[block.A + i*RowA + k*StepA],
+//	        b[block.B + k*StepB + w*ColumnB + j], c[i*RowC + w*ColumnC + j])
 //
-// for 0 <= i < rows and 0 <= j < 16, where 1 <= rows <= 6 and fma rounds once,
-// to nearest float32, ties to even. So c has rows rows of 16 values, ldc apart,
-// b has panel rows of 16 values that lie one after the other, and a is read
-// where it lies. No block, or blocks of K = 0, leave c as it is.
+// for 0 <= i < Rows, 0 <= w < Columns and 0 <= j < 16, where fma rounds once, to
+// nearest float32, ties to even. No block, or blocks of K = 0, leave c as it is.
 //
-// Strides and offsets may have any sign as long as what they lead to is inside
-// the slices. The blocks are read, not kept. c overlaps neither a nor b. Calls
-// whose tiles do not overlap may run at the same time.
-func Chain(c []float32, ldc, rows int, a []float32, rowA, stepA int, b []float32, blocks []Block) {
+// Strides and offsets may be what they like as long as what they lead to is
+// inside the slices. Tile and blocks are read, not kept. c overlaps neither a
+// nor b. Calls whose tiles do not overlap may run at the same time.
+func Chain(c, a, b []float32, t *Tile, blocks []Block) {
 	if checked {
-		checkChain(c, ldc, rows, a, rowA, stepA, b, blocks)
+		checkChain(c, a, b, t, blocks)
 	}
-	chain(c, ldc, rows, a, rowA, stepA, b, blocks, false)
+	chain(c, a, b, t, blocks, fromC, nil)
 }
 
 // ChainZero is Chain with chains that start from +0 and not from c's values,
 // which it does not read.
-func ChainZero(c []float32, ldc, rows int, a []float32, rowA, stepA int, b []float32, blocks []Block) {
+func ChainZero(c, a, b []float32, t *Tile, blocks []Block) {
 	if checked {
-		checkChain(c, ldc, rows, a, rowA, stepA, b, blocks)
+		checkChain(c, a, b, t, blocks)
 	}
-	chain(c, ldc, rows, a, rowA, stepA, b, blocks, true)
+	chain(c, a, b, t, blocks, fromZero, nil)
 }
+
+// ChainFrom is Chain with chains that start from the value of their row in from
+// (Rows) and not from c's values, which it does not read.
+func ChainFrom(c, from, a, b []float32, t *Tile, blocks []Block) {
+	if checked {
+		checkChain(c, a, b, t, blocks)
+		checkFrom(t, from)
+	}
+	chain(c, a, b, t, blocks, fromRow, from)
+}
+
+// ChainTree computes several chains for each element of a tile and adds them up
+// along a tree. Chains start from +0. A block whose Then is not 0 ends one:
+// Then-1 sums, the latest first, are then taken from a stack and added to it,
+//
+//	sum = earlier sum + sum
+//
+// and the result is laid on the stack; that of the last block is c. So chains 0
+// to 3 with Then of 1, 2, 1, 3 give (s0+s1) + (s2+s3).
+//
+// There is at least one block, and no block takes more sums than there are. The
+// stack has room for t.Values() values for each sum that lies on it at one time.
+func ChainTree(c, a, b []float32, t *Tile, blocks []Block, stack []float32) {
+	if checked {
+		checkChain(c, a, b, t, blocks)
+		checkTree(t, blocks, stack)
+	}
+	chainTree(c, a, b, t, blocks, stack)
+}
+
+// begin says where chains start. The assembly knows the numbers.
+type begin int
+
+const (
+	fromC begin = iota
+	fromZero
+	fromRow
+)
 
 // Add computes dst = x + y.
 //

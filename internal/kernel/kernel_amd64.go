@@ -15,32 +15,78 @@ func supported(l level) bool {
 		return true
 	case avx2:
 		return cpu.X86.HasAVX2 && cpu.X86.HasFMA
+	case avx512:
+		return supported(avx2) && cpu.X86.HasAVX512F && cpu.X86.HasAVX512BW && cpu.X86.HasAVX512DQ && cpu.X86.HasAVX512VL
 	}
 	return false
 }
 
-func chain(c []float32, ldc, rows int, a []float32, rowA, stepA int, b []float32, blocks []Block, zero bool) {
-	if active < avx2 {
-		chainPortable(c, ldc, rows, a, rowA, stepA, b, blocks, zero)
+func chain(c, a, b []float32, t *Tile, blocks []Block, start begin, from []float32) {
+	switch active {
+	case avx512:
+		chainAVX512(unsafe.SliceData(c), unsafe.SliceData(a), unsafe.SliceData(b), &t.Rows, words(blocks),
+			t.Rows, t.Columns, len(blocks), int(start), unsafe.SliceData(from), nil)
+	case avx2:
+		chainNarrow(c, a, b, t, blocks, start, from)
+	default:
+		chainPortable(c, a, b, t, blocks, start, from)
+	}
+}
+
+func chainTree(c, a, b []float32, t *Tile, blocks []Block, stack []float32) {
+	if active < avx512 {
+		chainTreeSteps(c, a, b, t, blocks, stack)
 		return
 	}
-	chainAVX2(unsafe.SliceData(c), ldc, rows, unsafe.SliceData(a), rowA, stepA, unsafe.SliceData(b),
-		(*int)(unsafe.Pointer(unsafe.SliceData(blocks))), len(blocks), zero)
+	chainAVX512(unsafe.SliceData(c), unsafe.SliceData(a), unsafe.SliceData(b), &t.Rows, words(blocks),
+		t.Rows, t.Columns, len(blocks), int(fromZero), nil, unsafe.SliceData(stack))
+}
+
+// words returns the first word of blocks.
+func words(blocks []Block) *int { return (*int)(unsafe.Pointer(unsafe.SliceData(blocks))) }
+
+// narrowRows is the number of rows that AVX2's registers hold.
+const narrowRows = 6
+
+// chainNarrow cuts a tile into columns and these into the fewest pieces, as
+// equal as they can be, that chainAVX2 can hold.
+func chainNarrow(c, a, b []float32, t *Tile, blocks []Block, start begin, from []float32) {
+	pieces := (t.Rows + narrowRows - 1) / narrowRows
+	for w := range t.Columns {
+		for i := range pieces {
+			first, end := i*t.Rows/pieces, (i+1)*t.Rows/pieces
+			chainAVX2(at(c, first*t.RowC+w*t.ColumnC), at(a, first*t.RowA), at(b, w*t.ColumnB), &t.Rows, words(blocks),
+				end-first, 1, len(blocks), int(start), at(from, first), nil)
+		}
+	}
+}
+
+// at returns a pointer to what may be outside x: strides that lead back inside
+// follow.
+func at(x []float32, i int) *float32 {
+	return (*float32)(unsafe.Add(unsafe.Pointer(unsafe.SliceData(x)), i*4))
 }
 
 // The elementwise functions hand whole vectors to the assembly and the rest,
 // which begins at whole(n), to the portable form.
 
 func whole(n int) int {
-	if active < avx2 {
-		return 0
+	switch active {
+	case avx512:
+		return n &^ 15
+	case avx2:
+		return n &^ 7
 	}
-	return n &^ 7
+	return 0
 }
 
 func add(dst, x, y []float32) {
 	n := whole(len(dst))
-	if n > 0 {
+	switch {
+	case n == 0:
+	case active == avx512:
+		addAVX512(unsafe.SliceData(dst), unsafe.SliceData(x), unsafe.SliceData(y), n)
+	default:
 		addAVX2(unsafe.SliceData(dst), unsafe.SliceData(x), unsafe.SliceData(y), n)
 	}
 	addPortable(dst[n:], x[n:], y[n:])
@@ -48,7 +94,11 @@ func add(dst, x, y []float32) {
 
 func momentum(w2, v2, w, v, g []float32, scale, lr, mu, decay float32) {
 	n := whole(len(w2))
-	if n > 0 {
+	switch {
+	case n == 0:
+	case active == avx512:
+		momentumAVX512(unsafe.SliceData(w2), unsafe.SliceData(v2), unsafe.SliceData(w), unsafe.SliceData(v), unsafe.SliceData(g), n, scale, lr, mu, decay)
+	default:
 		momentumAVX2(unsafe.SliceData(w2), unsafe.SliceData(v2), unsafe.SliceData(w), unsafe.SliceData(v), unsafe.SliceData(g), n, scale, lr, mu, decay)
 	}
 	momentumPortable(w2[n:], v2[n:], w[n:], v[n:], g[n:], scale, lr, mu, decay)
@@ -56,7 +106,11 @@ func momentum(w2, v2, w, v, g []float32, scale, lr, mu, decay float32) {
 
 func nesterov(w2, v2, w, v, g []float32, scale, lr, mu, decay float32) {
 	n := whole(len(w2))
-	if n > 0 {
+	switch {
+	case n == 0:
+	case active == avx512:
+		nesterovAVX512(unsafe.SliceData(w2), unsafe.SliceData(v2), unsafe.SliceData(w), unsafe.SliceData(v), unsafe.SliceData(g), n, scale, lr, mu, decay)
+	default:
 		nesterovAVX2(unsafe.SliceData(w2), unsafe.SliceData(v2), unsafe.SliceData(w), unsafe.SliceData(v), unsafe.SliceData(g), n, scale, lr, mu, decay)
 	}
 	nesterovPortable(w2[n:], v2[n:], w[n:], v[n:], g[n:], scale, lr, mu, decay)
@@ -64,5 +118,13 @@ func nesterov(w2, v2, w, v, g []float32, scale, lr, mu, decay float32) {
 
 func finite(x []float32) bool {
 	n := whole(len(x))
-	return (n == 0 || finiteAVX2(unsafe.SliceData(x), n)) && finitePortable(x[n:])
+	ok := true
+	switch {
+	case n == 0:
+	case active == avx512:
+		ok = finiteAVX512(unsafe.SliceData(x), n)
+	default:
+		ok = finiteAVX2(unsafe.SliceData(x), n)
+	}
+	return ok && finitePortable(x[n:])
 }

@@ -4,8 +4,12 @@ package kernel
 
 func supported(l level) bool { return l == portable }
 
-func chain(c []float32, ldc, rows int, a []float32, rowA, stepA int, b []float32, blocks []Block, zero bool) {
-	chainPortable(c, ldc, rows, a, rowA, stepA, b, blocks, zero)
+func chain(c, a, b []float32, t *Tile, blocks []Block, start begin, from []float32) {
+	chainPortable(c, a, b, t, blocks, start, from)
+}
+
+func chainTree(c, a, b []float32, t *Tile, blocks []Block, stack []float32) {
+	chainTreeSteps(c, a, b, t, blocks, stack)
 }
 
 func add(dst, x, y []float32) { addPortable(dst, x, y) }

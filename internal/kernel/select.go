@@ -16,9 +16,10 @@ type level int
 const (
 	portable level = iota
 	avx2
+	avx512
 )
 
-var levelNames = [...]string{portable: "portable", avx2: "avx2"}
+var levelNames = [...]string{portable: "portable", avx2: "avx2", avx512: "avx512"}
 
 // active is set before main starts, and by Select.
 var active, variableErr = fromEnvironment(os.Getenv(Variable))
@@ -33,7 +34,7 @@ func fromEnvironment(value string) (level, error) {
 	return l, nil
 }
 
-// Name returns the name of the kernels in use: "portable" or "avx2".
+// Name returns the name of the kernels in use: "portable", "avx2" or "avx512".
 func Name() string { return levelNames[active] }
 
 // Names returns the names of the kernels that this machine can run, the

@@ -11,99 +11,139 @@ import (
 // unroll is the number of steps k in one turn of the inner loop.
 const unroll = 4
 
-// chain writes kernel.Chain. Each number of rows has its own loop, whose tile
-// stays in registers from the first block to the last: 6 rows of two AVX2
-// vectors take 12 of the 16 registers, two hold a row of b, and two take turns
-// at holding a value of a in all lanes.
+// Offsets of the fields of kernel.Tile and kernel.Block, in bytes.
+const (
+	tileRowsAt, tileColumnsAt   = 0, 8
+	tileRowCAt, tileColumnCAt   = 16, 24
+	tileRowAAt, tileStepAAt     = 32, 40
+	tileStepBAt, tileColumnBAt  = 48, 56
+	blockAAt, blockBAt, blockK  = 0, 8, 16
+	blockThenAt, blockBytes     = 24, 32
+	beginC, beginZero, beginRow = 0, 1, 2 // values of the argument begin
+)
+
+// chain writes kernel.Chain and its kin. Each number of rows has its own loop,
+// whose tile stays in registers from the first block to the last. Of AVX-512's
+// 32 registers 14 rows of two columns take 28, two hold a row of b, and two take
+// turns at holding a value of a in all lanes. Of AVX2's 16, 6 rows of one column
+// take 12, and the others are used alike.
 //
-// a is read where it lies, one broadcast for each row and step. Its rows are
-// addressed as p, p+r, p+2r, p+3r, p+4r, p+5r from one pointer p and registers
-// for r, 3r and 5r, so that a step moves one pointer only.
+// a is read where it lies, one broadcast for each row and step. Seven rows are
+// addressed as p, p+r, p+2r .. p+6r from one pointer p and registers for r, 3r
+// and 5r; a second pointer stands seven rows on.
 func chain(v set) {
-	TEXT("chain"+v.name, NOSPLIT,
-		"func(c *float32, ldc, rows int, a *float32, rowA, stepA int, b *float32, blocks *int, count int, zero bool)")
-	Doc("chain" + v.name + " is Chain, or ChainZero where zero is set; blocks is the first word of count Blocks.")
-	Pragma("noescape")
-	rows := argument("rows")
-	for n := tileRows; n > 1; n-- {
-		CMPQ(rows, U32(n))
-		JEQ(LabelRef(label("rows", n)))
+	columns, rows := 1, 6
+	if v.wide() {
+		columns, rows = 2, tileRows
 	}
-	for n := 1; n <= tileRows; n++ {
-		Label(label("rows", n))
-		chainRows(v, n)
+	TEXT("chain"+v.name, NOSPLIT,
+		"func(c, a, b *float32, tile, blocks *int, rows, columns, count, begin int, from, stack *float32)")
+	Doc("chain"+v.name+" is Chain, ChainZero, ChainFrom or ChainTree, as begin says, of a tile of that many rows",
+		fmt.Sprintf("(at most %d) and columns (at most %d). tile and blocks are the first words of a Tile, whose Rows and", rows, columns),
+		"Columns are not read, and of count Blocks.")
+	Pragma("noescape")
+	n := argument("rows")
+	if columns > 1 {
+		which := argument("columns")
+		CMPQ(which, U32(1))
+		JEQ(LabelRef("narrow"))
+	}
+	for w := columns; w >= 1; w-- {
+		if w < columns {
+			Label("narrow")
+		}
+		for i := rows; i > 1; i-- {
+			CMPQ(n, U32(i))
+			JEQ(LabelRef(label("rows", i, w)))
+		}
+		JMP(LabelRef(label("rows", 1, w)))
+	}
+	for w := columns; w >= 1; w-- {
+		for i := 1; i <= rows; i++ {
+			chainRows(v, i, w)
+		}
 	}
 }
 
-func label(what string, rows int) string { return fmt.Sprintf("%s%d", what, rows) }
+func label(what string, rows, columns int) string { return fmt.Sprintf("%s%dx%d", what, rows, columns) }
 
-// chainRows writes the chains of a tile of that many rows, and the return.
-func chainRows(v set, rows int) {
-	t := tile{set: v, rows: rows, perRow: lanes / v.values}
-	t.sums = v.vectors(rows * t.perRow)
+// chainRows writes the chains of a tile of that many rows and columns, and the return.
+func chainRows(v set, rows, columns int) {
+	t := tile{set: v, rows: rows, columns: columns, perColumn: lanes / v.values}
+	t.sums = v.vectors(rows * columns * t.perColumn)
+	here := func(what string) LabelRef { return LabelRef(label(what, rows, columns)) }
+	place := func(what string) { Label(label(what, rows, columns)) }
 
-	Comment(fmt.Sprintf("Rows: %d", rows))
-	c, ldc := argument("c"), byteStride("ldc")
-	zero := GP8()
-	Load(Param("zero"), zero)
-	TESTB(zero, zero)
-	JNE(LabelRef(label("zero", rows)))
-	t.eachRow(c, ldc, func(sum reg.VecVirtual, m Mem) { VMOVUPS(m, sum) })
-	JMP(LabelRef(label("begin", rows)))
-	Label(label("zero", rows))
-	for _, sum := range t.sums {
-		VXORPS(sum, sum, sum)
+	place("rows")
+	Comment(fmt.Sprintf("Rows: %d, columns: %d", rows, columns))
+	begin := argument("begin")
+	CMPQ(begin, U32(beginZero))
+	JEQ(here("zero"))
+	JGT(here("from"))
+	t.eachInC(func(sum reg.VecVirtual, m Mem) { VMOVUPS(m, sum) })
+	JMP(here("begin"))
+	place("from")
+	from := argument("from")
+	for i := range rows {
+		row := t.sums[i*columns*t.perColumn:][:columns*t.perColumn]
+		for _, sum := range row {
+			VBROADCASTSS(at(from, i*valueBytes), sum)
+		}
 	}
+	JMP(here("begin"))
+	place("zero")
+	t.clear()
 
-	Label(label("begin", rows))
-	a, b := argument("a"), argument("b")
-	step := byteStride("stepA")
-	if rows > 1 {
-		t.strides(byteStride("rowA"))
-	}
-	blocks, count := argument("blocks"), argument("count")
-	TESTQ(count, count)
-	JE(LabelRef(label("end", rows)))
+	place("begin")
+	t.strides()
+	blocks := argument("blocks")
+	CMPQ(parameter("count"), U32(0))
+	JEQ(here("end"))
 
-	Label(label("block", rows))
+	place("block")
 	t.p, t.q = GP64(), GP64()
-	k, turns := GP64(), GP64()
-	MOVQ(at(blocks, 0), t.p)
-	MOVQ(at(blocks, 8), t.q)
-	MOVQ(at(blocks, 16), k)
-	LEAQ(Mem{Base: a, Index: t.p, Scale: valueBytes}, t.p)
-	LEAQ(Mem{Base: b, Index: t.q, Scale: valueBytes}, t.q)
-	MOVQ(k, turns)
-	SHRQ(U8(2), turns)
-	JE(LabelRef(label("rest", rows)))
-
-	Label(label("turn", rows))
-	for u := range unroll {
-		t.step(u)
-		ADDQ(step, t.p)
+	k := GP64()
+	func() {
+		base := argument("a")
+		MOVQ(at(blocks, blockAAt), t.p)
+		LEAQ(Mem{Base: base, Index: t.p, Scale: valueBytes}, t.p)
+		base = argument("b")
+		MOVQ(at(blocks, blockBAt), t.q)
+		LEAQ(Mem{Base: base, Index: t.q, Scale: valueBytes}, t.q)
+	}()
+	if rows > rowsFromOne {
+		t.p2 = GP64()
+		LEAQ(Mem{Base: t.p, Index: t.r, Scale: 1}, t.p2)
+		LEAQ(Mem{Base: t.p2, Index: t.r3, Scale: 2}, t.p2)
 	}
-	ADDQ(U32(unroll*lanes*valueBytes), t.q)
-	DECQ(turns)
-	JNE(LabelRef(label("turn", rows)))
+	MOVQ(at(blocks, blockK), k)
+	SUBQ(U32(unroll), k)
+	JLT(here("rest"))
+	place("turn")
+	for range unroll {
+		t.step()
+	}
+	SUBQ(U32(unroll), k)
+	JGE(here("turn"))
 
-	Label(label("rest", rows))
-	ANDQ(U32(unroll-1), k)
-	JE(LabelRef(label("next", rows)))
-	Label(label("single", rows))
-	t.step(0)
-	ADDQ(step, t.p)
-	ADDQ(U32(lanes*valueBytes), t.q)
+	place("rest")
+	ADDQ(U32(unroll), k)
+	JE(here("next"))
+	place("single")
+	t.step()
 	DECQ(k)
-	JNE(LabelRef(label("single", rows)))
+	JNE(here("single"))
 
-	Label(label("next", rows))
-	ADDQ(U32(24), blocks)
-	DECQ(count)
-	JNE(LabelRef(label("block", rows)))
+	place("next")
+	if v.wide() {
+		t.fold(blocks, here, place)
+	}
+	ADDQ(U32(blockBytes), blocks)
+	DECQ(parameter("count"))
+	JNE(here("block"))
 
-	Label(label("end", rows))
-	c, ldc = argument("c"), byteStride("ldc")
-	t.eachRow(c, ldc, func(sum reg.VecVirtual, m Mem) { VMOVUPS(sum, m) })
+	place("end")
+	t.eachInC(func(sum reg.VecVirtual, m Mem) { VMOVUPS(sum, m) })
 	VZEROUPPER()
 	RET()
 }
@@ -111,62 +151,140 @@ func chainRows(v set, rows int) {
 // tile is a tile held in registers, and where its operands are.
 type tile struct {
 	set
-	rows, perRow int // perRow vectors make a row
-	sums         []reg.VecVirtual
-	r, r3, r5    reg.GPVirtual // bytes between rows of a, times 1, 3 and 5
-	p, q         reg.GPVirtual // the next values of a, the next row of b
+	rows, columns, perColumn int // perColumn vectors make 16 values
+	sums                     []reg.VecVirtual
+	r, r3, r5                reg.GPVirtual // bytes between rows of a, times 1, 3 and 5
+	step1, stepB, columnB    reg.GPVirtual // bytes between steps of a, steps and columns of b
+	p, p2, q                 reg.GPVirtual // the next values of a, seven rows on, and the next row of b
 }
 
-// strides sets the multiples of r that the rows need.
-func (t *tile) strides(r reg.GPVirtual) {
-	t.r = r
+// rowsFromOne is how many rows of a are addressed from one pointer.
+const rowsFromOne = 7
+
+func (t *tile) clear() {
+	for _, sum := range t.sums {
+		t.zero(sum)
+	}
+}
+
+// field loads a field of the Tile, a number of values, as a number of bytes.
+func (t *tile) field(offset int) reg.GPVirtual {
+	base, r := argument("tile"), GP64()
+	MOVQ(at(base, offset), r)
+	SHLQ(U8(2), r)
+	return r
+}
+
+// strides loads the distances that the rows and columns need.
+func (t *tile) strides() {
+	t.step1, t.stepB = t.field(tileStepAAt), t.field(tileStepBAt)
+	if t.columns > 1 {
+		t.columnB = t.field(tileColumnBAt)
+	}
+	if t.rows > 1 {
+		t.r = t.field(tileRowAAt)
+	}
 	if t.rows > 3 {
 		t.r3 = GP64()
-		LEAQ(Mem{Base: r, Index: r, Scale: 2}, t.r3)
+		LEAQ(Mem{Base: t.r, Index: t.r, Scale: 2}, t.r3)
 	}
 	if t.rows > 5 {
 		t.r5 = GP64()
-		LEAQ(Mem{Base: r, Index: r, Scale: 4}, t.r5)
+		LEAQ(Mem{Base: t.r, Index: t.r, Scale: 4}, t.r5)
 	}
 }
 
 // row returns the next value of a row of a.
 func (t *tile) row(i int) Mem {
+	base := t.p
+	if i >= rowsFromOne {
+		base, i = t.p2, i-rowsFromOne
+	}
 	switch i {
 	case 0:
-		return Mem{Base: t.p}
+		return Mem{Base: base}
 	case 3:
-		return Mem{Base: t.p, Index: t.r3, Scale: 1}
+		return Mem{Base: base, Index: t.r3, Scale: 1}
 	case 5:
-		return Mem{Base: t.p, Index: t.r5, Scale: 1}
+		return Mem{Base: base, Index: t.r5, Scale: 1}
+	case 6:
+		return Mem{Base: base, Index: t.r3, Scale: 2}
 	}
-	return Mem{Base: t.p, Index: t.r, Scale: uint8(i)}
+	return Mem{Base: base, Index: t.r, Scale: uint8(i)}
 }
 
-// step advances every chain by one, with the row of b that is u after q.
-func (t *tile) step(u int) {
-	row := t.vectors(t.perRow)
+// step advances every chain by one, and the pointers.
+func (t *tile) step() {
+	n := t.columns * t.perColumn
+	row := t.vectors(n)
 	for j := range row {
-		VMOVUPS(at(t.q, (u*t.perRow+j)*t.bytes()), row[j])
+		m := at(t.q, j%t.perColumn*t.bytes())
+		if j >= t.perColumn {
+			m.Index, m.Scale = t.columnB, 1
+		}
+		VMOVUPS(m, row[j])
 	}
 	for i := range t.rows {
 		x := t.vector()
 		VBROADCASTSS(t.row(i), x)
 		for j := range row {
-			VFMADD231PS(row[j], x, t.sums[i*t.perRow+j])
+			VFMADD231PS(row[j], x, t.sums[i*n+j])
 		}
 	}
+	ADDQ(t.step1, t.p)
+	if t.rows > rowsFromOne {
+		ADDQ(t.step1, t.p2)
+	}
+	ADDQ(t.stepB, t.q)
 }
 
-// eachRow calls move for each vector of the tile with its place in c, and moves
-// c past the tile.
-func (t *tile) eachRow(c, ldc reg.GPVirtual, move func(sum reg.VecVirtual, m Mem)) {
+// fold ends the chains where the block says so: it adds sums from the stack to
+// them and, where blocks follow, lays them on the stack and begins anew.
+func (t *tile) fold(blocks reg.GPVirtual, here func(string) LabelRef, place func(string)) {
+	then, stack := GP64(), GP64()
+	size := len(t.sums) * t.bytes()
+	MOVQ(at(blocks, blockThenAt), then)
+	TESTQ(then, then)
+	JE(here("on"))
+	MOVQ(parameter("stack"), stack)
+	place("add")
+	DECQ(then)
+	JE(here("push"))
+	SUBQ(U32(size), stack)
+	for i, sum := range t.sums {
+		VADDPS(at(stack, i*t.bytes()), sum, sum)
+	}
+	JMP(here("add"))
+	place("push")
+	CMPQ(parameter("count"), U32(1))
+	JEQ(here("on"))
+	for i, sum := range t.sums {
+		VMOVUPS(sum, at(stack, i*t.bytes()))
+	}
+	t.clear()
+	ADDQ(U32(size), stack)
+	MOVQ(stack, parameter("stack"))
+	place("on")
+}
+
+// eachInC calls move for each vector of the tile with its place in c.
+func (t *tile) eachInC(move func(sum reg.VecVirtual, m Mem)) {
+	c, row := argument("c"), t.field(tileRowCAt)
+	var column reg.GPVirtual
+	if t.columns > 1 {
+		column = t.field(tileColumnCAt)
+	}
+	n := t.columns * t.perColumn
 	for i := range t.rows {
-		for j := range t.perRow {
-			move(t.sums[i*t.perRow+j], at(c, j*t.bytes()))
+		for j := range n {
+			m := at(c, j%t.perColumn*t.bytes())
+			if j >= t.perColumn {
+				m.Index, m.Scale = column, 1
+			}
+			move(t.sums[i*n+j], m)
 		}
 		if i < t.rows-1 {
-			ADDQ(ldc, c)
+			ADDQ(row, c)
 		}
 	}
 }

@@ -106,16 +106,23 @@ func finite(v set) {
 	var all, zero reg.VecVirtual
 	elementwise(v, "finite", "func(x *float32, count int) bool", "is Finite", func() {
 		x, all, zero = argument("x"), v.vector(), v.vector()
-		VXORPS(all, all, all)
-		VXORPS(zero, zero, zero)
+		v.zero(all)
+		v.zero(zero)
 	}, func(i reg.GPVirtual) {
 		product := v.vector()
 		VMULPS(element(x, i), zero, product)
-		VORPS(product, all, all)
+		v.or(product, all)
 	}, func() {
 		mask, result := GP32(), GP8()
-		VCMPPS(U8(3), all, all, all) // unordered with itself
-		VMOVMSKPS(all, mask)
+		const unordered = 3 // with itself: a NaN
+		if v.wide() {
+			k := K()
+			VCMPPS(U8(unordered), all, all, k)
+			KMOVW(k, mask)
+		} else {
+			VCMPPS(U8(unordered), all, all, all)
+			VMOVMSKPS(all, mask)
+		}
 		TESTL(mask, mask)
 		SETEQ(result)
 		Store(result, ReturnIndex(0))

@@ -9,11 +9,11 @@ import (
 )
 
 func main() {
-	set := flag.String("set", "avx2", "instruction set: avx2")
+	set := flag.String("set", "avx2", "instruction set: avx2 or avx512")
 	flag.Parse() // with avo's own flags, which Generate reads
 	v, ok := sets[*set]
 	if !ok {
-		fmt.Fprintf(os.Stderr, "kernelgen: instruction set %q is unknown (allowed: avx2)\n", *set)
+		fmt.Fprintf(os.Stderr, "kernelgen: instruction set %q is unknown (allowed: avx2, avx512)\n", *set)
 		os.Exit(2)
 	}
 	chain(v)

@@ -9,7 +9,7 @@ import (
 const (
 	valueBytes = 4 // of a float32
 	lanes      = 16
-	tileRows   = 6
+	tileRows   = 14
 )
 
 // set is an instruction set: the name its functions end in, and its vectors.
@@ -19,11 +19,22 @@ type set struct {
 	vector func() reg.VecVirtual
 }
 
-// sets holds the instruction sets by the name the command line gives them. One
-// with longer vectors is a row here, beside the instructions that are spelled
-// differently there.
+// sets holds the instruction sets by the name the command line gives them.
 var sets = map[string]set{
-	"avx2": {name: "AVX2", values: 8, vector: YMM},
+	"avx2":   {name: "AVX2", values: 8, vector: YMM},
+	"avx512": {name: "AVX512", values: 16, vector: ZMM},
+}
+
+// wide tells whether s has AVX-512's masks and 32 registers.
+func (s set) wide() bool { return s.values == 16 }
+
+// zero makes v all zeros.
+func (s set) zero(v reg.VecVirtual) {
+	if s.wide() {
+		VPXORD(v, v, v) // VXORPS takes AVX512DQ
+		return
+	}
+	VXORPS(v, v, v)
 }
 
 func (s set) bytes() int { return s.values * valueBytes }
@@ -63,3 +74,12 @@ func byteStride(name string) reg.GPVirtual {
 
 // at returns the memory at base plus a number of bytes.
 func at(base reg.GPVirtual, bytes int) Mem { return Mem{Base: base, Disp: bytes} }
+
+// or adds the bits of x to those of to.
+func (s set) or(x, to reg.VecVirtual) {
+	if s.wide() {
+		VPORD(x, to, to)
+		return
+	}
+	VORPS(x, to, to)
+}

@@ -164,8 +164,8 @@ func TestSplitCoversEachOutputOnce(t *testing.T) {
 }
 
 func TestTilesKeepToTheirGroup(t *testing.T) {
-	got := fmt.Sprint(tilesOf(2, 8))
-	if want := "[{0 6 0} {6 2 0} {8 6 1} {14 2 1}]"; got != want {
+	got := fmt.Sprint(tilesOf(2, 21))
+	if want := "[{0 10 0} {10 11 0} {21 10 1} {31 11 1}]"; got != want {
 		t.Errorf("tiles %s, want %s", got, want)
 	}
 }

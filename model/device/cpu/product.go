@@ -13,12 +13,22 @@ type product struct {
 	split    split  // of the batch at hand
 }
 
+// pairs returns the number of pairs of lane blocks, of which the last may have
+// one: a tile has a column for each.
+func (p *plan) pairs() int { return (p.blocks + kernel.TileColumns - 1) / kernel.TileColumns }
+
+// pair returns the first lane block of a pair, and how many it has.
+func (p *plan) pair(i int) (block, count int) {
+	block = i * kernel.TileColumns
+	return block, min(kernel.TileColumns, p.blocks-block)
+}
+
 // forward computes out: chains start from the bias.
 func (l *matmul) forward(bool) {
 	if l.p.blocks == 0 {
 		return
 	}
-	l.forth.split = newSplit(len(l.forth.tiles), mostTiles, l.p.blocks*l.pixels, l.p.pool.threads, false)
+	l.forth.split = newSplit(len(l.forth.tiles), mostTiles, l.p.pairs()*l.pixels, l.p.pool.threads, false)
 	l.p.pool.run(l.forth.split.units(), (*forwardTask)(l))
 }
 
@@ -27,7 +37,7 @@ type forwardTask matmul
 // copyItems is for how many items a tile's weights are copied together first.
 // Rows that lie a multiple of 4 KiB apart evict each other from the first
 // cache: where they do, the product takes three times as long.
-const copyItems = 4
+const copyItems = 2
 
 // do computes one unit. A tile's weights of a segment meet all items of the
 // unit before the next tile's come.
@@ -35,28 +45,36 @@ func (t *forwardTask) do(thread, unit int) {
 	l := (*matmul)(t)
 	f := &l.forth
 	t0, t1, i0, i1 := f.split.part(unit)
-	l.fillBias(f.tiles[t0].first, f.tiles[t1-1].first+f.tiles[t1-1].rows, i0, i1)
-	w := l.weights()
+	w, bias := l.weights(), l.bias.Of(l.p.values)
+	shape := kernel.Tile{RowC: lanes, ColumnC: l.outSize, StepA: 1, StepB: lanes, ColumnB: l.inSize}
 	for s := range f.segments.count {
 		first, end := f.segments.bounds(s)
 		for _, tl := range f.tiles[t0:t1] {
-			a, rowA := w[tl.first*l.row+first:], l.row
+			shape.Rows = tl.rows
+			a := w[tl.first*l.row+first:]
+			shape.RowA = l.row
 			if i1-i0 >= copyItems {
-				a, rowA = l.p.scratch[thread], end-first
+				a, shape.RowA = l.p.scratch[thread], end-first
 				for i := range tl.rows {
-					copy(a[i*rowA:(i+1)*rowA], w[(tl.first+i)*l.row+first:])
+					copy(a[i*shape.RowA:(i+1)*shape.RowA], w[(tl.first+i)*l.row+first:])
 				}
 			}
-			block, pixel := i0/l.pixels, i0%l.pixels
+			pair, pixel := i0/l.pixels, i0%l.pixels
 			for range i1 - i0 {
+				var block int
+				block, shape.Columns = l.p.pair(pair)
 				st := &f.stops[pixel]
-				if blocks := st.route[s]; len(blocks) > 0 {
-					y := l.outputAt(block, pixel, tl.first)
-					x := l.x[block*l.inSize+st.base+tl.group*l.cg*lanes:]
-					kernel.Chain(y, lanes, tl.rows, a, rowA, 1, x, blocks)
+				blocks := st.route[s]
+				y := l.outputAt(block, pixel, tl.first)
+				x := l.x[block*l.inSize+st.base+tl.group*l.cg*lanes:]
+				switch {
+				case s == 0:
+					kernel.ChainFrom(y, bias[tl.first:], a, x, &shape, blocks)
+				case len(blocks) > 0:
+					kernel.Chain(y, a, x, &shape, blocks)
 				}
 				if pixel++; pixel == l.pixels {
-					block, pixel = block+1, 0
+					pair, pixel = pair+1, 0
 				}
 			}
 		}
@@ -68,27 +86,13 @@ func (l *matmul) outputAt(block, pixel, channel int) []float32 {
 	return l.y[block*l.outSize+(pixel*l.out.C+channel)*lanes:]
 }
 
-// fillBias sets the channels [k0, k1) of the items [i0, i1) to their bias.
-func (l *matmul) fillBias(k0, k1, i0, i1 int) {
-	bias := l.bias.Of(l.p.values)
-	for item := i0; item < i1; item++ {
-		y := l.outputAt(item/l.pixels, item%l.pixels, k0)
-		for i, b := range bias[k0:k1] {
-			row := (*[lanes]float32)(y[i*lanes:])
-			for j := range row {
-				row[j] = b
-			}
-		}
-	}
-}
-
 // backward computes dx: chains start from zero.
 func (l *matmul) backward(dx, dy []float32) {
 	if l.p.blocks == 0 {
 		return
 	}
 	l.p.dx, l.p.dy = dx, dy
-	tiles, items, threads := len(l.back.tiles), l.p.blocks*l.inPixels, l.p.pool.threads
+	tiles, items, threads := len(l.back.tiles), l.p.pairs()*l.inPixels, l.p.pool.threads
 	if l.panels != nil {
 		l.p.pool.run(tiles, (*panelTask)(l))
 		l.back.split = newSplit(tiles, mostTiles, items, threads, false)
@@ -151,32 +155,37 @@ func (t *backwardTask) do(thread, unit int) {
 	b := &l.back
 	t0, t1, i0, i1 := b.split.part(unit)
 	tiles := b.tiles[t0:t1]
-	channels := (tiles[len(tiles)-1].first + tiles[len(tiles)-1].rows - tiles[0].first) * lanes
-	for item := i0; item < i1; item++ {
-		clear(l.dxAt(item/l.inPixels, item%l.inPixels, tiles[0].first)[:channels])
-	}
+	shape := kernel.Tile{RowC: lanes, ColumnC: l.inSize, RowA: 1, StepA: tileRows, StepB: lanes, ColumnB: l.outSize}
 	for s := range b.segments.count {
 		first, end := b.segments.bounds(s)
 		if l.panels == nil {
 			l.strip(l.p.scratch[thread], tiles, first, end)
+			shape.StepA = stripPitch
 		}
 		for i, tl := range tiles {
+			shape.Rows = tl.rows
 			var a []float32
-			step := tileRows
 			if l.panels == nil {
-				a, step = l.p.scratch[thread][tl.first-tiles[0].first:], stripPitch
+				a = l.p.scratch[thread][tl.first-tiles[0].first:]
 			} else {
 				a = l.panels[((t0+i)*b.segments.length+first)*tileRows:]
 			}
-			block, pixel := i0/l.inPixels, i0%l.inPixels
+			pair, pixel := i0/l.inPixels, i0%l.inPixels
 			for range i1 - i0 {
+				var block int
+				block, shape.Columns = l.p.pair(pair)
 				st := &b.stops[pixel]
-				if blocks := st.route[s]; len(blocks) > 0 {
-					dy := l.p.dy[block*l.outSize+st.base+tl.group*l.kg*lanes:]
-					kernel.Chain(l.dxAt(block, pixel, tl.first), lanes, tl.rows, a, 1, step, dy, blocks)
+				blocks := st.route[s]
+				dx := l.dxAt(block, pixel, tl.first)
+				dy := l.p.dy[block*l.outSize+st.base+tl.group*l.kg*lanes:]
+				switch {
+				case s == 0:
+					kernel.ChainZero(dx, a, dy, &shape, blocks)
+				case len(blocks) > 0:
+					kernel.Chain(dx, a, dy, &shape, blocks)
 				}
 				if pixel++; pixel == l.inPixels {
-					block, pixel = block+1, 0
+					pair, pixel = pair+1, 0
 				}
 			}
 		}

@@ -5,19 +5,22 @@ import "github.com/muster-train/muster/internal/kernel"
 // tile is up to kernel.TileRows channels of one group.
 type tile struct{ first, rows, group int }
 
-// tilesOf cuts groups of n channels each into tiles.
+// tilesOf cuts groups of n channels each into the fewest tiles, as equal as they
+// can be: a tile of few rows leaves the processor waiting for its sums.
 func tilesOf(groups, n int) []tile {
 	var tiles []tile
+	count := (n + kernel.TileRows - 1) / kernel.TileRows
 	for g := range groups {
-		for c := 0; c < n; c += kernel.TileRows {
-			tiles = append(tiles, tile{g*n + c, min(kernel.TileRows, n-c), g})
+		for i := range count {
+			first, end := i*n/count, (i+1)*n/count
+			tiles = append(tiles, tile{g*n + first, end - first, g})
 		}
 	}
 	return tiles
 }
 
 // split cuts the outputs of a product into units: tiles of channels times
-// items, an item being one pixel of one lane block.
+// items, an item being one pixel of a pair of lane blocks.
 type split struct {
 	tiles, items       int // in all
 	perTile, perItem   int // of each unit but the last
@@ -27,9 +30,9 @@ type split struct {
 // Most tiles and items of a unit, so that what a unit reads again and again
 // stays in the second cache.
 const (
-	mostTiles      = 16
-	mostStripTiles = 32
-	mostItems      = 24
+	mostTiles      = 8
+	mostStripTiles = 16
+	mostItems      = 12
 )
 
 // newSplit cuts so that each thread gets a few units, of at most most tiles.

@@ -36,7 +36,7 @@ type weightGradient struct {
 }
 
 const (
-	gradientRows   = 24 // rows of a unit
+	gradientRows   = 28 // rows of a unit
 	gradientPanels = 4  // panels of a unit
 	chainBlocks    = 32 // blocks of one call of the kernel
 	im2colBlocks   = 4  // as chainBlocks, and panels are made for
@@ -208,14 +208,16 @@ func (d *weightGradient) shard(l *matmul, c []float32, u *piece, images span, th
 
 // tiles continues, or begins, the chains of a piece with some blocks.
 func (d *weightGradient) tiles(c []float32, u *piece, a, b []float32, blocks []kernel.Block, begun bool) {
+	shape := kernel.Tile{RowC: u.ldc, ColumnC: lanes, RowA: lanes, StepA: 1, StepB: lanes, ColumnB: lanes * lanes}
 	for k := 0; k < u.rows; k += tileRows {
-		rows := min(tileRows, u.rows-k)
-		for j := range u.panels {
+		shape.Rows = min(tileRows, u.rows-k)
+		for j := 0; j < u.panels; j += kernel.TileColumns {
+			shape.Columns = min(kernel.TileColumns, u.panels-j)
 			dst, bj := c[k*u.ldc+j*lanes:], b[j*lanes*lanes:]
 			if begun {
-				kernel.Chain(dst, u.ldc, rows, a[k*lanes:], lanes, 1, bj, blocks)
+				kernel.Chain(dst, a[k*lanes:], bj, &shape, blocks)
 			} else {
-				kernel.ChainZero(dst, u.ldc, rows, a[k*lanes:], lanes, 1, bj, blocks)
+				kernel.ChainZero(dst, a[k*lanes:], bj, &shape, blocks)
 			}
 		}
 	}
