@@ -28,3 +28,9 @@ func nesterovAVX2(w2 *float32, v2 *float32, w *float32, v *float32, dw *float32,
 //
 //go:noescape
 func finiteAVX2(x *float32, count int) bool
+
+// peakAVX2 writes 14 vectors to sums, each value of them fma(x, y, sum) turns times from +0.
+// There is at least one turn.
+//
+//go:noescape
+func peakAVX2(sums *float32, x float32, y float32, turns int)

@@ -21,5 +21,6 @@ func main() {
 	momentum(v)
 	nesterov(v)
 	finite(v)
+	peak(v)
 	Generate()
 }
