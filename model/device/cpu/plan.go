@@ -33,6 +33,7 @@ type plan struct {
 	input     []float32    // activations of the first layer
 	gradients [2][]float32 // of the output and the input of the layer at hand, by turns
 	tallies   []device.Tally
+	profile   profile
 	closed    bool
 
 	// of the call at hand

@@ -20,6 +20,7 @@ func (p *plan) Gradient(b *device.Batch, ready func(node int, r params.Range)) (
 	p.sums.plan(b)
 	p.forward(true)
 	p.softmax.run(b.Labels, p.gradients[0])
+	p.profile.loss()
 	p.backward(ready)
 	p.batch = nil
 	return p.tally(b.Shards), nil
@@ -32,6 +33,7 @@ func (p *plan) Evaluate(b *device.Batch) ([]device.Tally, error) {
 	}
 	p.forward(false)
 	p.softmax.run(b.Labels, nil)
+	p.profile.loss()
 	if b.Predicted != nil {
 		p.softmax.first(b.Predicted)
 	}
@@ -60,6 +62,7 @@ func (p *plan) Predict(probabilities []float32, b *device.Batch) error {
 	}
 	p.forward(false)
 	p.softmax.run(nil, nil)
+	p.profile.loss()
 	p.softmax.byImage(probabilities, p.softmax.e)
 	if b.Logits != nil {
 		p.softmax.byImage(b.Logits, p.softmax.z)
@@ -96,14 +99,18 @@ func (p *plan) begin(b *device.Batch, train bool) error {
 
 // forward runs all layers.
 func (p *plan) forward(train bool) {
-	for _, l := range p.layers {
+	p.profile.begin()
+	for i, l := range p.layers {
 		if w, ok := l.(weighted); ok {
 			w.pack()
+			p.profile.forward(i)
 		}
 	}
 	p.pool.run(p.blocks, (*loadTask)(p))
-	for _, l := range p.layers {
+	p.profile.input()
+	for i, l := range p.layers {
 		l.forward(train)
+		p.profile.forward(i)
 	}
 }
 
@@ -115,16 +122,20 @@ func (p *plan) backward(ready func(node int, r params.Range)) {
 		l := p.layers[i]
 		if w, ok := l.(weighted); ok {
 			w.gradient(dy)
+			p.profile.weights(i)
 			report(w, len(p.batch.Nodes), ready)
+			p.profile.begin()
 		}
 		if i == p.lowest {
 			return
 		}
 		if backOver(l) {
 			l.backward(dy, dy)
+			p.profile.backward(i)
 			continue
 		}
 		l.backward(dx, dy)
+		p.profile.backward(i)
 		dy, dx = dx, dy
 	}
 }
