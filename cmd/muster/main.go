@@ -29,6 +29,6 @@ same parameters, to the last bit, for any number of workers.`,
   muster predict dog.png`,
 	}
 	settings.SetVersion(cmd, kernel.Name())
-	cmd.AddCommand(trainCommand(), compareCommand(), evaluateCommand(), predictCommand(), exportCommand(), networksCommand(), statusCommand(), dataCommand(), serve.Command(), work.Command())
+	cmd.AddCommand(trainCommand(), compareCommand(), evaluateCommand(), predictCommand(), exportCommand(), networksCommand(), statusCommand(), dataCommand(), benchCommand(), serve.Command(), work.Command())
 	return cmd
 }
