@@ -102,7 +102,7 @@ func (p *plan) allocate() {
 	p.chain = make([][]kernel.Block, p.pool.threads)
 	for t := range p.scratch {
 		p.arena.reserve(&p.scratch[t], p.scratchSize)
-		p.chain[t] = make([]kernel.Block, chainBlocks)
+		p.chain[t] = make([]kernel.Block, max(chainBlocks, treeBlocks))
 	}
 	p.totals = make([][]float32, p.options.Nodes)
 	for i := range p.totals {

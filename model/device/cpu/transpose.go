@@ -1,7 +1,5 @@
 package cpu
 
-import "github.com/muster-train/muster/internal/kernel"
-
 // transposeTask makes the panels of one pixel of one lane block for the
 // gradient of the weights.
 type transposeTask matmul
@@ -39,58 +37,5 @@ func transpose(panel *[lanes * lanes]float32, j int, columns *[quad]*[lanes]floa
 	for lane := range lanes {
 		row := (*[quad]float32)(panel[lane*lanes+j:])
 		row[0], row[1], row[2], row[3] = a[lane], b[lane], c[lane], d[lane]
-	}
-}
-
-// shardIm2col is shard where the columns are channels at taps: it makes the
-// panels for some pixels and images at a time. Taps outside the image are zeros.
-func (d *weightGradient) shardIm2col(l *matmul, c []float32, u *piece, images span, panels []float32, thread int) {
-	a := d.dy[(u.group*l.kg+u.row)*lanes:]
-	perBlock := u.panels * lanes * lanes
-	blocks := l.p.chain[thread][:0]
-	begun := false
-	for oy := range l.out.H {
-		for ox := range l.out.W {
-			out := (oy*l.out.W + ox) * l.out.C * lanes
-			for i := images.first; i < images.end; {
-				block, lane := i/lanes, i%lanes
-				n := min(lanes-lane, images.end-i)
-				i += n
-				if len(blocks) == im2colBlocks {
-					d.tiles(c, u, a, panels, blocks, begun)
-					blocks, begun = blocks[:0], true
-				}
-				at := len(blocks) * perBlock
-				d.gather(l, panels[at:at+perBlock], u, oy, ox, block, lane, n)
-				blocks = append(blocks, kernel.Block{A: block*l.outSize + out + lane, B: at, K: n})
-			}
-		}
-	}
-	d.tiles(c, u, a, panels, blocks, begun)
-}
-
-// gather writes the panels of a piece at one output pixel for n images of a
-// lane block, the first of which becomes the panels' lane 0.
-func (d *weightGradient) gather(l *matmul, dst []float32, u *piece, oy, ox, block, lane, n int) {
-	top, left := oy*l.stride-l.padTop, ox*l.stride-l.padLeft
-	x := l.x[block*l.inSize+u.group*l.cg*lanes : (block+1)*l.inSize]
-	taps := d.taps[u.first : u.first+u.columns]
-	for j := 0; j < len(taps); j += quad {
-		columns := [quad]*[lanes]float32{&outside, &outside, &outside, &outside}
-		for i, t := range taps[j:min(j+quad, len(taps))] {
-			if iy, ix := top+t.r, left+t.s; uint(iy) < uint(l.in.H) && uint(ix) < uint(l.in.W) {
-				columns[i] = (*[lanes]float32)(x[((iy*l.in.W+ix)*l.in.C+t.c)*lanes:])
-			}
-		}
-		panel := (*[lanes * lanes]float32)(dst[j/lanes*lanes*lanes:])
-		if n == lanes {
-			transpose(panel, j%lanes, &columns)
-			continue
-		}
-		for i := range n {
-			for k, column := range columns {
-				panel[i*lanes+j%lanes+k] = column[lane+i]
-			}
-		}
 	}
 }

@@ -6,63 +6,76 @@ import "github.com/muster-train/muster/internal/kernel"
 type column struct{ c, r, s int }
 
 // weightGradient is the gradient of a layer's weights: for each shard one chain
-// over output pixels and images, with dy's channels as rows and input channels
-// as columns. The transposed inputs stand in panels of 16 columns:
+// over output pixels and images, with dy's channels as rows and, as columns, 16
+// at a time, the input channels at taps.
+//
+// Where a group has at least 16 channels, the columns of a panel are channels at
+// one tap, and the inputs stand transposed in
 //
 //	[lane block][pixel][group][panel][lane][column of the panel]
 //
-// Where a group has at least 16 channels, the columns are the channels at one
-// tap. Otherwise they are the channels at all taps, as im2col has them, and
-// panels are made piece by piece while they are used.
+// Otherwise a panel is 16 values of one row of the kernel, taps outermost, and
+// the inputs are those of stripes: what a row of the kernel meets lies side by
+// side in an image's row.
 type weightGradient struct {
-	im2col  bool
-	columns int // of a group: at one tap, or at all
-	panels  int // of a group
-	rows    int // of the unit of work, at most
-	width   int // panels of the unit of work, at most
+	striped bool
+	stripes stripes
+	columns int   // of a group at a tap; of panels, where they are striped
+	panels  int   // of a group
+	panelAt []int // place of each panel of a group, from that of a pixel
 
+	rows, width          int // output channels and panels of a unit of work, at most
 	rowUnits, panelUnits int
 
-	source    []int     // place of each column among a pixel's activations of the group
-	taps      []column  // im2col: channel and tap of each column
-	x         []float32 // panels; nil for im2col
+	source    []int     // place of each column among a pixel's activations of the group; nil: striped
+	x         []float32 // the inputs, transposed
 	dstRow    int       // values of an output channel in the vector
-	dstColumn int       // distance of columns there
-	dst       []int     // place there of each column; nil: dstColumn apart
+	dst       []int     // place there of each column; -1: of none
 	dstTap    []int     // place there of each tap's first column
+	adjoining bool      // columns follow each other in the vector
 
 	// of the calls at hand
 	dy []float32
 }
 
 const (
-	gradientRows   = 28 // rows of a unit
-	gradientPanels = 4  // panels of a unit
-	chainBlocks    = 32 // blocks of one call of the kernel
-	im2colBlocks   = 4  // as chainBlocks, and panels are made for
+	gradientTiles  = 4  // tiles of output channels of a unit
+	gradientPanels = 8  // panels of a unit
+	chainBlocks    = 32 // blocks of one call of the kernel, where there are many
+	treeBlocks     = 96 // blocks of a whole tree of chains that one call computes
 )
 
 func (d *weightGradient) prepareConv(l *matmul) {
-	kernelValues := l.spread.kernel
-	d.dstRow = l.cg * kernelValues
-	if l.cg >= lanes || len(l.taps) == 1 {
-		d.columns, d.dstColumn = l.cg, kernelValues
+	taps := l.spread.kernel
+	d.dstRow = l.cg * taps
+	d.striped = l.cg < lanes && len(l.taps) > 1
+	if d.striped {
+		d.dstTap = []int{0}
+		d.stripes = newStripes(&l.geometry)
+		for r := range l.rows {
+			for first := 0; first < l.geometry.columns*l.cg; first += lanes {
+				d.panelAt = append(d.panelAt, r*d.stripes.row+first)
+				for j := first; j < first+lanes; j++ {
+					s, c := j/l.cg, j%l.cg
+					at := -1
+					if s < l.geometry.columns && l.place[r*l.geometry.columns+s] >= 0 {
+						at = c*taps + r*l.geometry.columns + s
+					}
+					d.dst = append(d.dst, at)
+				}
+			}
+		}
+		d.columns = len(d.dst)
+	} else {
+		d.columns = l.cg
 		for c := range l.cg {
 			d.source = append(d.source, c*lanes)
+			d.dst = append(d.dst, c*taps)
 		}
 		for _, t := range l.taps {
 			d.dstTap = append(d.dstTap, t.r*l.geometry.columns+t.s)
 		}
-	} else {
-		d.im2col = true
-		d.columns = l.cg * len(l.taps)
-		d.dstTap = []int{0}
-		for c := range l.cg {
-			for _, t := range l.taps {
-				d.taps = append(d.taps, column{c, t.r, t.s})
-				d.dst = append(d.dst, c*kernelValues+t.r*l.geometry.columns+t.s)
-			}
-		}
+		d.adjoining = taps == 1
 	}
 	d.prepare(l)
 }
@@ -71,10 +84,11 @@ func (d *weightGradient) prepareConv(l *matmul) {
 // the activations have the pixel outermost.
 func (d *weightGradient) prepareDense(l *matmul) {
 	channels, pixels := l.spread.channels, l.spread.kernel
-	d.columns, d.dstRow, d.dstColumn, d.dstTap = channels*pixels, channels*pixels, 1, []int{0}
+	d.columns, d.dstRow, d.dstTap, d.adjoining = channels*pixels, channels*pixels, []int{0}, true
 	for c := range channels {
 		for i := range pixels {
 			d.source = append(d.source, (i*channels+c)*lanes)
+			d.dst = append(d.dst, c*pixels+i)
 		}
 	}
 	d.prepare(l)
@@ -83,20 +97,48 @@ func (d *weightGradient) prepareDense(l *matmul) {
 func (d *weightGradient) prepare(l *matmul) {
 	p := l.p
 	d.panels = (d.columns + lanes - 1) / lanes
-	d.width = evenly(d.panels, gradientPanels)
-	d.rows = evenly((l.kg+tileRows-1)/tileRows, gradientRows/tileRows) * tileRows
-	d.rowUnits = (l.kg + d.rows - 1) / d.rows
-	d.panelUnits = (d.panels + d.width - 1) / d.width
-	need := stackDepth(p.options.Images) * d.rows * d.width * lanes
-	if d.im2col {
-		need += im2colBlocks * d.width * lanes * lanes
+	if d.striped {
+		p.arena.reserve(&d.x, p.mostBlocks*l.groups*d.stripes.size+lanes)
 	} else {
+		for i := range d.panels {
+			d.panelAt = append(d.panelAt, i*lanes*lanes)
+		}
 		p.arena.reserve(&d.x, p.mostBlocks*l.inPixels*l.groups*d.panels*lanes*lanes)
 	}
-	p.needScratch(need)
+	d.rows, d.width = gradientTiles*tileRows, gradientPanels
+	d.cut(l)
+	p.needScratch(stackDepth(p.options.Images) * max(d.rows*d.width*lanes, tileValues))
 }
 
-// units returns the units of work: groups x taps x rows x panels, the last innermost.
+// tileValues is the number of values of the largest tile.
+const tileValues = kernel.TileRows * kernel.TileColumns * lanes
+
+// cut makes the units of work smaller until each thread has a few, where they
+// can be: a tile of a few rows is worth less than none.
+func (d *weightGradient) cut(l *matmul) {
+	d.rows = evenly(l.kg, d.rows)
+	d.width = evenly(d.panels, d.width)
+	for {
+		d.rowUnits = (l.kg + d.rows - 1) / d.rows
+		d.panelUnits = (d.panels + d.width - 1) / d.width
+		switch {
+		case d.units(l) >= unitsPerThread*l.p.pool.threads:
+			return
+		case d.width > kernel.TileColumns:
+			d.width = (d.width/2 + 1) &^ 1
+		case d.rows > 4:
+			d.rows = (d.rows + 1) / 2
+		default:
+			return
+		}
+	}
+}
+
+// unitsPerThread is how many units of work each thread should get: the more,
+// the less the last one keeps the others waiting.
+const unitsPerThread = 4
+
+// units returns the units of work: groups x rows x panels x taps, the last innermost.
 func (d *weightGradient) units(l *matmul) int {
 	return l.groups * len(d.dstTap) * d.rowUnits * d.panelUnits
 }
@@ -105,7 +147,9 @@ func (d *weightGradient) units(l *matmul) int {
 // nodes. Weights of taps that touch no image keep the zero they began with.
 func (l *matmul) gradient(dy []float32) {
 	l.dw.dy = dy
-	if !l.dw.im2col {
+	if l.dw.striped {
+		l.p.pool.run(l.p.blocks*l.in.H, (*stripeTask)(l))
+	} else {
 		l.p.pool.run(l.p.blocks*l.inPixels, (*transposeTask)(l))
 	}
 	l.p.pool.run(l.dw.units(l)+l.biasUnits(), (*gradientTask)(l))
@@ -113,25 +157,21 @@ func (l *matmul) gradient(dy []float32) {
 
 // piece is a unit of work: rows and panels at a tap, of a group.
 type piece struct {
-	group, tap     int
-	row, rows      int // first output channel in the group, and number
-	panel, panels  int
-	ldc            int
-	columns, first int // columns that are not filling, and the first
+	group, tap    int
+	row, rows     int // first output channel in the group, and number
+	panel, panels int
 }
 
 func (d *weightGradient) piece(l *matmul, unit int) piece {
 	var u piece
+	u.tap = unit % len(d.dstTap)
+	unit /= len(d.dstTap)
 	u.panel = unit % d.panelUnits * d.width
 	unit /= d.panelUnits
 	u.row = unit % d.rowUnits * d.rows
-	unit /= d.rowUnits
-	u.tap, u.group = unit%len(d.dstTap), unit/len(d.dstTap)
+	u.group = unit / d.rowUnits
 	u.rows = min(d.rows, l.kg-u.row)
 	u.panels = min(d.width, d.panels-u.panel)
-	u.ldc = u.panels * lanes
-	u.first = u.panel * lanes
-	u.columns = min(u.ldc, d.columns-u.first)
 	return u
 }
 
@@ -144,102 +184,202 @@ func (t *gradientTask) do(thread, unit int) {
 		l.biasGradient(thread, unit-n)
 		return
 	}
-	d, sums := &l.dw, &l.p.sums
-	u := d.piece(l, unit)
-	size := u.rows * u.ldc
-	stack := l.p.scratch[thread]
-	free := stack[stackDepth(l.p.options.Images)*d.rows*d.width*lanes:]
-	for node := range sums.ends {
-		top := 0
-		for _, step := range sums.program(node) {
-			if step == addTop {
-				top--
-				sum := stack[(top-1)*size : top*size]
-				kernel.Add(sum, sum, stack[top*size:(top+1)*size])
-				continue
-			}
-			c := stack[top*size : (top+1)*size]
-			if d.im2col {
-				d.shardIm2col(l, c, &u, sums.spans[step], free, thread)
-			} else {
-				d.shard(l, c, &u, sums.spans[step], thread)
-			}
-			top++
+	u := l.dw.piece(l, unit)
+	for node := range l.p.sums.ends {
+		program := l.p.sums.program(node)
+		if !l.dw.tree(l, &u, node, program, thread) {
+			l.dw.bySpans(l, &u, node, program, thread)
 		}
-		if top == 0 {
-			clear(stack[:size])
-		}
-		d.store(l, l.weight.Of(l.p.totals[node]), stack, &u)
 	}
 }
 
-// shard writes to c (u.rows, u.ldc) the gradient of one shard.
-func (d *weightGradient) shard(l *matmul, c []float32, u *piece, images span, thread int) {
-	tp := l.taps[u.tap]
-	y0, y1 := outputs(tp.r, l.stride, l.padTop, l.in.H, l.out.H)
-	x0, x1 := outputs(tp.s, l.stride, l.padLeft, l.in.W, l.out.W)
-	a := d.dy[(u.group*l.kg+u.row)*lanes:]
-	b := d.x[(u.group*d.panels+u.panel)*lanes*lanes:]
-	perPixel := l.groups * d.panels * lanes * lanes
+// tree writes the sums of a piece for one node, with one call of the kernel for
+// each tile. It reports false, and has done nothing, where the chains are so
+// long that their factors would not stay in the second cache.
+func (d *weightGradient) tree(l *matmul, u *piece, node int, program []int, thread int) bool {
+	w := d.window(l, u)
+	if w.pixels()*(len(program)+l.p.blocks) > treeBlocks || len(program) == 0 {
+		return false
+	}
 	blocks := l.p.chain[thread][:0]
-	begun := false
-	for oy := y0; oy < y1; oy++ {
-		for ox := x0; ox < x1; ox++ {
-			out := (oy*l.out.W + ox) * l.out.C * lanes
-			in := ((oy*l.stride+tp.r-l.padTop)*l.in.W + ox*l.stride + tp.s - l.padLeft) * perPixel
-			for i := images.first; i < images.end; {
-				block, lane := i/lanes, i%lanes
-				n := min(lanes-lane, images.end-i)
-				i += n
-				if len(blocks) == chainBlocks {
-					d.tiles(c, u, a, b, blocks, begun)
-					blocks, begun = blocks[:0], true
-				}
-				blocks = append(blocks, kernel.Block{
-					A: block*l.outSize + out + lane,
-					B: block*l.inPixels*perPixel + in + lane*lanes,
-					K: n,
-				})
+	for _, step := range program {
+		if step == addTop {
+			blocks[len(blocks)-1].Then++
+			continue
+		}
+		for at := (cursor{image: l.p.sums.spans[step].first}); at.image < l.p.sums.spans[step].end; {
+			blocks = append(blocks, d.block(l, u, &w, &at, l.p.sums.spans[step]))
+		}
+		blocks[len(blocks)-1].Then = 1
+	}
+	stack := l.p.scratch[thread]
+	c := stack[len(stack)-tileValues:]
+	sums := l.weight.Of(l.p.totals[node])
+	shape := d.shape()
+	for row := 0; row < u.rows; row += shape.Rows {
+		shape.Rows = evenly(u.rows-row, tileRows)
+		for panel := 0; panel < u.panels; panel += shape.Columns {
+			a, b := d.operands(l, u, row, panel, &shape)
+			if to := d.place(l, u, row, panel, &shape); to >= 0 {
+				shape.RowC, shape.ColumnC = d.dstRow, lanes
+				kernel.ChainTree(sums[to:], a, b, &shape, blocks, stack)
+				continue
 			}
+			shape.RowC, shape.ColumnC = shape.Columns*lanes, lanes
+			kernel.ChainTree(c, a, b, &shape, blocks, stack)
+			d.store(l, sums, c, u, row, shape.Rows, panel, shape.Columns)
 		}
 	}
-	d.tiles(c, u, a, b, blocks, begun)
+	return true
+}
+
+// place returns where in the vector the tile that begins at row and panel of a
+// piece can be written as it is, or -1: where its columns do not follow each
+// other there.
+func (d *weightGradient) place(l *matmul, u *piece, row, panel int, shape *kernel.Tile) int {
+	first := (u.panel + panel) * lanes
+	if !d.adjoining || first+shape.Columns*lanes > d.columns {
+		return -1
+	}
+	return (u.group*l.kg+u.row+row)*d.dstRow + d.dstTap[u.tap] + first
+}
+
+// shape returns the strides of the operands.
+func (d *weightGradient) shape() kernel.Tile {
+	t := kernel.Tile{RowA: lanes, StepA: 1, StepB: lanes}
+	if d.striped {
+		t.StepB = d.stripes.lane
+	}
+	return t
+}
+
+// operands returns the factors of the tile that begins at row and panel of a
+// piece, and sets how many columns it has.
+func (d *weightGradient) operands(l *matmul, u *piece, row, panel int, shape *kernel.Tile) (a, b []float32) {
+	at := d.panelAt[u.panel+panel]
+	shape.Columns = min(kernel.TileColumns, u.panels-panel)
+	if shape.Columns > 1 {
+		shape.ColumnB = d.panelAt[u.panel+panel+1] - at
+	}
+	return d.dy[(u.group*l.kg+u.row+row)*lanes:], d.x[at:]
+}
+
+// bySpans writes the sums of a piece for one node, the chains of one shard after
+// the other, each in stretches whose factors stay in the second cache.
+func (d *weightGradient) bySpans(l *matmul, u *piece, node int, program []int, thread int) {
+	size := u.rows * u.panels * lanes
+	stack := l.p.scratch[thread]
+	top := 0
+	for _, step := range program {
+		if step == addTop {
+			top--
+			sum := stack[(top-1)*size : top*size]
+			kernel.Add(sum, sum, stack[top*size:(top+1)*size])
+			continue
+		}
+		d.shard(l, stack[top*size:(top+1)*size], u, l.p.sums.spans[step], thread)
+		top++
+	}
+	if top == 0 {
+		clear(stack[:size])
+	}
+	d.store(l, l.weight.Of(l.p.totals[node]), stack, u, 0, u.rows, 0, u.panels)
+}
+
+// shard writes to c (u.rows, u.panels*lanes) the gradient of one shard.
+func (d *weightGradient) shard(l *matmul, c []float32, u *piece, images span, thread int) {
+	w := d.window(l, u)
+	if w.pixels() == 0 {
+		clear(c)
+		return
+	}
+	begun := false
+	for at := (cursor{image: images.first}); at.image < images.end; begun = true {
+		blocks := l.p.chain[thread][:0]
+		for len(blocks) < chainBlocks && at.image < images.end {
+			blocks = append(blocks, d.block(l, u, &w, &at, images))
+		}
+		d.tiles(l, c, u, blocks, begun)
+	}
 }
 
 // tiles continues, or begins, the chains of a piece with some blocks.
-func (d *weightGradient) tiles(c []float32, u *piece, a, b []float32, blocks []kernel.Block, begun bool) {
-	shape := kernel.Tile{RowC: u.ldc, ColumnC: lanes, RowA: lanes, StepA: 1, StepB: lanes, ColumnB: lanes * lanes}
-	for k := 0; k < u.rows; k += tileRows {
-		shape.Rows = min(tileRows, u.rows-k)
-		for j := 0; j < u.panels; j += kernel.TileColumns {
-			shape.Columns = min(kernel.TileColumns, u.panels-j)
-			dst, bj := c[k*u.ldc+j*lanes:], b[j*lanes*lanes:]
+func (d *weightGradient) tiles(l *matmul, c []float32, u *piece, blocks []kernel.Block, begun bool) {
+	shape := d.shape()
+	shape.RowC, shape.ColumnC = u.panels*lanes, lanes
+	for row := 0; row < u.rows; row += shape.Rows {
+		shape.Rows = evenly(u.rows-row, tileRows)
+		for panel := 0; panel < u.panels; panel += shape.Columns {
+			a, b := d.operands(l, u, row, panel, &shape)
+			dst := c[row*shape.RowC+panel*lanes:]
 			if begun {
-				kernel.Chain(dst, a[k*lanes:], bj, &shape, blocks)
+				kernel.Chain(dst, a, b, &shape, blocks)
 			} else {
-				kernel.ChainZero(dst, a[k*lanes:], bj, &shape, blocks)
+				kernel.ChainZero(dst, a, b, &shape, blocks)
 			}
 		}
 	}
 }
 
-// store copies a piece to its place in the weights' gradient.
-func (d *weightGradient) store(l *matmul, sum, c []float32, u *piece) {
-	for k := range u.rows {
-		src := c[k*u.ldc : k*u.ldc+u.columns]
-		dst := sum[(u.group*l.kg+u.row+k)*d.dstRow+d.dstTap[u.tap]:]
-		switch {
-		case d.dst != nil:
-			for j, v := range src {
-				dst[d.dst[u.first+j]] = v
-			}
-		case d.dstColumn == 1:
-			copy(dst[u.first:], src)
-		default:
-			at := u.first * d.dstColumn
-			for _, v := range src {
-				dst[at] = v
-				at += d.dstColumn
+// view is the output pixels whose tap lies inside the image.
+type view struct{ y0, y1, x0, x1 int }
+
+func (w *view) pixels() int { return (w.y1 - w.y0) * (w.x1 - w.x0) }
+
+// window returns what a piece's tap sees. Stripes hold what is outside as well.
+func (d *weightGradient) window(l *matmul, u *piece) view {
+	if d.striped {
+		return view{0, l.out.H, 0, l.out.W}
+	}
+	var w view
+	tp := l.taps[u.tap]
+	w.y0, w.y1 = outputs(tp.r, l.stride, l.padTop, l.in.H, l.out.H)
+	w.x0, w.x1 = outputs(tp.s, l.stride, l.padLeft, l.in.W, l.out.W)
+	return w
+}
+
+// cursor is how far a chain has come: through the pixels of a view, and through
+// the images at each. At the end, image is that of the span.
+type cursor struct{ pixel, image int }
+
+// block returns the next stretch of a shard's chains, the images of one lane
+// block at one pixel, and moves the cursor on.
+func (d *weightGradient) block(l *matmul, u *piece, w *view, at *cursor, images span) kernel.Block {
+	width := w.x1 - w.x0
+	oy, ox := w.y0+at.pixel/width, w.x0+at.pixel%width
+	block, lane := at.image/lanes, at.image%lanes
+	n := min(lanes-lane, images.end-at.image)
+	at.image += n
+	if at.image == images.end && at.pixel+1 < w.pixels() {
+		at.pixel, at.image = at.pixel+1, images.first
+	}
+	k := kernel.Block{A: block*l.outSize + (oy*l.out.W+ox)*l.out.C*lanes + lane, K: n}
+	if d.striped {
+		s := &d.stripes
+		k.B = (block*l.groups+u.group)*s.size + oy*l.stride*s.row + lane*s.lane + ox*l.stride*l.cg
+		return k
+	}
+	tp := l.taps[u.tap]
+	pixel := (oy*l.stride+tp.r-l.padTop)*l.in.W + ox*l.stride + tp.s - l.padLeft
+	k.B = ((block*l.inPixels+pixel)*l.groups+u.group)*d.panels*lanes*lanes + lane*lanes
+	return k
+}
+
+// store copies the rows and panels of a piece, from row and panel on, to their
+// place in the weights' gradient.
+func (d *weightGradient) store(l *matmul, sum, c []float32, u *piece, row, rows, panel, panels int) {
+	first := (u.panel + panel) * lanes
+	end := min(first+panels*lanes, d.columns)
+	for i := range rows {
+		src := c[i*panels*lanes:][:end-first]
+		dst := sum[(u.group*l.kg+u.row+row+i)*d.dstRow+d.dstTap[u.tap]:]
+		if d.adjoining {
+			copy(dst[first:], src)
+			continue
+		}
+		for j, at := range d.dst[first:end] {
+			if at >= 0 {
+				dst[at] = src[j]
 			}
 		}
 	}

@@ -1,0 +1,59 @@
+package cpu
+
+// stripes lay the input of a convolution out for the gradient of its weights
+// where a group has few channels:
+//
+//	[lane block][group][row, padded][lane][column, padded, and channel]
+//
+// so that what one row of the kernel meets in one image, its columns and their
+// channels, follows each other in memory: as the columns of a product they need
+// neither copying nor, of a large kernel, a place for each tap. What lies
+// outside the image is zeros, written once.
+type stripes struct {
+	rows int // of an image, with padding
+	lane int // values from one image to the next
+	row  int // from one row to the next
+	size int // of a group of a lane block
+}
+
+func newStripes(g *geometry) stripes {
+	var s stripes
+	s.rows = (g.out.H-1)*g.stride + g.rows
+	// The last column of the kernel's row is read with what follows it, up to a
+	// whole vector.
+	width := ((g.out.W-1)*g.stride+g.columns)*g.cg + lanes
+	s.lane = (width + lanes - 1) / lanes * lanes
+	if s.lane/lanes%2 == 0 {
+		s.lane += lanes // an odd number of lines, so that images meet in all sets of a cache
+	}
+	s.row = lanes * s.lane
+	s.size = s.rows * s.row
+	return s
+}
+
+// stripeTask copies one row of the images of a lane block.
+type stripeTask matmul
+
+func (t *stripeTask) do(_, unit int) {
+	l := (*matmul)(t)
+	s := &l.dw.stripes
+	block, y := unit/l.in.H, unit%l.in.H
+	if y+l.padTop >= s.rows {
+		return // no output sees it
+	}
+	// Columns that no output sees don't fit.
+	width := min(l.in.W, (l.out.W-1)*l.stride+l.geometry.columns-l.padLeft)
+	x := l.x[block*l.inSize+y*l.in.W*l.in.C*lanes:]
+	for g := range l.groups {
+		dst := l.dw.x[(block*l.groups+g)*s.size+(y+l.padTop)*s.row+l.padLeft*l.cg:]
+		for column := range width {
+			for c := range l.cg {
+				src := (*[lanes]float32)(x[(column*l.in.C+g*l.cg+c)*lanes:])
+				to := dst[column*l.cg+c:]
+				for lane, v := range src {
+					to[lane*s.lane] = v
+				}
+			}
+		}
+	}
+}
