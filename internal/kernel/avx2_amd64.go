@@ -29,6 +29,11 @@ func nesterovAVX2(w2 *float32, v2 *float32, w *float32, v *float32, dw *float32,
 //go:noescape
 func finiteAVX2(x *float32, count int) bool
 
+// fetchAVX2 is Fetch of a number of lines of 64 bytes, more than 0.
+//
+//go:noescape
+func fetchAVX2(x *float32, lines int)
+
 // peakAVX2 writes 14 vectors to sums, each value of them fma(x, y, sum) turns times from +0.
 // There is at least one turn.
 //

@@ -1170,6 +1170,19 @@ loop:
 	VZEROUPPER
 	RET
 
+// func fetchAVX2(x *float32, lines int)
+// Requires: MMX+
+TEXT ·fetchAVX2(SB), NOSPLIT, $0-16
+	MOVQ x+0(FP), AX
+	MOVQ lines+8(FP), CX
+
+line:
+	PREFETCHT1 (AX)
+	ADDQ       $0x00000040, AX
+	DECQ       CX
+	JNE        line
+	RET
+
 // func peakAVX2(sums *float32, x float32, y float32, turns int)
 // Requires: AVX, FMA3
 TEXT ·peakAVX2(SB), NOSPLIT, $0-24

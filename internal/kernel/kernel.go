@@ -83,6 +83,10 @@ func ChainTree(c, a, b []float32, t *Tile, blocks []Block, stack []float32) {
 	chainTree(c, a, b, t, blocks, stack)
 }
 
+// Fetch asks for x (n) to be brought near, into the second cache, and does not
+// wait: what is far away and will be needed in some microseconds.
+func Fetch(x []float32) { fetch(x) }
+
 // begin says where chains start. The assembly knows the numbers.
 type begin int
 

@@ -42,6 +42,13 @@ func chainTree(c, a, b []float32, t *Tile, blocks []Block, stack []float32) {
 		t.Rows, t.Columns, len(blocks), int(fromZero), nil, unsafe.SliceData(stack))
 }
 
+func fetch(x []float32) {
+	const line = 16 // values
+	if len(x) > 0 && active > portable {
+		fetchAVX2(unsafe.SliceData(x), (len(x)+line-1)/line)
+	}
+}
+
 // words returns the first word of blocks.
 func words(blocks []Block) *int { return (*int)(unsafe.Pointer(unsafe.SliceData(blocks))) }
 

@@ -12,6 +12,8 @@ func chainTree(c, a, b []float32, t *Tile, blocks []Block, stack []float32) {
 	chainTreeSteps(c, a, b, t, blocks, stack)
 }
 
+func fetch(x []float32) {}
+
 func add(dst, x, y []float32) { addPortable(dst, x, y) }
 
 func momentum(w2, v2, w, v, g []float32, scale, lr, mu, decay float32) {

@@ -93,6 +93,10 @@ func chainRows(v set, rows, columns int) {
 	JMP(here("begin"))
 	place("zero")
 	t.clear()
+	if v.wide() {
+		t.ask(here)
+		place("asked")
+	}
 
 	place("begin")
 	t.strides()
@@ -236,6 +240,14 @@ func (t *tile) step() {
 		ADDQ(t.step1, t.p2)
 	}
 	ADDQ(t.stepB, t.q)
+}
+
+// ask fetches c, of a tree: it is far away, and a tree's time is
+// long enough for it to come.
+func (t *tile) ask(here func(string) LabelRef) {
+	CMPQ(parameter("stack"), U32(0))
+	JEQ(here("asked"))
+	t.eachInC(func(_ reg.VecVirtual, m Mem) { PREFETCHT0(m) })
 }
 
 // fold ends the chains where the block says so: it adds sums from the stack to

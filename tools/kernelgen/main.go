@@ -21,6 +21,9 @@ func main() {
 	momentum(v)
 	nesterov(v)
 	finite(v)
+	if !v.wide() {
+		fetch(v) // needs no vectors
+	}
 	peak(v)
 	Generate()
 }

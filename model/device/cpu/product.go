@@ -34,10 +34,13 @@ func (l *matmul) forward(bool) {
 
 type forwardTask matmul
 
-// copyItems is for how many items a tile's weights are copied together first.
-// Rows that lie a multiple of 4 KiB apart evict each other from the first
-// cache: where they do, the product takes three times as long.
-const copyItems = 2
+// copyItems is for how many items a tile's weights are copied together first,
+// where their rows lie a multiple of copyStride values apart: such rows evict
+// each other from the first cache, and the product would take three times as long.
+const (
+	copyItems  = 2
+	copyStride = 256
+)
 
 // do computes one unit. A tile's weights of a segment meet all items of the
 // unit before the next tile's come.
@@ -49,18 +52,19 @@ func (t *forwardTask) do(thread, unit int) {
 	shape := kernel.Tile{RowC: lanes, ColumnC: l.outSize, StepA: 1, StepB: lanes, ColumnB: l.inSize}
 	for s := range f.segments.count {
 		first, end := f.segments.bounds(s)
-		for _, tl := range f.tiles[t0:t1] {
+		for tile, tl := range f.tiles[t0:t1] {
 			shape.Rows = tl.rows
 			a := w[tl.first*l.row+first:]
 			shape.RowA = l.row
-			if i1-i0 >= copyItems {
+			if i1-i0 >= copyItems && l.row%copyStride == 0 {
 				a, shape.RowA = l.p.scratch[thread], end-first
 				for i := range tl.rows {
 					copy(a[i*shape.RowA:(i+1)*shape.RowA], w[(tl.first+i)*l.row+first:])
 				}
 			}
 			pair, pixel := i0/l.pixels, i0%l.pixels
-			for range i1 - i0 {
+			for i := range i1 - i0 {
+				l.fetchRows(w, f, t0, t1, tile, s, i, i1-i0)
 				var block int
 				block, shape.Columns = l.p.pair(pair)
 				st := &f.stops[pixel]
@@ -78,6 +82,29 @@ func (t *forwardTask) do(thread, unit int) {
 				}
 			}
 		}
+	}
+}
+
+// farValues is how many weights are so many that they come from memory.
+const farValues = 1 << 20
+
+// fetchRows asks for a share, the i-th of n, of the weights that the unit's next
+// tile will read, so that they are near when it begins.
+func (l *matmul) fetchRows(w []float32, f *product, t0, t1, tile, s, i, n int) {
+	if len(w) < farValues {
+		return
+	}
+	if tile++; tile == t1-t0 {
+		tile, s = 0, s+1
+	}
+	if s == f.segments.count {
+		return
+	}
+	tl := f.tiles[t0+tile]
+	first, end := f.segments.bounds(s)
+	for row := tl.rows * i / n; row < tl.rows*(i+1)/n; row++ {
+		at := (tl.first+row)*l.row + first
+		kernel.Fetch(w[at : at+end-first])
 	}
 }
 
@@ -113,9 +140,11 @@ func (t *panelTask) do(_, unit int) {
 	dst := l.panels[unit*n*tileRows : (unit+1)*n*tileRows]
 	for q := range n {
 		src := w[l.factor(tl, q):]
-		for i := range tl.rows {
-			dst[q*tileRows+i] = src[i]
+		if len(src) >= tileRows {
+			*(*[tileRows]float32)(dst[q*tileRows:]) = *(*[tileRows]float32)(src) // what is not the tile's is not read
+			continue
 		}
+		copy(dst[q*tileRows:], src[:tl.rows])
 	}
 }
 
@@ -147,6 +176,22 @@ func (l *matmul) strip(dst []float32, tiles []tile, first, end int) {
 	}
 }
 
+// fetchStrip asks for a share, the i-th of n, of the weights of the strip that
+// begins at a place of the backward axis.
+func (l *matmul) fetchStrip(tiles []tile, first, i, n int) {
+	w := l.weights()
+	if len(w) < farValues {
+		return
+	}
+	last := tiles[len(tiles)-1]
+	values := last.first + last.rows - tiles[0].first
+	places := min(l.back.segments.step, l.back.segments.length-first)
+	for q := first + places*i/n; q < first+places*(i+1)/n; q++ {
+		at := l.factor(tiles[0], q)
+		kernel.Fetch(w[at:min(at+values, len(w))])
+	}
+}
+
 type backwardTask matmul
 
 // do computes one unit, a segment after the other.
@@ -171,7 +216,10 @@ func (t *backwardTask) do(thread, unit int) {
 				a = l.panels[((t0+i)*b.segments.length+first)*tileRows:]
 			}
 			pair, pixel := i0/l.inPixels, i0%l.inPixels
-			for range i1 - i0 {
+			for item := range i1 - i0 {
+				if l.panels == nil && s+1 < b.segments.count {
+					l.fetchStrip(tiles, end, i*(i1-i0)+item, len(tiles)*(i1-i0))
+				}
 				var block int
 				block, shape.Columns = l.p.pair(pair)
 				st := &b.stops[pixel]

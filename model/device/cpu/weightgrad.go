@@ -39,9 +39,9 @@ type weightGradient struct {
 }
 
 const (
-	gradientTiles  = 4  // tiles of output channels of a unit
-	gradientPanels = 8  // panels of a unit
-	chainBlocks    = 32 // blocks of one call of the kernel, where there are many
+	gradientTiles  = 16  // tiles of output channels of a unit
+	gradientPanels = 4  // panels of a unit
+	chainBlocks    = 16 // blocks of one call of the kernel, where there are many
 	treeBlocks     = 96 // blocks of a whole tree of chains that one call computes
 )
 
