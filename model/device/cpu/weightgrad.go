@@ -39,7 +39,7 @@ type weightGradient struct {
 }
 
 const (
-	gradientTiles  = 16  // tiles of output channels of a unit
+	gradientTiles  = 16 // tiles of output channels of a unit
 	gradientPanels = 4  // panels of a unit
 	chainBlocks    = 16 // blocks of one call of the kernel, where there are many
 	treeBlocks     = 96 // blocks of a whole tree of chains that one call computes
