@@ -21,6 +21,8 @@ func main() {
 	momentum(v)
 	nesterov(v)
 	finite(v)
+	activations(v)
+	pools(v)
 	peak(v)
 	Generate()
 }
