@@ -69,6 +69,16 @@ func averagePoolAVX2(y *float32, x *float32, w *int, count int, divisor float32)
 //go:noescape
 func averagePoolBackAVX2(dx *float32, dy *float32, divisors *float32, w *int, count int)
 
+// lrnAVX2 is LRN of channels, one or more, and a power of 3/4.
+//
+//go:noescape
+func lrnAVX2(y *float32, d *float32, f *float32, x *float32, channels int, before int, after int, k float32, alpha float32)
+
+// lrnBackAVX2 is LRNBack of channels, one or more.
+//
+//go:noescape
+func lrnBackAVX2(dx *float32, dy *float32, x *float32, d *float32, f *float32, q *float32, channels int, before int, after int, twice float32)
+
 // peakAVX2 writes 14 vectors to sums, each value of them fma(x, y, sum) turns times from +0.
 // There is at least one turn.
 //

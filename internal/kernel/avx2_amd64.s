@@ -1641,6 +1641,172 @@ group2:
 	VZEROUPPER
 	RET
 
+// func lrnAVX2(y *float32, d *float32, f *float32, x *float32, channels int, before int, after int, k float32, alpha float32)
+// Requires: AVX, AVX2, CMOV
+TEXT ·lrnAVX2(SB), NOSPLIT, $0-64
+	MOVQ         y+0(FP), AX
+	MOVQ         d+8(FP), CX
+	MOVQ         f+16(FP), DX
+	MOVQ         x+24(FP), BX
+	VBROADCASTSS k+56(FP), Y0
+	VBROADCASTSS alpha+60(FP), Y1
+	MOVQ         $0x3ff0000000000000, SI
+	VMOVQ        SI, X2
+	VBROADCASTSD X2, Y2
+	MOVQ         channels+32(FP), DI
+	MOVQ         before+40(FP), R8
+	MOVQ         after+48(FP), R9
+	SHLQ         $0x06, DI
+	SHLQ         $0x06, R8
+	SHLQ         $0x06, R9
+	SUBQ         $0x00000040, DI
+	XORQ         SI, SI
+
+channel:
+	VXORPS  Y3, Y3, Y3
+	VXORPS  Y4, Y4, Y4
+	XORQ    R11, R11
+	MOVQ    SI, R10
+	SUBQ    R8, R10
+	CMOVQLT R11, R10
+	MOVQ    SI, R11
+	ADDQ    R9, R11
+	CMPQ    R11, DI
+	CMOVQGT DI, R11
+
+window:
+	VMOVUPS      (BX)(R10*1), Y5
+	VMULPS       Y5, Y5, Y5
+	VADDPS       Y5, Y3, Y3
+	VMOVUPS      32(BX)(R10*1), Y5
+	VMULPS       Y5, Y5, Y5
+	VADDPS       Y5, Y4, Y4
+	ADDQ         $0x00000040, R10
+	CMPQ         R10, R11
+	JLE          window
+	VMULPS       Y3, Y1, Y3
+	VADDPS       Y3, Y0, Y3
+	VCVTPS2PD    X3, Y5
+	VSQRTPD      Y5, Y5
+	VSQRTPD      Y5, Y8
+	VMULPD       Y5, Y8, Y8
+	VDIVPD       Y8, Y2, Y8
+	VEXTRACTF128 $0x01, Y3, X5
+	VCVTPS2PD    X5, Y5
+	VSQRTPD      Y5, Y5
+	VSQRTPD      Y5, Y9
+	VMULPD       Y5, Y9, Y9
+	VDIVPD       Y9, Y2, Y9
+	VCVTPD2PSY   Y8, X6
+	VCVTPD2PSY   Y9, X5
+	VINSERTF128  $0x01, X5, Y6, Y6
+	VMULPS       (BX)(SI*1), Y6, Y5
+	VMOVUPS      Y5, (AX)(SI*1)
+	VMULPS       Y4, Y1, Y4
+	VADDPS       Y4, Y0, Y4
+	VCVTPS2PD    X4, Y5
+	VSQRTPD      Y5, Y5
+	VSQRTPD      Y5, Y8
+	VMULPD       Y5, Y8, Y8
+	VDIVPD       Y8, Y2, Y8
+	VEXTRACTF128 $0x01, Y4, X5
+	VCVTPS2PD    X5, Y5
+	VSQRTPD      Y5, Y5
+	VSQRTPD      Y5, Y9
+	VMULPD       Y5, Y9, Y9
+	VDIVPD       Y9, Y2, Y9
+	VCVTPD2PSY   Y8, X7
+	VCVTPD2PSY   Y9, X5
+	VINSERTF128  $0x01, X5, Y7, Y7
+	VMULPS       32(BX)(SI*1), Y7, Y5
+	VMOVUPS      Y5, 32(AX)(SI*1)
+	TESTQ        CX, CX
+	JEQ          without
+	VMOVUPS      Y3, (CX)(SI*1)
+	VMOVUPS      Y6, (DX)(SI*1)
+	VMOVUPS      Y4, 32(CX)(SI*1)
+	VMOVUPS      Y7, 32(DX)(SI*1)
+
+without:
+	ADDQ $0x00000040, SI
+	CMPQ SI, DI
+	JLE  channel
+	VZEROUPPER
+	RET
+
+// func lrnBackAVX2(dx *float32, dy *float32, x *float32, d *float32, f *float32, q *float32, channels int, before int, after int, twice float32)
+// Requires: AVX, CMOV
+TEXT ·lrnBackAVX2(SB), NOSPLIT, $0-76
+	MOVQ         dx+0(FP), AX
+	MOVQ         dy+8(FP), CX
+	MOVQ         x+16(FP), DX
+	MOVQ         d+24(FP), BX
+	MOVQ         f+32(FP), SI
+	MOVQ         q+40(FP), DI
+	VBROADCASTSS twice+72(FP), Y0
+	MOVQ         channels+48(FP), R9
+	MOVQ         after+64(FP), R10
+	MOVQ         before+56(FP), R11
+	SHLQ         $0x06, R9
+	SHLQ         $0x06, R10
+	SHLQ         $0x06, R11
+	SUBQ         $0x00000040, R9
+	XORQ         R8, R8
+
+quotient:
+	VMOVUPS (DX)(R8*1), Y1
+	VMULPS  (SI)(R8*1), Y1, Y1
+	VMULPS  (CX)(R8*1), Y1, Y1
+	VDIVPS  (BX)(R8*1), Y1, Y1
+	VMOVUPS Y1, (DI)(R8*1)
+	VMOVUPS 32(DX)(R8*1), Y1
+	VMULPS  32(SI)(R8*1), Y1, Y1
+	VMULPS  32(CX)(R8*1), Y1, Y1
+	VDIVPS  32(BX)(R8*1), Y1, Y1
+	VMOVUPS Y1, 32(DI)(R8*1)
+	ADDQ    $0x00000040, R8
+	CMPQ    R8, R9
+	JLE     quotient
+	XORQ    R8, R8
+
+channel:
+	VXORPS  Y1, Y1, Y1
+	VXORPS  Y2, Y2, Y2
+	XORQ    R12, R12
+	MOVQ    R8, BX
+	SUBQ    R10, BX
+	CMOVQLT R12, BX
+	MOVQ    R8, R12
+	ADDQ    R11, R12
+	CMPQ    R12, R9
+	CMOVQGT R9, R12
+
+window:
+	VMOVUPS (DI)(BX*1), Y3
+	VADDPS  Y3, Y1, Y1
+	VMOVUPS 32(DI)(BX*1), Y3
+	VADDPS  Y3, Y2, Y2
+	ADDQ    $0x00000040, BX
+	CMPQ    BX, R12
+	JLE     window
+	VMOVUPS (CX)(R8*1), Y3
+	VMULPS  (SI)(R8*1), Y3, Y3
+	VMULPS  (DX)(R8*1), Y0, Y4
+	VMULPS  Y1, Y4, Y4
+	VSUBPS  Y4, Y3, Y3
+	VMOVUPS Y3, (AX)(R8*1)
+	VMOVUPS 32(CX)(R8*1), Y1
+	VMULPS  32(SI)(R8*1), Y1, Y1
+	VMULPS  32(DX)(R8*1), Y0, Y3
+	VMULPS  Y2, Y3, Y3
+	VSUBPS  Y3, Y1, Y1
+	VMOVUPS Y1, 32(AX)(R8*1)
+	ADDQ    $0x00000040, R8
+	CMPQ    R8, R9
+	JLE     channel
+	VZEROUPPER
+	RET
+
 // func peakAVX2(sums *float32, x float32, y float32, turns int)
 // Requires: AVX, FMA3
 TEXT ·peakAVX2(SB), NOSPLIT, $0-24

@@ -69,6 +69,16 @@ func averagePoolAVX512(y *float32, x *float32, w *int, count int, divisor float3
 //go:noescape
 func averagePoolBackAVX512(dx *float32, dy *float32, divisors *float32, w *int, count int)
 
+// lrnAVX512 is LRN of channels, one or more, and a power of 3/4.
+//
+//go:noescape
+func lrnAVX512(y *float32, d *float32, f *float32, x *float32, channels int, before int, after int, k float32, alpha float32)
+
+// lrnBackAVX512 is LRNBack of channels, one or more.
+//
+//go:noescape
+func lrnBackAVX512(dx *float32, dy *float32, x *float32, d *float32, f *float32, q *float32, channels int, before int, after int, twice float32)
+
 // peakAVX512 writes 28 vectors to sums, each value of them fma(x, y, sum) turns times from +0.
 // There is at least one turn.
 //

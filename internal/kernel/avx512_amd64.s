@@ -9066,6 +9066,134 @@ group2:
 	VZEROUPPER
 	RET
 
+// func lrnAVX512(y *float32, d *float32, f *float32, x *float32, channels int, before int, after int, k float32, alpha float32)
+// Requires: AVX, AVX512F, CMOV
+TEXT ·lrnAVX512(SB), NOSPLIT, $0-64
+	MOVQ         y+0(FP), AX
+	MOVQ         d+8(FP), CX
+	MOVQ         f+16(FP), DX
+	MOVQ         x+24(FP), BX
+	VBROADCASTSS k+56(FP), Z0
+	VBROADCASTSS alpha+60(FP), Z1
+	MOVQ         $0x3ff0000000000000, SI
+	VMOVQ        SI, X2
+	VBROADCASTSD X2, Z2
+	MOVQ         channels+32(FP), DI
+	MOVQ         before+40(FP), R8
+	MOVQ         after+48(FP), R9
+	SHLQ         $0x06, DI
+	SHLQ         $0x06, R8
+	SHLQ         $0x06, R9
+	SUBQ         $0x00000040, DI
+	XORQ         SI, SI
+
+channel:
+	VPXORD  Z3, Z3, Z3
+	XORQ    R11, R11
+	MOVQ    SI, R10
+	SUBQ    R8, R10
+	CMOVQLT R11, R10
+	MOVQ    SI, R11
+	ADDQ    R9, R11
+	CMPQ    R11, DI
+	CMOVQGT DI, R11
+
+window:
+	VMOVUPS       (BX)(R10*1), Z4
+	VMULPS        Z4, Z4, Z4
+	VADDPS        Z4, Z3, Z3
+	ADDQ          $0x00000040, R10
+	CMPQ          R10, R11
+	JLE           window
+	VMULPS        Z3, Z1, Z3
+	VADDPS        Z3, Z0, Z3
+	VCVTPS2PD     Y3, Z4
+	VSQRTPD       Z4, Z4
+	VSQRTPD       Z4, Z6
+	VMULPD        Z4, Z6, Z6
+	VDIVPD        Z6, Z2, Z6
+	VEXTRACTF64X4 $0x01, Z3, Y4
+	VCVTPS2PD     Y4, Z4
+	VSQRTPD       Z4, Z4
+	VSQRTPD       Z4, Z7
+	VMULPD        Z4, Z7, Z7
+	VDIVPD        Z7, Z2, Z7
+	VCVTPD2PS     Z6, Y5
+	VCVTPD2PS     Z7, Y4
+	VINSERTF64X4  $0x01, Y4, Z5, Z5
+	VMULPS        (BX)(SI*1), Z5, Z4
+	VMOVUPS       Z4, (AX)(SI*1)
+	TESTQ         CX, CX
+	JEQ           without
+	VMOVUPS       Z3, (CX)(SI*1)
+	VMOVUPS       Z5, (DX)(SI*1)
+
+without:
+	ADDQ $0x00000040, SI
+	CMPQ SI, DI
+	JLE  channel
+	VZEROUPPER
+	RET
+
+// func lrnBackAVX512(dx *float32, dy *float32, x *float32, d *float32, f *float32, q *float32, channels int, before int, after int, twice float32)
+// Requires: AVX, AVX512F, CMOV
+TEXT ·lrnBackAVX512(SB), NOSPLIT, $0-76
+	MOVQ         dx+0(FP), AX
+	MOVQ         dy+8(FP), CX
+	MOVQ         x+16(FP), DX
+	MOVQ         d+24(FP), BX
+	MOVQ         f+32(FP), SI
+	MOVQ         q+40(FP), DI
+	VBROADCASTSS twice+72(FP), Z0
+	MOVQ         channels+48(FP), R9
+	MOVQ         after+64(FP), R10
+	MOVQ         before+56(FP), R11
+	SHLQ         $0x06, R9
+	SHLQ         $0x06, R10
+	SHLQ         $0x06, R11
+	SUBQ         $0x00000040, R9
+	XORQ         R8, R8
+
+quotient:
+	VMOVUPS (DX)(R8*1), Z1
+	VMULPS  (SI)(R8*1), Z1, Z1
+	VMULPS  (CX)(R8*1), Z1, Z1
+	VDIVPS  (BX)(R8*1), Z1, Z1
+	VMOVUPS Z1, (DI)(R8*1)
+	ADDQ    $0x00000040, R8
+	CMPQ    R8, R9
+	JLE     quotient
+	XORQ    R8, R8
+
+channel:
+	VPXORD  Z2, Z2, Z2
+	XORQ    R12, R12
+	MOVQ    R8, BX
+	SUBQ    R10, BX
+	CMOVQLT R12, BX
+	MOVQ    R8, R12
+	ADDQ    R11, R12
+	CMPQ    R12, R9
+	CMOVQGT R9, R12
+
+window:
+	VMOVUPS (DI)(BX*1), Z1
+	VADDPS  Z1, Z2, Z2
+	ADDQ    $0x00000040, BX
+	CMPQ    BX, R12
+	JLE     window
+	VMOVUPS (CX)(R8*1), Z1
+	VMULPS  (SI)(R8*1), Z1, Z1
+	VMULPS  (DX)(R8*1), Z0, Z3
+	VMULPS  Z2, Z3, Z3
+	VSUBPS  Z3, Z1, Z1
+	VMOVUPS Z1, (AX)(R8*1)
+	ADDQ    $0x00000040, R8
+	CMPQ    R8, R9
+	JLE     channel
+	VZEROUPPER
+	RET
+
 // func peakAVX512(sums *float32, x float32, y float32, turns int)
 // Requires: AVX, AVX512F
 TEXT ·peakAVX512(SB), NOSPLIT, $0-24

@@ -35,3 +35,13 @@ func checkWindow(y []float32, from, read []int32, x []float32, w *Window) {
 func checkCounts(counts []float32, w *Window) {
 	within("counts", w.Pixel, (w.Rows-1)*w.PixelRow, w.Columns-1, 0, len(counts))
 }
+
+// checkResponse panics where a pixel of n values can't be normalised.
+func checkResponse(n int, r *Response) {
+	if n%Lanes != 0 {
+		panic(fmt.Sprintf("kernel: a pixel of %d values, want a multiple of %d", n, Lanes))
+	}
+	if r.Before < 0 || r.After < 0 {
+		panic(fmt.Sprintf("kernel: a window of %d channels before and %d after its centre, want 0 or more", r.Before, r.After))
+	}
+}

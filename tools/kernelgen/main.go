@@ -23,6 +23,7 @@ func main() {
 	finite(v)
 	activations(v)
 	pools(v)
+	lrn(v)
 	peak(v)
 	Generate()
 }

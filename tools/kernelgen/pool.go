@@ -39,7 +39,7 @@ type windowed struct {
 
 func (k *windowed) begin(name, signature, doc string) {
 	TEXT(name+k.name, NOSPLIT, signature)
-	Doc(name+k.name+" is "+doc+" of count values, a positive multiple of 16. w is the first word of a Window.")
+	Doc(name + k.name + " is " + doc + " of count values, a positive multiple of 16. w is the first word of a Window.")
 	Pragma("noescape")
 	k.w = argument("w")
 }
