@@ -34,6 +34,56 @@ func finiteAVX2(x *float32, count int) bool
 //go:noescape
 func fetchAVX2(x *float32, lines int)
 
+// reluAVX2 is ReLU of count values, a positive multiple of the vector's length.
+//
+//go:noescape
+func reluAVX2(y *float32, x *float32, count int)
+
+// reluBackAVX2 is ReLUBack of count values, a positive multiple of the vector's length.
+//
+//go:noescape
+func reluBackAVX2(dx *float32, dy *float32, y *float32, count int)
+
+// leakyReLUAVX2 is LeakyReLU of count values, a positive multiple of the vector's length.
+//
+//go:noescape
+func leakyReLUAVX2(y *float32, x *float32, count int, slope float32)
+
+// leakyReLUBackAVX2 is LeakyReLUBack of count values, a positive multiple of the vector's length.
+//
+//go:noescape
+func leakyReLUBackAVX2(dx *float32, dy *float32, y *float32, count int, slope float32)
+
+// maxPoolAVX2 is MaxPool of count values, a positive multiple of 16. w is the first word of a Window.
+//
+//go:noescape
+func maxPoolAVX2(y *float32, from *int32, x *float32, w *int, count int)
+
+// maxPoolBackAVX2 is MaxPoolBack of count values, a positive multiple of 16. w is the first word of a Window.
+//
+//go:noescape
+func maxPoolBackAVX2(dx *float32, dy *float32, from *int32, w *int, count int, pixel int32)
+
+// averagePoolAVX2 is AveragePool of count values, a positive multiple of 16. w is the first word of a Window.
+//
+//go:noescape
+func averagePoolAVX2(y *float32, x *float32, w *int, count int, divisor float32)
+
+// averagePoolBackAVX2 is AveragePoolBack of count values, a positive multiple of 16. w is the first word of a Window.
+//
+//go:noescape
+func averagePoolBackAVX2(dx *float32, dy *float32, divisors *float32, w *int, count int)
+
+// lrnAVX2 is LRN of channels, one or more, and a power of 3/4.
+//
+//go:noescape
+func lrnAVX2(y *float32, d *float32, f *float32, x *float32, channels int, before int, after int, k float32, alpha float32)
+
+// lrnBackAVX2 is LRNBack of channels, one or more.
+//
+//go:noescape
+func lrnBackAVX2(dx *float32, dy *float32, x *float32, d *float32, f *float32, q *float32, channels int, before int, after int, twice float32)
+
 // peakAVX2 writes 14 vectors to sums, each value of them fma(x, y, sum) turns times from +0.
 // There is at least one turn.
 //

@@ -1183,6 +1183,643 @@ line:
 	JNE        line
 	RET
 
+// func reluAVX2(y *float32, x *float32, count int)
+// Requires: AVX
+TEXT ·reluAVX2(SB), NOSPLIT, $0-24
+	MOVQ   y+0(FP), AX
+	MOVQ   x+8(FP), CX
+	VXORPS Y0, Y0, Y0
+	MOVQ   count+16(FP), DX
+	SHLQ   $0x02, DX
+	XORQ   BX, BX
+
+loop:
+	VMAXPS  (CX)(BX*1), Y0, Y1
+	VADDPS  Y0, Y1, Y1
+	VMOVUPS Y1, (AX)(BX*1)
+	ADDQ    $0x00000020, BX
+	CMPQ    BX, DX
+	JLT     loop
+	VZEROUPPER
+	RET
+
+// func reluBackAVX2(dx *float32, dy *float32, y *float32, count int)
+// Requires: AVX
+TEXT ·reluBackAVX2(SB), NOSPLIT, $0-32
+	MOVQ   dx+0(FP), AX
+	MOVQ   dy+8(FP), CX
+	MOVQ   y+16(FP), DX
+	VXORPS Y0, Y0, Y0
+	MOVQ   count+24(FP), BX
+	SHLQ   $0x02, BX
+	XORQ   SI, SI
+
+loop:
+	VCMPPS  $0x11, (DX)(SI*1), Y0, Y1
+	VANDPS  (CX)(SI*1), Y1, Y1
+	VMOVUPS Y1, (AX)(SI*1)
+	ADDQ    $0x00000020, SI
+	CMPQ    SI, BX
+	JLT     loop
+	VZEROUPPER
+	RET
+
+// func leakyReLUAVX2(y *float32, x *float32, count int, slope float32)
+// Requires: AVX
+TEXT ·leakyReLUAVX2(SB), NOSPLIT, $0-28
+	MOVQ         y+0(FP), AX
+	MOVQ         x+8(FP), CX
+	VXORPS       Y0, Y0, Y0
+	VBROADCASTSS slope+24(FP), Y1
+	MOVQ         count+16(FP), DX
+	SHLQ         $0x02, DX
+	XORQ         BX, BX
+
+loop:
+	VMOVUPS   (CX)(BX*1), Y2
+	VMULPS    Y2, Y1, Y3
+	VCMPPS    $0x11, Y2, Y0, Y4
+	VBLENDVPS Y4, Y2, Y3, Y3
+	VMOVUPS   Y3, (AX)(BX*1)
+	ADDQ      $0x00000020, BX
+	CMPQ      BX, DX
+	JLT       loop
+	VZEROUPPER
+	RET
+
+// func leakyReLUBackAVX2(dx *float32, dy *float32, y *float32, count int, slope float32)
+// Requires: AVX
+TEXT ·leakyReLUBackAVX2(SB), NOSPLIT, $0-36
+	MOVQ         dx+0(FP), AX
+	MOVQ         dy+8(FP), CX
+	MOVQ         y+16(FP), DX
+	VXORPS       Y0, Y0, Y0
+	VBROADCASTSS slope+32(FP), Y1
+	MOVQ         count+24(FP), BX
+	SHLQ         $0x02, BX
+	XORQ         SI, SI
+
+loop:
+	VMOVUPS   (CX)(SI*1), Y2
+	VMULPS    Y2, Y1, Y3
+	VCMPPS    $0x11, (DX)(SI*1), Y0, Y4
+	VBLENDVPS Y4, Y2, Y3, Y3
+	VMOVUPS   Y3, (AX)(SI*1)
+	ADDQ      $0x00000020, SI
+	CMPQ      SI, BX
+	JLT       loop
+	VZEROUPPER
+	RET
+
+// func maxPoolAVX2(y *float32, from *int32, x *float32, w *int, count int)
+// Requires: AVX, AVX2
+TEXT ·maxPoolAVX2(SB), NOSPLIT, $0-40
+	MOVQ         w+24(FP), AX
+	MOVQ         from+8(FP), CX
+	VPBROADCASTD 32(AX), Y0
+	MOVQ         40(AX), DX
+	SUBQ         8(AX), DX
+	VMOVD        DX, X1
+	VPBROADCASTD X1, Y2
+	VPCMPEQD     Y3, Y3, Y3
+	VXORPS       Y1, Y1, Y1
+	VPSUBD       Y3, Y1, Y1
+	VPSLLD       $0x1f, Y3, Y3
+	MOVQ         x+16(FP), DX
+	MOVQ         y+0(FP), BX
+	MOVQ         count+32(FP), SI
+	SHLQ         $0x02, SI
+	MOVQ         16(AX), DI
+	SHLQ         $0x02, DI
+	MOVQ         24(AX), R8
+	SHLQ         $0x02, R8
+
+group0:
+	CMPQ    SI, $0x00000040
+	JLT     group1
+	VMOVAPS Y0, Y4
+	VMOVUPS (DX), Y5
+	VMOVAPS Y5, Y9
+	VMOVAPS Y0, Y7
+	VXORPS  Y11, Y11, Y11
+	VMOVUPS 32(DX), Y6
+	VMOVAPS Y6, Y10
+	VMOVAPS Y0, Y8
+	VXORPS  Y12, Y12, Y12
+	MOVQ    DX, R9
+	MOVQ    (AX), R10
+
+row0:
+	MOVQ R9, R11
+	MOVQ 8(AX), R12
+
+column0:
+	VMOVUPS   (R11), Y13
+	VCMPPS    $0x1e, Y5, Y13, Y14
+	VBLENDVPS Y14, Y4, Y7, Y7
+	VMAXPS    Y5, Y13, Y5
+	VANDPS    Y13, Y9, Y9
+	VCMPPS    $0x03, Y13, Y13, Y13
+	VORPS     Y13, Y11, Y11
+	VMOVUPS   32(R11), Y13
+	VCMPPS    $0x1e, Y6, Y13, Y14
+	VBLENDVPS Y14, Y4, Y8, Y8
+	VMAXPS    Y6, Y13, Y6
+	VANDPS    Y13, Y10, Y10
+	VCMPPS    $0x03, Y13, Y13, Y13
+	VORPS     Y13, Y12, Y12
+	VPADDD    Y1, Y4, Y4
+	ADDQ      R8, R11
+	DECQ      R12
+	JNE       column0
+	VPADDD    Y2, Y4, Y4
+	ADDQ      DI, R9
+	DECQ      R10
+	JNE       row0
+	VANDPS    Y3, Y9, Y9
+	VANDNPS   Y5, Y3, Y5
+	VORPS     Y9, Y5, Y5
+	VPCMPEQD  Y4, Y4, Y4
+	VBLENDVPS Y11, Y4, Y5, Y5
+	VBLENDVPS Y11, Y0, Y7, Y7
+	VMOVUPS   Y5, (BX)
+	VANDPS    Y3, Y10, Y10
+	VANDNPS   Y6, Y3, Y6
+	VORPS     Y10, Y6, Y6
+	VPCMPEQD  Y4, Y4, Y4
+	VBLENDVPS Y12, Y4, Y6, Y6
+	VBLENDVPS Y12, Y0, Y8, Y8
+	VMOVUPS   Y6, 32(BX)
+	TESTQ     CX, CX
+	JEQ       without2
+	VMOVUPS   Y7, (CX)
+	VMOVUPS   Y8, 32(CX)
+	ADDQ      $0x00000040, CX
+
+without2:
+	ADDQ $0x00000040, DX
+	ADDQ $0x00000040, BX
+	SUBQ $0x00000040, SI
+	JMP  group0
+
+group1:
+	VZEROUPPER
+	RET
+
+// func maxPoolBackAVX2(dx *float32, dy *float32, from *int32, w *int, count int, pixel int32)
+// Requires: AVX, AVX2
+TEXT ·maxPoolBackAVX2(SB), NOSPLIT, $0-44
+	MOVQ         w+24(FP), AX
+	MOVQ         from+16(FP), CX
+	SUBQ         dy+8(FP), CX
+	MOVL         pixel+40(FP), DX
+	VMOVD        DX, X0
+	VPBROADCASTD X0, Y0
+	MOVQ         dy+8(FP), DX
+	MOVQ         dx+0(FP), BX
+	MOVQ         count+32(FP), SI
+	SHLQ         $0x02, SI
+	MOVQ         16(AX), DI
+	SHLQ         $0x02, DI
+	MOVQ         24(AX), R8
+	SHLQ         $0x02, R8
+
+group0:
+	CMPQ   SI, $0x00000080
+	JLT    group1
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	VXORPS Y4, Y4, Y4
+	MOVQ   DX, R9
+	MOVQ   (AX), R10
+
+row0:
+	MOVQ R9, R11
+	MOVQ 8(AX), R12
+
+column0:
+	VPCMPEQD  (R11)(CX*1), Y0, Y5
+	VADDPS    (R11), Y1, Y6
+	VBLENDVPS Y5, Y6, Y1, Y1
+	VPCMPEQD  32(R11)(CX*1), Y0, Y5
+	VADDPS    32(R11), Y2, Y6
+	VBLENDVPS Y5, Y6, Y2, Y2
+	VPCMPEQD  64(R11)(CX*1), Y0, Y5
+	VADDPS    64(R11), Y3, Y6
+	VBLENDVPS Y5, Y6, Y3, Y3
+	VPCMPEQD  96(R11)(CX*1), Y0, Y5
+	VADDPS    96(R11), Y4, Y6
+	VBLENDVPS Y5, Y6, Y4, Y4
+	ADDQ      R8, R11
+	DECQ      R12
+	JNE       column0
+	ADDQ      DI, R9
+	DECQ      R10
+	JNE       row0
+	VMOVUPS   Y1, (BX)
+	VMOVUPS   Y2, 32(BX)
+	VMOVUPS   Y3, 64(BX)
+	VMOVUPS   Y4, 96(BX)
+	ADDQ      $0x00000080, DX
+	ADDQ      $0x00000080, BX
+	SUBQ      $0x00000080, SI
+	JMP       group0
+
+group1:
+	CMPQ   SI, $0x00000040
+	JLT    group2
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	MOVQ   DX, R9
+	MOVQ   (AX), R10
+
+row1:
+	MOVQ R9, R11
+	MOVQ 8(AX), R12
+
+column1:
+	VPCMPEQD  (R11)(CX*1), Y0, Y3
+	VADDPS    (R11), Y1, Y4
+	VBLENDVPS Y3, Y4, Y1, Y1
+	VPCMPEQD  32(R11)(CX*1), Y0, Y3
+	VADDPS    32(R11), Y2, Y4
+	VBLENDVPS Y3, Y4, Y2, Y2
+	ADDQ      R8, R11
+	DECQ      R12
+	JNE       column1
+	ADDQ      DI, R9
+	DECQ      R10
+	JNE       row1
+	VMOVUPS   Y1, (BX)
+	VMOVUPS   Y2, 32(BX)
+	ADDQ      $0x00000040, DX
+	ADDQ      $0x00000040, BX
+	SUBQ      $0x00000040, SI
+	JMP       group1
+
+group2:
+	VZEROUPPER
+	RET
+
+// func averagePoolAVX2(y *float32, x *float32, w *int, count int, divisor float32)
+// Requires: AVX
+TEXT ·averagePoolAVX2(SB), NOSPLIT, $0-36
+	MOVQ         w+16(FP), AX
+	VBROADCASTSS divisor+32(FP), Y0
+	MOVQ         x+8(FP), CX
+	MOVQ         y+0(FP), DX
+	MOVQ         count+24(FP), BX
+	SHLQ         $0x02, BX
+	MOVQ         16(AX), SI
+	SHLQ         $0x02, SI
+	MOVQ         24(AX), DI
+	SHLQ         $0x02, DI
+
+group0:
+	CMPQ   BX, $0x00000080
+	JLT    group1
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	VXORPS Y4, Y4, Y4
+	MOVQ   CX, R8
+	MOVQ   (AX), R9
+
+row0:
+	MOVQ R8, R10
+	MOVQ 8(AX), R11
+
+column0:
+	VADDPS  (R10), Y1, Y1
+	VADDPS  32(R10), Y2, Y2
+	VADDPS  64(R10), Y3, Y3
+	VADDPS  96(R10), Y4, Y4
+	ADDQ    DI, R10
+	DECQ    R11
+	JNE     column0
+	ADDQ    SI, R8
+	DECQ    R9
+	JNE     row0
+	VDIVPS  Y0, Y1, Y1
+	VMOVUPS Y1, (DX)
+	VDIVPS  Y0, Y2, Y2
+	VMOVUPS Y2, 32(DX)
+	VDIVPS  Y0, Y3, Y3
+	VMOVUPS Y3, 64(DX)
+	VDIVPS  Y0, Y4, Y4
+	VMOVUPS Y4, 96(DX)
+	ADDQ    $0x00000080, CX
+	ADDQ    $0x00000080, DX
+	SUBQ    $0x00000080, BX
+	JMP     group0
+
+group1:
+	CMPQ   BX, $0x00000040
+	JLT    group2
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	MOVQ   CX, R8
+	MOVQ   (AX), R9
+
+row1:
+	MOVQ R8, R10
+	MOVQ 8(AX), R11
+
+column1:
+	VADDPS  (R10), Y1, Y1
+	VADDPS  32(R10), Y2, Y2
+	ADDQ    DI, R10
+	DECQ    R11
+	JNE     column1
+	ADDQ    SI, R8
+	DECQ    R9
+	JNE     row1
+	VDIVPS  Y0, Y1, Y1
+	VMOVUPS Y1, (DX)
+	VDIVPS  Y0, Y2, Y2
+	VMOVUPS Y2, 32(DX)
+	ADDQ    $0x00000040, CX
+	ADDQ    $0x00000040, DX
+	SUBQ    $0x00000040, BX
+	JMP     group1
+
+group2:
+	VZEROUPPER
+	RET
+
+// func averagePoolBackAVX2(dx *float32, dy *float32, divisors *float32, w *int, count int)
+// Requires: AVX
+TEXT ·averagePoolBackAVX2(SB), NOSPLIT, $0-40
+	MOVQ w+24(FP), AX
+	MOVQ 40(AX), DX
+	SUBQ 8(AX), DX
+	SHLQ $0x02, DX
+	MOVQ dy+8(FP), BX
+	MOVQ dx+0(FP), SI
+	MOVQ count+32(FP), DI
+	SHLQ $0x02, DI
+	MOVQ 16(AX), R8
+	SHLQ $0x02, R8
+	MOVQ 24(AX), R9
+	SHLQ $0x02, R9
+
+group0:
+	CMPQ   DI, $0x00000080
+	JLT    group1
+	MOVQ   divisors+16(FP), CX
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	MOVQ   BX, R10
+	MOVQ   (AX), R11
+
+row0:
+	MOVQ R10, R12
+	MOVQ 8(AX), R13
+
+column0:
+	VBROADCASTSS (CX), Y4
+	VMOVUPS      (R12), Y5
+	VDIVPS       Y4, Y5, Y5
+	VADDPS       Y5, Y0, Y0
+	VBROADCASTSS (CX), Y4
+	VMOVUPS      32(R12), Y5
+	VDIVPS       Y4, Y5, Y5
+	VADDPS       Y5, Y1, Y1
+	VBROADCASTSS (CX), Y4
+	VMOVUPS      64(R12), Y5
+	VDIVPS       Y4, Y5, Y5
+	VADDPS       Y5, Y2, Y2
+	VBROADCASTSS (CX), Y4
+	VMOVUPS      96(R12), Y5
+	VDIVPS       Y4, Y5, Y5
+	VADDPS       Y5, Y3, Y3
+	ADDQ         $0x00000004, CX
+	ADDQ         R9, R12
+	DECQ         R13
+	JNE          column0
+	ADDQ         DX, CX
+	ADDQ         R8, R10
+	DECQ         R11
+	JNE          row0
+	VMOVUPS      Y0, (SI)
+	VMOVUPS      Y1, 32(SI)
+	VMOVUPS      Y2, 64(SI)
+	VMOVUPS      Y3, 96(SI)
+	ADDQ         $0x00000080, BX
+	ADDQ         $0x00000080, SI
+	SUBQ         $0x00000080, DI
+	JMP          group0
+
+group1:
+	CMPQ   DI, $0x00000040
+	JLT    group2
+	MOVQ   divisors+16(FP), CX
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	MOVQ   BX, R10
+	MOVQ   (AX), R11
+
+row1:
+	MOVQ R10, R12
+	MOVQ 8(AX), R13
+
+column1:
+	VBROADCASTSS (CX), Y2
+	VMOVUPS      (R12), Y3
+	VDIVPS       Y2, Y3, Y3
+	VADDPS       Y3, Y0, Y0
+	VBROADCASTSS (CX), Y2
+	VMOVUPS      32(R12), Y3
+	VDIVPS       Y2, Y3, Y3
+	VADDPS       Y3, Y1, Y1
+	ADDQ         $0x00000004, CX
+	ADDQ         R9, R12
+	DECQ         R13
+	JNE          column1
+	ADDQ         DX, CX
+	ADDQ         R8, R10
+	DECQ         R11
+	JNE          row1
+	VMOVUPS      Y0, (SI)
+	VMOVUPS      Y1, 32(SI)
+	ADDQ         $0x00000040, BX
+	ADDQ         $0x00000040, SI
+	SUBQ         $0x00000040, DI
+	JMP          group1
+
+group2:
+	VZEROUPPER
+	RET
+
+// func lrnAVX2(y *float32, d *float32, f *float32, x *float32, channels int, before int, after int, k float32, alpha float32)
+// Requires: AVX, AVX2, CMOV
+TEXT ·lrnAVX2(SB), NOSPLIT, $0-64
+	MOVQ         y+0(FP), AX
+	MOVQ         d+8(FP), CX
+	MOVQ         f+16(FP), DX
+	MOVQ         x+24(FP), BX
+	VBROADCASTSS k+56(FP), Y0
+	VBROADCASTSS alpha+60(FP), Y1
+	MOVQ         $0x3ff0000000000000, SI
+	VMOVQ        SI, X2
+	VBROADCASTSD X2, Y2
+	MOVQ         channels+32(FP), DI
+	MOVQ         before+40(FP), R8
+	MOVQ         after+48(FP), R9
+	SHLQ         $0x06, DI
+	SHLQ         $0x06, R8
+	SHLQ         $0x06, R9
+	SUBQ         $0x00000040, DI
+	XORQ         SI, SI
+
+channel:
+	VXORPS  Y3, Y3, Y3
+	VXORPS  Y4, Y4, Y4
+	XORQ    R11, R11
+	MOVQ    SI, R10
+	SUBQ    R8, R10
+	CMOVQLT R11, R10
+	MOVQ    SI, R11
+	ADDQ    R9, R11
+	CMPQ    R11, DI
+	CMOVQGT DI, R11
+
+window:
+	VMOVUPS      (BX)(R10*1), Y5
+	VMULPS       Y5, Y5, Y5
+	VADDPS       Y5, Y3, Y3
+	VMOVUPS      32(BX)(R10*1), Y5
+	VMULPS       Y5, Y5, Y5
+	VADDPS       Y5, Y4, Y4
+	ADDQ         $0x00000040, R10
+	CMPQ         R10, R11
+	JLE          window
+	VMULPS       Y3, Y1, Y3
+	VADDPS       Y3, Y0, Y3
+	VCVTPS2PD    X3, Y5
+	VSQRTPD      Y5, Y5
+	VSQRTPD      Y5, Y8
+	VMULPD       Y5, Y8, Y8
+	VDIVPD       Y8, Y2, Y8
+	VEXTRACTF128 $0x01, Y3, X5
+	VCVTPS2PD    X5, Y5
+	VSQRTPD      Y5, Y5
+	VSQRTPD      Y5, Y9
+	VMULPD       Y5, Y9, Y9
+	VDIVPD       Y9, Y2, Y9
+	VCVTPD2PSY   Y8, X6
+	VCVTPD2PSY   Y9, X5
+	VINSERTF128  $0x01, X5, Y6, Y6
+	VMULPS       (BX)(SI*1), Y6, Y5
+	VMOVUPS      Y5, (AX)(SI*1)
+	VMULPS       Y4, Y1, Y4
+	VADDPS       Y4, Y0, Y4
+	VCVTPS2PD    X4, Y5
+	VSQRTPD      Y5, Y5
+	VSQRTPD      Y5, Y8
+	VMULPD       Y5, Y8, Y8
+	VDIVPD       Y8, Y2, Y8
+	VEXTRACTF128 $0x01, Y4, X5
+	VCVTPS2PD    X5, Y5
+	VSQRTPD      Y5, Y5
+	VSQRTPD      Y5, Y9
+	VMULPD       Y5, Y9, Y9
+	VDIVPD       Y9, Y2, Y9
+	VCVTPD2PSY   Y8, X7
+	VCVTPD2PSY   Y9, X5
+	VINSERTF128  $0x01, X5, Y7, Y7
+	VMULPS       32(BX)(SI*1), Y7, Y5
+	VMOVUPS      Y5, 32(AX)(SI*1)
+	TESTQ        CX, CX
+	JEQ          without
+	VMOVUPS      Y3, (CX)(SI*1)
+	VMOVUPS      Y6, (DX)(SI*1)
+	VMOVUPS      Y4, 32(CX)(SI*1)
+	VMOVUPS      Y7, 32(DX)(SI*1)
+
+without:
+	ADDQ $0x00000040, SI
+	CMPQ SI, DI
+	JLE  channel
+	VZEROUPPER
+	RET
+
+// func lrnBackAVX2(dx *float32, dy *float32, x *float32, d *float32, f *float32, q *float32, channels int, before int, after int, twice float32)
+// Requires: AVX, CMOV
+TEXT ·lrnBackAVX2(SB), NOSPLIT, $0-76
+	MOVQ         dx+0(FP), AX
+	MOVQ         dy+8(FP), CX
+	MOVQ         x+16(FP), DX
+	MOVQ         d+24(FP), BX
+	MOVQ         f+32(FP), SI
+	MOVQ         q+40(FP), DI
+	VBROADCASTSS twice+72(FP), Y0
+	MOVQ         channels+48(FP), R9
+	MOVQ         after+64(FP), R10
+	MOVQ         before+56(FP), R11
+	SHLQ         $0x06, R9
+	SHLQ         $0x06, R10
+	SHLQ         $0x06, R11
+	SUBQ         $0x00000040, R9
+	XORQ         R8, R8
+
+quotient:
+	VMOVUPS (DX)(R8*1), Y1
+	VMULPS  (SI)(R8*1), Y1, Y1
+	VMULPS  (CX)(R8*1), Y1, Y1
+	VDIVPS  (BX)(R8*1), Y1, Y1
+	VMOVUPS Y1, (DI)(R8*1)
+	VMOVUPS 32(DX)(R8*1), Y1
+	VMULPS  32(SI)(R8*1), Y1, Y1
+	VMULPS  32(CX)(R8*1), Y1, Y1
+	VDIVPS  32(BX)(R8*1), Y1, Y1
+	VMOVUPS Y1, 32(DI)(R8*1)
+	ADDQ    $0x00000040, R8
+	CMPQ    R8, R9
+	JLE     quotient
+	XORQ    R8, R8
+
+channel:
+	VXORPS  Y1, Y1, Y1
+	VXORPS  Y2, Y2, Y2
+	XORQ    R12, R12
+	MOVQ    R8, BX
+	SUBQ    R10, BX
+	CMOVQLT R12, BX
+	MOVQ    R8, R12
+	ADDQ    R11, R12
+	CMPQ    R12, R9
+	CMOVQGT R9, R12
+
+window:
+	VMOVUPS (DI)(BX*1), Y3
+	VADDPS  Y3, Y1, Y1
+	VMOVUPS 32(DI)(BX*1), Y3
+	VADDPS  Y3, Y2, Y2
+	ADDQ    $0x00000040, BX
+	CMPQ    BX, R12
+	JLE     window
+	VMOVUPS (CX)(R8*1), Y3
+	VMULPS  (SI)(R8*1), Y3, Y3
+	VMULPS  (DX)(R8*1), Y0, Y4
+	VMULPS  Y1, Y4, Y4
+	VSUBPS  Y4, Y3, Y3
+	VMOVUPS Y3, (AX)(R8*1)
+	VMOVUPS 32(CX)(R8*1), Y1
+	VMULPS  32(SI)(R8*1), Y1, Y1
+	VMULPS  32(DX)(R8*1), Y0, Y3
+	VMULPS  Y2, Y3, Y3
+	VSUBPS  Y3, Y1, Y1
+	VMOVUPS Y1, 32(AX)(R8*1)
+	ADDQ    $0x00000040, R8
+	CMPQ    R8, R9
+	JLE     channel
+	VZEROUPPER
+	RET
+
 // func peakAVX2(sums *float32, x float32, y float32, turns int)
 // Requires: AVX, FMA3
 TEXT ·peakAVX2(SB), NOSPLIT, $0-24

@@ -29,6 +29,56 @@ func nesterovAVX512(w2 *float32, v2 *float32, w *float32, v *float32, dw *float3
 //go:noescape
 func finiteAVX512(x *float32, count int) bool
 
+// reluAVX512 is ReLU of count values, a positive multiple of the vector's length.
+//
+//go:noescape
+func reluAVX512(y *float32, x *float32, count int)
+
+// reluBackAVX512 is ReLUBack of count values, a positive multiple of the vector's length.
+//
+//go:noescape
+func reluBackAVX512(dx *float32, dy *float32, y *float32, count int)
+
+// leakyReLUAVX512 is LeakyReLU of count values, a positive multiple of the vector's length.
+//
+//go:noescape
+func leakyReLUAVX512(y *float32, x *float32, count int, slope float32)
+
+// leakyReLUBackAVX512 is LeakyReLUBack of count values, a positive multiple of the vector's length.
+//
+//go:noescape
+func leakyReLUBackAVX512(dx *float32, dy *float32, y *float32, count int, slope float32)
+
+// maxPoolAVX512 is MaxPool of count values, a positive multiple of 16. w is the first word of a Window.
+//
+//go:noescape
+func maxPoolAVX512(y *float32, from *int32, x *float32, w *int, count int)
+
+// maxPoolBackAVX512 is MaxPoolBack of count values, a positive multiple of 16. w is the first word of a Window.
+//
+//go:noescape
+func maxPoolBackAVX512(dx *float32, dy *float32, from *int32, w *int, count int, pixel int32)
+
+// averagePoolAVX512 is AveragePool of count values, a positive multiple of 16. w is the first word of a Window.
+//
+//go:noescape
+func averagePoolAVX512(y *float32, x *float32, w *int, count int, divisor float32)
+
+// averagePoolBackAVX512 is AveragePoolBack of count values, a positive multiple of 16. w is the first word of a Window.
+//
+//go:noescape
+func averagePoolBackAVX512(dx *float32, dy *float32, divisors *float32, w *int, count int)
+
+// lrnAVX512 is LRN of channels, one or more, and a power of 3/4.
+//
+//go:noescape
+func lrnAVX512(y *float32, d *float32, f *float32, x *float32, channels int, before int, after int, k float32, alpha float32)
+
+// lrnBackAVX512 is LRNBack of channels, one or more.
+//
+//go:noescape
+func lrnBackAVX512(dx *float32, dy *float32, x *float32, d *float32, f *float32, q *float32, channels int, before int, after int, twice float32)
+
 // peakAVX512 writes 28 vectors to sums, each value of them fma(x, y, sum) turns times from +0.
 // There is at least one turn.
 //

@@ -9263,6 +9263,672 @@ loop:
 	VZEROUPPER
 	RET
 
+// func reluAVX512(y *float32, x *float32, count int)
+// Requires: AVX, AVX512F
+TEXT ·reluAVX512(SB), NOSPLIT, $0-24
+	MOVQ   y+0(FP), AX
+	MOVQ   x+8(FP), CX
+	VPXORD Z0, Z0, Z0
+	MOVQ   count+16(FP), DX
+	SHLQ   $0x02, DX
+	XORQ   BX, BX
+
+loop:
+	VMAXPS  (CX)(BX*1), Z0, Z1
+	VADDPS  Z0, Z1, Z1
+	VMOVUPS Z1, (AX)(BX*1)
+	ADDQ    $0x00000040, BX
+	CMPQ    BX, DX
+	JLT     loop
+	VZEROUPPER
+	RET
+
+// func reluBackAVX512(dx *float32, dy *float32, y *float32, count int)
+// Requires: AVX, AVX512F
+TEXT ·reluBackAVX512(SB), NOSPLIT, $0-32
+	MOVQ   dx+0(FP), AX
+	MOVQ   dy+8(FP), CX
+	MOVQ   y+16(FP), DX
+	VPXORD Z0, Z0, Z0
+	MOVQ   count+24(FP), BX
+	SHLQ   $0x02, BX
+	XORQ   SI, SI
+
+loop:
+	VCMPPS    $0x11, (DX)(SI*1), Z0, K1
+	VMOVUPS.Z (CX)(SI*1), K1, Z1
+	VMOVUPS   Z1, (AX)(SI*1)
+	ADDQ      $0x00000040, SI
+	CMPQ      SI, BX
+	JLT       loop
+	VZEROUPPER
+	RET
+
+// func leakyReLUAVX512(y *float32, x *float32, count int, slope float32)
+// Requires: AVX, AVX512F
+TEXT ·leakyReLUAVX512(SB), NOSPLIT, $0-28
+	MOVQ         y+0(FP), AX
+	MOVQ         x+8(FP), CX
+	VPXORD       Z0, Z0, Z0
+	VBROADCASTSS slope+24(FP), Z1
+	MOVQ         count+16(FP), DX
+	SHLQ         $0x02, DX
+	XORQ         BX, BX
+
+loop:
+	VMOVUPS   (CX)(BX*1), Z2
+	VMULPS    Z2, Z1, Z3
+	VCMPPS    $0x11, Z2, Z0, K1
+	VBLENDMPS Z2, Z3, K1, Z3
+	VMOVUPS   Z3, (AX)(BX*1)
+	ADDQ      $0x00000040, BX
+	CMPQ      BX, DX
+	JLT       loop
+	VZEROUPPER
+	RET
+
+// func leakyReLUBackAVX512(dx *float32, dy *float32, y *float32, count int, slope float32)
+// Requires: AVX, AVX512F
+TEXT ·leakyReLUBackAVX512(SB), NOSPLIT, $0-36
+	MOVQ         dx+0(FP), AX
+	MOVQ         dy+8(FP), CX
+	MOVQ         y+16(FP), DX
+	VPXORD       Z0, Z0, Z0
+	VBROADCASTSS slope+32(FP), Z1
+	MOVQ         count+24(FP), BX
+	SHLQ         $0x02, BX
+	XORQ         SI, SI
+
+loop:
+	VMOVUPS   (CX)(SI*1), Z2
+	VMULPS    Z2, Z1, Z3
+	VCMPPS    $0x11, (DX)(SI*1), Z0, K1
+	VBLENDMPS Z2, Z3, K1, Z3
+	VMOVUPS   Z3, (AX)(SI*1)
+	ADDQ      $0x00000040, SI
+	CMPQ      SI, BX
+	JLT       loop
+	VZEROUPPER
+	RET
+
+// func maxPoolAVX512(y *float32, from *int32, x *float32, w *int, count int)
+// Requires: AVX, AVX512DQ, AVX512F
+TEXT ·maxPoolAVX512(SB), NOSPLIT, $0-40
+	MOVQ         w+24(FP), AX
+	MOVQ         from+8(FP), CX
+	VPBROADCASTD 32(AX), Z0
+	MOVQ         40(AX), DX
+	SUBQ         8(AX), DX
+	VMOVD        DX, X2
+	VPBROADCASTD X2, Z2
+	VPTERNLOGD   $0xff, Z3, Z3, Z3
+	VPXORD       Z1, Z1, Z1
+	VPSUBD       Z3, Z1, Z1
+	VPSLLD       $0x1f, Z3, Z3
+	MOVQ         x+16(FP), DX
+	MOVQ         y+0(FP), BX
+	MOVQ         count+32(FP), SI
+	SHLQ         $0x02, SI
+	MOVQ         16(AX), DI
+	SHLQ         $0x02, DI
+	MOVQ         24(AX), R8
+	SHLQ         $0x02, R8
+
+group0:
+	CMPQ    SI, $0x00000100
+	JLT     group1
+	VMOVAPS Z0, Z4
+	VMOVUPS (DX), Z5
+	VMOVAPS Z5, Z13
+	VMOVAPS Z0, Z9
+	KXNORW  K1, K1, K1
+	VMOVUPS 64(DX), Z6
+	VMOVAPS Z6, Z14
+	VMOVAPS Z0, Z10
+	KXNORW  K2, K2, K2
+	VMOVUPS 128(DX), Z7
+	VMOVAPS Z7, Z15
+	VMOVAPS Z0, Z11
+	KXNORW  K3, K3, K3
+	VMOVUPS 192(DX), Z8
+	VMOVAPS Z8, Z16
+	VMOVAPS Z0, Z12
+	KXNORW  K4, K4, K4
+	MOVQ    DX, R9
+	MOVQ    (AX), R10
+
+row0:
+	MOVQ R9, R11
+	MOVQ 8(AX), R12
+
+column0:
+	VMOVUPS    (R11), Z17
+	VCMPPS     $0x1e, Z5, Z17, K5
+	VBLENDMPS  Z4, Z9, K5, Z9
+	VMAXPS     Z5, Z17, Z5
+	VANDPS     Z17, Z13, Z13
+	VCMPPS     $0x07, Z17, Z17, K1, K1
+	VMOVUPS    64(R11), Z17
+	VCMPPS     $0x1e, Z6, Z17, K5
+	VBLENDMPS  Z4, Z10, K5, Z10
+	VMAXPS     Z6, Z17, Z6
+	VANDPS     Z17, Z14, Z14
+	VCMPPS     $0x07, Z17, Z17, K2, K2
+	VMOVUPS    128(R11), Z17
+	VCMPPS     $0x1e, Z7, Z17, K5
+	VBLENDMPS  Z4, Z11, K5, Z11
+	VMAXPS     Z7, Z17, Z7
+	VANDPS     Z17, Z15, Z15
+	VCMPPS     $0x07, Z17, Z17, K3, K3
+	VMOVUPS    192(R11), Z17
+	VCMPPS     $0x1e, Z8, Z17, K5
+	VBLENDMPS  Z4, Z12, K5, Z12
+	VMAXPS     Z8, Z17, Z8
+	VANDPS     Z17, Z16, Z16
+	VCMPPS     $0x07, Z17, Z17, K4, K4
+	VPADDD     Z1, Z4, Z4
+	ADDQ       R8, R11
+	DECQ       R12
+	JNE        column0
+	VPADDD     Z2, Z4, Z4
+	ADDQ       DI, R9
+	DECQ       R10
+	JNE        row0
+	VANDPS     Z3, Z13, Z13
+	VANDNPS    Z5, Z3, Z5
+	VPORD      Z13, Z5, Z5
+	VPTERNLOGD $0xff, Z18, Z18, Z18
+	KNOTW      K1, K1
+	VBLENDMPS  Z18, Z5, K1, Z5
+	VBLENDMPS  Z0, Z9, K1, Z9
+	VMOVUPS    Z5, (BX)
+	VANDPS     Z3, Z14, Z14
+	VANDNPS    Z6, Z3, Z6
+	VPORD      Z14, Z6, Z6
+	VPTERNLOGD $0xff, Z19, Z19, Z19
+	KNOTW      K2, K2
+	VBLENDMPS  Z19, Z6, K2, Z6
+	VBLENDMPS  Z0, Z10, K2, Z10
+	VMOVUPS    Z6, 64(BX)
+	VANDPS     Z3, Z15, Z15
+	VANDNPS    Z7, Z3, Z7
+	VPORD      Z15, Z7, Z7
+	VPTERNLOGD $0xff, Z20, Z20, Z20
+	KNOTW      K3, K3
+	VBLENDMPS  Z20, Z7, K3, Z7
+	VBLENDMPS  Z0, Z11, K3, Z11
+	VMOVUPS    Z7, 128(BX)
+	VANDPS     Z3, Z16, Z16
+	VANDNPS    Z8, Z3, Z8
+	VPORD      Z16, Z8, Z8
+	VPTERNLOGD $0xff, Z21, Z21, Z21
+	KNOTW      K4, K4
+	VBLENDMPS  Z21, Z8, K4, Z8
+	VBLENDMPS  Z0, Z12, K4, Z12
+	VMOVUPS    Z8, 192(BX)
+	TESTQ      CX, CX
+	JEQ        without4
+	VMOVUPS    Z9, (CX)
+	VMOVUPS    Z10, 64(CX)
+	VMOVUPS    Z11, 128(CX)
+	VMOVUPS    Z12, 192(CX)
+	ADDQ       $0x00000100, CX
+
+without4:
+	ADDQ $0x00000100, DX
+	ADDQ $0x00000100, BX
+	SUBQ $0x00000100, SI
+	JMP  group0
+
+group1:
+	CMPQ    SI, $0x00000040
+	JLT     group2
+	VMOVAPS Z0, Z4
+	VMOVUPS (DX), Z5
+	VMOVAPS Z5, Z7
+	VMOVAPS Z0, Z6
+	KXNORW  K6, K6, K6
+	MOVQ    DX, R9
+	MOVQ    (AX), R10
+
+row1:
+	MOVQ R9, R11
+	MOVQ 8(AX), R12
+
+column1:
+	VMOVUPS    (R11), Z8
+	VCMPPS     $0x1e, Z5, Z8, K1
+	VBLENDMPS  Z4, Z6, K1, Z6
+	VMAXPS     Z5, Z8, Z5
+	VANDPS     Z8, Z7, Z7
+	VCMPPS     $0x07, Z8, Z8, K6, K6
+	VPADDD     Z1, Z4, Z4
+	ADDQ       R8, R11
+	DECQ       R12
+	JNE        column1
+	VPADDD     Z2, Z4, Z4
+	ADDQ       DI, R9
+	DECQ       R10
+	JNE        row1
+	VANDPS     Z3, Z7, Z7
+	VANDNPS    Z5, Z3, Z5
+	VPORD      Z7, Z5, Z5
+	VPTERNLOGD $0xff, Z22, Z22, Z22
+	KNOTW      K6, K6
+	VBLENDMPS  Z22, Z5, K6, Z5
+	VBLENDMPS  Z0, Z6, K6, Z6
+	VMOVUPS    Z5, (BX)
+	TESTQ      CX, CX
+	JEQ        without1
+	VMOVUPS    Z6, (CX)
+	ADDQ       $0x00000040, CX
+
+without1:
+	ADDQ $0x00000040, DX
+	ADDQ $0x00000040, BX
+	SUBQ $0x00000040, SI
+	JMP  group1
+
+group2:
+	VZEROUPPER
+	RET
+
+// func maxPoolBackAVX512(dx *float32, dy *float32, from *int32, w *int, count int, pixel int32)
+// Requires: AVX, AVX512F
+TEXT ·maxPoolBackAVX512(SB), NOSPLIT, $0-44
+	MOVQ         w+24(FP), AX
+	MOVQ         from+16(FP), CX
+	SUBQ         dy+8(FP), CX
+	MOVL         pixel+40(FP), DX
+	VMOVD        DX, X0
+	VPBROADCASTD X0, Z0
+	MOVQ         dy+8(FP), DX
+	MOVQ         dx+0(FP), BX
+	MOVQ         count+32(FP), SI
+	SHLQ         $0x02, SI
+	MOVQ         16(AX), DI
+	SHLQ         $0x02, DI
+	MOVQ         24(AX), R8
+	SHLQ         $0x02, R8
+
+group0:
+	CMPQ   SI, $0x00000100
+	JLT    group1
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	MOVQ   DX, R9
+	MOVQ   (AX), R10
+
+row0:
+	MOVQ R9, R11
+	MOVQ 8(AX), R12
+
+column0:
+	VPCMPEQD (R11)(CX*1), Z0, K1
+	VADDPS   (R11), Z1, K1, Z1
+	VPCMPEQD 64(R11)(CX*1), Z0, K1
+	VADDPS   64(R11), Z2, K1, Z2
+	VPCMPEQD 128(R11)(CX*1), Z0, K1
+	VADDPS   128(R11), Z3, K1, Z3
+	VPCMPEQD 192(R11)(CX*1), Z0, K1
+	VADDPS   192(R11), Z4, K1, Z4
+	ADDQ     R8, R11
+	DECQ     R12
+	JNE      column0
+	ADDQ     DI, R9
+	DECQ     R10
+	JNE      row0
+	VMOVUPS  Z1, (BX)
+	VMOVUPS  Z2, 64(BX)
+	VMOVUPS  Z3, 128(BX)
+	VMOVUPS  Z4, 192(BX)
+	ADDQ     $0x00000100, DX
+	ADDQ     $0x00000100, BX
+	SUBQ     $0x00000100, SI
+	JMP      group0
+
+group1:
+	CMPQ   SI, $0x00000040
+	JLT    group2
+	VPXORD Z5, Z5, Z5
+	MOVQ   DX, R9
+	MOVQ   (AX), R10
+
+row1:
+	MOVQ R9, R11
+	MOVQ 8(AX), R12
+
+column1:
+	VPCMPEQD (R11)(CX*1), Z0, K1
+	VADDPS   (R11), Z5, K1, Z5
+	ADDQ     R8, R11
+	DECQ     R12
+	JNE      column1
+	ADDQ     DI, R9
+	DECQ     R10
+	JNE      row1
+	VMOVUPS  Z5, (BX)
+	ADDQ     $0x00000040, DX
+	ADDQ     $0x00000040, BX
+	SUBQ     $0x00000040, SI
+	JMP      group1
+
+group2:
+	VZEROUPPER
+	RET
+
+// func averagePoolAVX512(y *float32, x *float32, w *int, count int, divisor float32)
+// Requires: AVX, AVX512F
+TEXT ·averagePoolAVX512(SB), NOSPLIT, $0-36
+	MOVQ         w+16(FP), AX
+	VBROADCASTSS divisor+32(FP), Z0
+	MOVQ         x+8(FP), CX
+	MOVQ         y+0(FP), DX
+	MOVQ         count+24(FP), BX
+	SHLQ         $0x02, BX
+	MOVQ         16(AX), SI
+	SHLQ         $0x02, SI
+	MOVQ         24(AX), DI
+	SHLQ         $0x02, DI
+
+group0:
+	CMPQ   BX, $0x00000100
+	JLT    group1
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	MOVQ   CX, R8
+	MOVQ   (AX), R9
+
+row0:
+	MOVQ R8, R10
+	MOVQ 8(AX), R11
+
+column0:
+	VADDPS  (R10), Z1, Z1
+	VADDPS  64(R10), Z2, Z2
+	VADDPS  128(R10), Z3, Z3
+	VADDPS  192(R10), Z4, Z4
+	ADDQ    DI, R10
+	DECQ    R11
+	JNE     column0
+	ADDQ    SI, R8
+	DECQ    R9
+	JNE     row0
+	VDIVPS  Z0, Z1, Z1
+	VMOVUPS Z1, (DX)
+	VDIVPS  Z0, Z2, Z2
+	VMOVUPS Z2, 64(DX)
+	VDIVPS  Z0, Z3, Z3
+	VMOVUPS Z3, 128(DX)
+	VDIVPS  Z0, Z4, Z4
+	VMOVUPS Z4, 192(DX)
+	ADDQ    $0x00000100, CX
+	ADDQ    $0x00000100, DX
+	SUBQ    $0x00000100, BX
+	JMP     group0
+
+group1:
+	CMPQ   BX, $0x00000040
+	JLT    group2
+	VPXORD Z5, Z5, Z5
+	MOVQ   CX, R8
+	MOVQ   (AX), R9
+
+row1:
+	MOVQ R8, R10
+	MOVQ 8(AX), R11
+
+column1:
+	VADDPS  (R10), Z5, Z5
+	ADDQ    DI, R10
+	DECQ    R11
+	JNE     column1
+	ADDQ    SI, R8
+	DECQ    R9
+	JNE     row1
+	VDIVPS  Z0, Z5, Z5
+	VMOVUPS Z5, (DX)
+	ADDQ    $0x00000040, CX
+	ADDQ    $0x00000040, DX
+	SUBQ    $0x00000040, BX
+	JMP     group1
+
+group2:
+	VZEROUPPER
+	RET
+
+// func averagePoolBackAVX512(dx *float32, dy *float32, divisors *float32, w *int, count int)
+// Requires: AVX, AVX512F
+TEXT ·averagePoolBackAVX512(SB), NOSPLIT, $0-40
+	MOVQ w+24(FP), AX
+	MOVQ 40(AX), DX
+	SUBQ 8(AX), DX
+	SHLQ $0x02, DX
+	MOVQ dy+8(FP), BX
+	MOVQ dx+0(FP), SI
+	MOVQ count+32(FP), DI
+	SHLQ $0x02, DI
+	MOVQ 16(AX), R8
+	SHLQ $0x02, R8
+	MOVQ 24(AX), R9
+	SHLQ $0x02, R9
+
+group0:
+	CMPQ   DI, $0x00000100
+	JLT    group1
+	MOVQ   divisors+16(FP), CX
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	MOVQ   BX, R10
+	MOVQ   (AX), R11
+
+row0:
+	MOVQ R10, R12
+	MOVQ 8(AX), R13
+
+column0:
+	VBROADCASTSS (CX), Z4
+	VMOVUPS      (R12), Z5
+	VDIVPS       Z4, Z5, Z5
+	VADDPS       Z5, Z0, Z0
+	VBROADCASTSS (CX), Z4
+	VMOVUPS      64(R12), Z5
+	VDIVPS       Z4, Z5, Z5
+	VADDPS       Z5, Z1, Z1
+	VBROADCASTSS (CX), Z4
+	VMOVUPS      128(R12), Z5
+	VDIVPS       Z4, Z5, Z5
+	VADDPS       Z5, Z2, Z2
+	VBROADCASTSS (CX), Z4
+	VMOVUPS      192(R12), Z5
+	VDIVPS       Z4, Z5, Z5
+	VADDPS       Z5, Z3, Z3
+	ADDQ         $0x00000004, CX
+	ADDQ         R9, R12
+	DECQ         R13
+	JNE          column0
+	ADDQ         DX, CX
+	ADDQ         R8, R10
+	DECQ         R11
+	JNE          row0
+	VMOVUPS      Z0, (SI)
+	VMOVUPS      Z1, 64(SI)
+	VMOVUPS      Z2, 128(SI)
+	VMOVUPS      Z3, 192(SI)
+	ADDQ         $0x00000100, BX
+	ADDQ         $0x00000100, SI
+	SUBQ         $0x00000100, DI
+	JMP          group0
+
+group1:
+	CMPQ   DI, $0x00000040
+	JLT    group2
+	MOVQ   divisors+16(FP), CX
+	VPXORD Z6, Z6, Z6
+	MOVQ   BX, R10
+	MOVQ   (AX), R11
+
+row1:
+	MOVQ R10, R12
+	MOVQ 8(AX), R13
+
+column1:
+	VBROADCASTSS (CX), Z0
+	VMOVUPS      (R12), Z1
+	VDIVPS       Z0, Z1, Z1
+	VADDPS       Z1, Z6, Z6
+	ADDQ         $0x00000004, CX
+	ADDQ         R9, R12
+	DECQ         R13
+	JNE          column1
+	ADDQ         DX, CX
+	ADDQ         R8, R10
+	DECQ         R11
+	JNE          row1
+	VMOVUPS      Z6, (SI)
+	ADDQ         $0x00000040, BX
+	ADDQ         $0x00000040, SI
+	SUBQ         $0x00000040, DI
+	JMP          group1
+
+group2:
+	VZEROUPPER
+	RET
+
+// func lrnAVX512(y *float32, d *float32, f *float32, x *float32, channels int, before int, after int, k float32, alpha float32)
+// Requires: AVX, AVX512F, CMOV
+TEXT ·lrnAVX512(SB), NOSPLIT, $0-64
+	MOVQ         y+0(FP), AX
+	MOVQ         d+8(FP), CX
+	MOVQ         f+16(FP), DX
+	MOVQ         x+24(FP), BX
+	VBROADCASTSS k+56(FP), Z0
+	VBROADCASTSS alpha+60(FP), Z1
+	MOVQ         $0x3ff0000000000000, SI
+	VMOVQ        SI, X2
+	VBROADCASTSD X2, Z2
+	MOVQ         channels+32(FP), DI
+	MOVQ         before+40(FP), R8
+	MOVQ         after+48(FP), R9
+	SHLQ         $0x06, DI
+	SHLQ         $0x06, R8
+	SHLQ         $0x06, R9
+	SUBQ         $0x00000040, DI
+	XORQ         SI, SI
+
+channel:
+	VPXORD  Z3, Z3, Z3
+	XORQ    R11, R11
+	MOVQ    SI, R10
+	SUBQ    R8, R10
+	CMOVQLT R11, R10
+	MOVQ    SI, R11
+	ADDQ    R9, R11
+	CMPQ    R11, DI
+	CMOVQGT DI, R11
+
+window:
+	VMOVUPS       (BX)(R10*1), Z4
+	VMULPS        Z4, Z4, Z4
+	VADDPS        Z4, Z3, Z3
+	ADDQ          $0x00000040, R10
+	CMPQ          R10, R11
+	JLE           window
+	VMULPS        Z3, Z1, Z3
+	VADDPS        Z3, Z0, Z3
+	VCVTPS2PD     Y3, Z4
+	VSQRTPD       Z4, Z4
+	VSQRTPD       Z4, Z6
+	VMULPD        Z4, Z6, Z6
+	VDIVPD        Z6, Z2, Z6
+	VEXTRACTF64X4 $0x01, Z3, Y4
+	VCVTPS2PD     Y4, Z4
+	VSQRTPD       Z4, Z4
+	VSQRTPD       Z4, Z7
+	VMULPD        Z4, Z7, Z7
+	VDIVPD        Z7, Z2, Z7
+	VCVTPD2PS     Z6, Y5
+	VCVTPD2PS     Z7, Y4
+	VINSERTF64X4  $0x01, Y4, Z5, Z5
+	VMULPS        (BX)(SI*1), Z5, Z4
+	VMOVUPS       Z4, (AX)(SI*1)
+	TESTQ         CX, CX
+	JEQ           without
+	VMOVUPS       Z3, (CX)(SI*1)
+	VMOVUPS       Z5, (DX)(SI*1)
+
+without:
+	ADDQ $0x00000040, SI
+	CMPQ SI, DI
+	JLE  channel
+	VZEROUPPER
+	RET
+
+// func lrnBackAVX512(dx *float32, dy *float32, x *float32, d *float32, f *float32, q *float32, channels int, before int, after int, twice float32)
+// Requires: AVX, AVX512F, CMOV
+TEXT ·lrnBackAVX512(SB), NOSPLIT, $0-76
+	MOVQ         dx+0(FP), AX
+	MOVQ         dy+8(FP), CX
+	MOVQ         x+16(FP), DX
+	MOVQ         d+24(FP), BX
+	MOVQ         f+32(FP), SI
+	MOVQ         q+40(FP), DI
+	VBROADCASTSS twice+72(FP), Z0
+	MOVQ         channels+48(FP), R9
+	MOVQ         after+64(FP), R10
+	MOVQ         before+56(FP), R11
+	SHLQ         $0x06, R9
+	SHLQ         $0x06, R10
+	SHLQ         $0x06, R11
+	SUBQ         $0x00000040, R9
+	XORQ         R8, R8
+
+quotient:
+	VMOVUPS (DX)(R8*1), Z1
+	VMULPS  (SI)(R8*1), Z1, Z1
+	VMULPS  (CX)(R8*1), Z1, Z1
+	VDIVPS  (BX)(R8*1), Z1, Z1
+	VMOVUPS Z1, (DI)(R8*1)
+	ADDQ    $0x00000040, R8
+	CMPQ    R8, R9
+	JLE     quotient
+	XORQ    R8, R8
+
+channel:
+	VPXORD  Z2, Z2, Z2
+	XORQ    R12, R12
+	MOVQ    R8, BX
+	SUBQ    R10, BX
+	CMOVQLT R12, BX
+	MOVQ    R8, R12
+	ADDQ    R11, R12
+	CMPQ    R12, R9
+	CMOVQGT R9, R12
+
+window:
+	VMOVUPS (DI)(BX*1), Z1
+	VADDPS  Z1, Z2, Z2
+	ADDQ    $0x00000040, BX
+	CMPQ    BX, R12
+	JLE     window
+	VMOVUPS (CX)(R8*1), Z1
+	VMULPS  (SI)(R8*1), Z1, Z1
+	VMULPS  (DX)(R8*1), Z0, Z3
+	VMULPS  Z2, Z3, Z3
+	VSUBPS  Z3, Z1, Z1
+	VMOVUPS Z1, (AX)(R8*1)
+	ADDQ    $0x00000040, R8
+	CMPQ    R8, R9
+	JLE     channel
+	VZEROUPPER
+	RET
+
 // func peakAVX512(sums *float32, x float32, y float32, turns int)
 // Requires: AVX, AVX512F
 TEXT ·peakAVX512(SB), NOSPLIT, $0-24

@@ -120,6 +120,82 @@ func BenchmarkElementwise(b *testing.B) {
 	}
 }
 
+// What is done between products, of one lane block of a map of 16x16 pixels of 64
+// channels. Bytes are those read and written, each once; the pooling is 3x3 with
+// a stride of 2.
+func BenchmarkLayers(b *testing.B) {
+	const in, out, channel = 16, 8, 64 * Lanes
+	const n, pooled = in * in * channel, out * out * channel
+	x, dy, y, d, f, q := filled(n), filled(n), filled(n), filled(n), filled(n), filled(channel)
+	from := make([]int32, pooled)
+	counts := filled(out * out)
+	forward := func(pool func(at int, x []float32, w *Window)) {
+		for pixel := range out * out {
+			oy, ox := pixel/out, pixel%out
+			w := Window{
+				Rows: min(3, in-2*oy), Columns: min(3, in-2*ox), Row: in * channel, Column: channel,
+				Pixel: 2*oy*in + 2*ox, PixelRow: in,
+			}
+			pool(pixel*channel, x[w.Pixel*channel:], &w)
+		}
+	}
+	backward := func(pool func(dx []float32, pixel int, w *Window)) {
+		for pixel := range in * in {
+			iy, ix := pixel/in, pixel%in
+			y0, x0 := max(0, (iy-1)/2), max(0, (ix-1)/2)
+			w := Window{
+				Rows: iy/2 + 1 - y0, Columns: ix/2 + 1 - x0, Row: out * channel, Column: channel,
+				Pixel: y0*out + x0, PixelRow: out,
+			}
+			pool(y[pixel*channel:][:channel], pixel, &w)
+		}
+	}
+	r := Response{Before: 2, After: 2, K: 1, Alpha: 1e-4, Beta: 0.75}
+	for _, tc := range []struct {
+		name  string
+		bytes int64
+		run   func()
+	}{
+		{"ReLU", 2 * 4 * n, func() { ReLU(y, x) }},
+		{"ReLUBack", 3 * 4 * n, func() { ReLUBack(y, dy, x) }},
+		{"LeakyReLU", 2 * 4 * n, func() { LeakyReLU(y, x, 0.01) }},
+		{"LeakyReLUBack", 3 * 4 * n, func() { LeakyReLUBack(y, dy, x, 0.01) }},
+		{"MaxPool", 4*n + 2*4*pooled, func() {
+			forward(func(at int, x []float32, w *Window) { MaxPool(y[at:][:channel], from[at:][:channel], x, w) })
+		}},
+		{"MaxPoolBack", 4*n + 2*4*pooled, func() {
+			backward(func(dx []float32, pixel int, w *Window) {
+				MaxPoolBack(dx, dy[w.Pixel*channel:], from[w.Pixel*channel:], pixel, w)
+			})
+		}},
+		{"AveragePool", 4*n + 4*pooled, func() {
+			forward(func(at int, x []float32, w *Window) { AveragePool(y[at:][:channel], x, 9, w) })
+		}},
+		{"AveragePoolBack", 4*n + 4*pooled, func() {
+			backward(func(dx []float32, _ int, w *Window) { AveragePoolBack(dx, dy[w.Pixel*channel:], counts, w) })
+		}},
+		{"LRN", 4 * 4 * n, func() {
+			for at := 0; at < n; at += channel {
+				LRN(y[at:][:channel], d[at:][:channel], f[at:][:channel], x[at:][:channel], &r)
+			}
+		}},
+		{"LRNBack", 5 * 4 * n, func() {
+			for at := 0; at < n; at += channel {
+				LRNBack(y[at:][:channel], dy[at:][:channel], x[at:][:channel], d[at:][:channel], f[at:][:channel], q, &r)
+			}
+		}},
+	} {
+		b.Run(tc.name, func(b *testing.B) {
+			eachKernelBench(b, func(b *testing.B) {
+				b.SetBytes(tc.bytes)
+				for b.Loop() {
+					tc.run()
+				}
+			})
+		})
+	}
+}
+
 func BenchmarkFunctions(b *testing.B) {
 	x := filled(1024)
 	for i := range x {

@@ -318,6 +318,23 @@ func TestKernelsAllocateNothing(t *testing.T) {
 			{"Momentum", func() { Momentum(c[:], b[:], c[:], b[:], a[:], 1, 0.1, 0.9, 0.01) }},
 			{"Nesterov", func() { Nesterov(c[:], b[:], c[:], b[:], a[:], 1, 0.1, 0.9, 0.01) }},
 			{"Finite", func() { Finite(c[:]) }},
+			{"ReLU", func() { ReLU(c[:], a[:]) }},
+			{"ReLUBack", func() { ReLUBack(c[:], b[:], a[:]) }},
+			{"LeakyReLU", func() { LeakyReLU(c[:], a[:], 0.01) }},
+			{"LeakyReLUBack", func() { LeakyReLUBack(c[:], b[:], a[:], 0.01) }},
+			{"pooling", func() {
+				var from [6 * 64]int32
+				w := Window{Rows: 2, Columns: 2, Row: 64, Column: 32, PixelRow: 2}
+				MaxPool(c[:32], from[:32], a[:], &w)
+				MaxPoolBack(c[:32], a[:], from[:], 1, &w)
+				AveragePool(c[:32], a[:], 4, &w)
+				AveragePoolBack(c[:32], a[:], b[:], &w)
+			}},
+			{"LRN", func() {
+				r := Response{Before: 2, After: 2, K: 1, Alpha: 0.1, Beta: 0.75}
+				LRN(c[:], b[:], stack[:], a[:], &r)
+				LRNBack(c[:], a[:], a[:], b[:], b[:], stack[:], &r)
+			}},
 		} {
 			if n := testing.AllocsPerRun(10, tc.run); n != 0 {
 				t.Errorf("%s allocates %v times a call, want 0", tc.name, n)

@@ -26,6 +26,9 @@ func TestChecksNameWhatReachesOutside(t *testing.T) {
 		}
 		return func() { ChainTree(c, a, b, &tile, blocks, make([]float32, sums*tile.Values())) }
 	}
+	pool := func(n, column int, from []int32) func() {
+		return func() { MaxPool(c[:n], from, b, &Window{Rows: 2, Columns: 2, Row: 64, Column: column}) }
+	}
 	for _, tc := range []struct {
 		name string
 		run  func()
@@ -57,6 +60,18 @@ func TestChecksNameWhatReachesOutside(t *testing.T) {
 		{"short gradient", func() { Nesterov(c, c, c, c, a, 1, 1, 1, 1) }, "an operand has 60 values, the result 96"},
 		{"longer operands", func() { Add(a, c, b) }, ""},
 		{"nothing", func() { Add(nil, nil, nil) }, ""},
+		{"a window fits", pool(32, 64, make([]int32, 32)), ""},
+		{"a window of pixels outside", pool(48, 64, nil), "values 0 to 175 of x are asked for, which has 160"},
+		{"half a channel", pool(24, 32, nil), "a pixel of 24 values, want a multiple of 16"},
+		{"winners outside", pool(32, 32, make([]int32, 31)), "values 0 to 31 of from are asked for, which has 31"},
+		{"no window", func() { AveragePool(c[:16], b, 1, &Window{Rows: 1}) }, "a window of 1x0 pixels"},
+		{"few winners", func() { MaxPoolBack(c[:16], b, make([]int32, 31), 0, &Window{Rows: 1, Columns: 2, Column: 16}) }, "values 0 to 31 of from"},
+		{"few counts", func() {
+			AveragePoolBack(c[:16], b, a[:2], &Window{Rows: 1, Columns: 2, Column: 16, Pixel: 1})
+		}, "values 1 to 2 of counts are asked for, which has 2"},
+		{"short activations", func() { ReLUBack(c, c, a) }, "an operand has 60 values, the result 96"},
+		{"short denominators", func() { LRN(c, a, c, b, &Response{}) }, "an operand has 60 values, the result 96"},
+		{"a window without its centre", func() { LRN(c, nil, nil, b, &Response{Before: -1}) }, "a window of -1 channels before"},
 	} {
 		got := ""
 		func() {

@@ -1,5 +1,6 @@
 // Package kernel holds the innermost loops of training on a CPU: one matrix
-// product, the update of the parameters, and float32 functions.
+// product, activations, pooling and local response normalisation, the update of
+// the parameters, and float32 functions.
 //
 // Invariants:
 //  1. Every result is a function of the arguments alone, to the last bit: the

@@ -114,7 +114,6 @@ func finite(v set) {
 		v.or(product, all)
 	}, func() {
 		mask, result := GP32(), GP8()
-		const unordered = 3 // with itself: a NaN
 		if v.wide() {
 			k := K()
 			VCMPPS(U8(unordered), all, all, k)

@@ -24,6 +24,9 @@ func main() {
 	if !v.wide() {
 		fetch(v) // needs no vectors
 	}
+	activations(v)
+	pools(v)
+	lrn(v)
 	peak(v)
 	Generate()
 }

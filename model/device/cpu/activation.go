@@ -1,8 +1,6 @@
 package cpu
 
 import (
-	"math"
-
 	"github.com/muster-train/muster/internal/kernel"
 	"github.com/muster-train/muster/model/device"
 )
@@ -36,15 +34,9 @@ func (t *activate) do(_, unit int) {
 	x, y := l.x[first:end], l.y[first:end]
 	switch l.kind {
 	case device.ReLU:
-		for i, v := range x {
-			y[i] = max(v, 0)
-		}
+		kernel.ReLU(y, x)
 	case device.LeakyReLU:
-		for i, v := range x {
-			bits := math.Float32bits(v)
-			slow := math.Float32bits(v * l.slope)
-			y[i] = math.Float32frombits(slow ^ (slow^bits)&positive(bits))
-		}
+		kernel.LeakyReLU(y, x, l.slope)
 	case device.Softplus:
 		for i, v := range x {
 			y[i] = kernel.Softplus(v)
@@ -65,24 +57,12 @@ func (t *activateBack) do(_, unit int) {
 	x, dx, dy := l.x[first:end], l.dx[first:end], l.dy[first:end]
 	switch l.kind {
 	case device.ReLU:
-		for i, v := range x {
-			dx[i] = math.Float32frombits(math.Float32bits(dy[i]) & positive(math.Float32bits(v)))
-		}
+		kernel.ReLUBack(dx, dy, x)
 	case device.LeakyReLU:
-		for i, v := range x {
-			fast, slow := math.Float32bits(dy[i]), math.Float32bits(dy[i]*l.slope)
-			dx[i] = math.Float32frombits(slow ^ (slow^fast)&positive(math.Float32bits(v)))
-		}
+		kernel.LeakyReLUBack(dx, dy, x, l.slope)
 	case device.Softplus:
 		for i, v := range x {
 			dx[i] = dy[i] * kernel.Sigmoid(v)
 		}
 	}
-}
-
-// positive returns all ones for the pattern of a number above zero, else none:
-// a comparison that the processor need not foretell.
-func positive(bits uint32) uint32 {
-	b := int32(bits)
-	return uint32((^b & -b) >> 31)
 }

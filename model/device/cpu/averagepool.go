@@ -1,16 +1,27 @@
 package cpu
 
-import "github.com/muster-train/muster/model/device"
+import (
+	"github.com/muster-train/muster/internal/kernel"
+	"github.com/muster-train/muster/model/device"
+)
 
 // averagePool takes the mean of each window's values inside the image.
 type averagePool struct {
 	ends
 	window
+	counts []float32 // values in the window of each output
 	dx, dy []float32
 }
 
 func newAveragePool(p *plan, op *device.Pool) *averagePool {
-	return &averagePool{ends: newEnds(p, op.In, op.Out), window: newWindow(op)}
+	l := &averagePool{ends: newEnds(p, op.In, op.Out), window: newWindow(op)}
+	for oy := range l.out.H {
+		for ox := range l.out.W {
+			y0, y1, x0, x1 := l.clip(oy, ox)
+			l.counts = append(l.counts, float32((y1-y0)*(x1-x0)))
+		}
+	}
+	return l
 }
 
 func (l *averagePool) forward(bool) { l.p.pool.run(l.p.blocks*l.out.H, (*averageForward)(l)) }
@@ -24,56 +35,33 @@ func (t *averageForward) do(_, unit int) {
 	n := l.in.C * lanes
 	x := l.x[block*l.inSize : (block+1)*l.inSize]
 	for ox := range l.out.W {
-		at := block*l.outSize + (oy*l.out.W+ox)*n
-		y := l.y[at : at+n]
-		clear(y)
-		y0, y1, x0, x1 := l.clip(oy, ox)
-		for iy := y0; iy < y1; iy++ {
-			for ix := x0; ix < x1; ix++ {
-				for i, v := range x[(iy*l.in.W+ix)*n:][:n] {
-					y[i] += v
-				}
-			}
-		}
-		count := float32((y1 - y0) * (x1 - x0))
-		for i := range y {
-			y[i] /= count
-		}
+		pixel := oy*l.out.W + ox
+		w := l.input(oy, ox, n)
+		kernel.AveragePool(l.y[block*l.outSize+pixel*n:][:n], x[w.Pixel*n:], l.counts[pixel], &w)
 	}
 }
 
 func (l *averagePool) backward(dx, dy []float32) {
 	l.dx, l.dy = dx, dy
-	l.p.pool.run(l.p.blocks*l.channelUnits(), (*averageBack)(l))
+	l.p.pool.run(l.p.blocks*l.in.H, (*averageBack)(l))
 }
 
 type averageBack averagePool
 
-// do computes the gradients of some channels of a lane block, adding outputs in
-// row-major order.
+// do computes the gradients of one row of inputs of a lane block, each of them
+// from the outputs that it is part of.
 func (t *averageBack) do(_, unit int) {
 	l := (*averagePool)(t)
-	block := unit / l.channelUnits()
-	first, end := l.channelUnit(unit % l.channelUnits())
+	block, iy := unit/l.in.H, unit%l.in.H
 	n := l.in.C * lanes
-	dx := l.dx[block*l.inSize : (block+1)*l.inSize]
-	for pixel := range l.in.H * l.in.W {
-		clear(dx[pixel*n+first : pixel*n+end])
-	}
-	for oy := range l.out.H {
-		for ox := range l.out.W {
-			at := block*l.outSize + (oy*l.out.W+ox)*n
-			dy := l.dy[at+first : at+end]
-			y0, y1, x0, x1 := l.clip(oy, ox)
-			count := float32((y1 - y0) * (x1 - x0))
-			for iy := y0; iy < y1; iy++ {
-				for ix := x0; ix < x1; ix++ {
-					d := dx[(iy*l.in.W+ix)*n+first:][:len(dy)]
-					for i, v := range dy {
-						d[i] += v / count
-					}
-				}
-			}
+	dy := l.dy[block*l.outSize : (block+1)*l.outSize]
+	for ix := range l.in.W {
+		dx := l.dx[block*l.inSize+(iy*l.in.W+ix)*n:][:n]
+		w := l.output(iy, ix, n)
+		if w.Rows == 0 || w.Columns == 0 {
+			clear(dx)
+			continue
 		}
+		kernel.AveragePoolBack(dx, dy[w.Pixel*n:], l.counts, &w)
 	}
 }

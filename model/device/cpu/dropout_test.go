@@ -1,7 +1,6 @@
 package cpu
 
 import (
-	"fmt"
 	"math"
 	"testing"
 
@@ -50,15 +49,6 @@ func TestMaskIsThatOfTheContract(t *testing.T) {
 					t.Fatalf("%+v: value %d of image %d is %g, want %g", tc, j, i, got, want)
 				}
 			}
-		}
-	}
-}
-
-func TestPositiveTellsSigns(t *testing.T) {
-	for _, v := range []float64{0, math.Copysign(0, -1), 1, -1, 1e-45, -1e-45, math.Inf(1), math.Inf(-1), 3.4e38, -3.4e38} {
-		got := positive(math.Float32bits(float32(v)))
-		if want := fmt.Sprint(v > 0); fmt.Sprint(got == math.MaxUint32) != want || got != 0 && got != math.MaxUint32 {
-			t.Errorf("positive(%g) = %#x, want %s", v, got, want)
 		}
 	}
 }

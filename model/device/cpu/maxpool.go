@@ -1,6 +1,9 @@
 package cpu
 
-import "github.com/muster-train/muster/model/device"
+import (
+	"github.com/muster-train/muster/internal/kernel"
+	"github.com/muster-train/muster/model/device"
+)
 
 // window is the geometry of pooling.
 type window struct {
@@ -17,6 +20,36 @@ func newWindow(op *device.Pool) window {
 func (w *window) clip(oy, ox int) (y0, y1, x0, x1 int) {
 	y, x := oy*w.stride-w.padTop, ox*w.stride-w.padLeft
 	return max(y, 0), min(y+w.kernel, w.in.H), max(x, 0), min(x+w.kernel, w.in.W)
+}
+
+// input returns the window of output (oy, ox), not empty, over pixels of the
+// input of n values.
+func (w *window) input(oy, ox, n int) kernel.Window {
+	y0, y1, x0, x1 := w.clip(oy, ox)
+	return kernel.Window{
+		Rows: y1 - y0, Columns: x1 - x0, Row: w.in.W * n, Column: n,
+		Pixel: y0*w.in.W + x0, PixelRow: w.in.W,
+	}
+}
+
+// output returns the window of the outputs, of n values, in whose windows input
+// (iy, ix) is. It may be empty.
+func (w *window) output(iy, ix, n int) kernel.Window {
+	y0, y1 := w.covering(iy+w.padTop, w.out.H)
+	x0, x1 := w.covering(ix+w.padLeft, w.out.W)
+	return kernel.Window{
+		Rows: y1 - y0, Columns: x1 - x0, Row: w.out.W * n, Column: n,
+		Pixel: y0*w.out.W + x0, PixelRow: w.out.W,
+	}
+}
+
+// covering returns the outputs [first, end) of one axis, out in number, in whose
+// windows place i of the padded input is.
+func (w *window) covering(i, out int) (first, end int) {
+	// o*stride <= i < o*stride + kernel
+	first = max(0, ceilDiv(i-w.kernel+1, w.stride))
+	end = min(out, i/w.stride+1)
+	return first, max(first, end)
 }
 
 // maxPool takes the largest value of each window.
@@ -51,83 +84,38 @@ func (t *maxPoolForward) do(_, unit int) {
 	x := l.x[block*l.inSize : (block+1)*l.inSize]
 	for ox := range l.out.W {
 		at := block*l.outSize + (oy*l.out.W+ox)*n
-		y := l.y[at : at+n]
-		y0, y1, x0, x1 := l.clip(oy, ox)
-		copy(y, x[(y0*l.in.W+x0)*n:])
 		var from []int32
 		if l.train {
 			from = l.from[at : at+n]
-			for i := range from {
-				from[i] = int32(y0*l.in.W + x0)
-			}
 		}
-		for iy := y0; iy < y1; iy++ {
-			for ix := x0; ix < x1; ix++ {
-				pixel := iy*l.in.W + ix
-				if l.train {
-					largest(y, from, x[pixel*n:][:n], int32(pixel))
-				} else {
-					larger(y, x[pixel*n:][:n])
-				}
-			}
-		}
+		w := l.input(oy, ox, n)
+		kernel.MaxPool(l.y[at:at+n], from, x[w.Pixel*n:], &w)
 	}
-}
-
-// largest replaces the values of y that are smaller than x's, and notes the
-// pixel of x. A NaN stays, so that it is not lost. Nothing branches: which value
-// is larger can't be foretold.
-func largest(y []float32, from []int32, x []float32, pixel int32) {
-	from, x = from[:len(y)], x[:len(y)]
-	for i, old := range y {
-		v, at := max(old, x[i]), from[i]
-		if v != old {
-			at = pixel
-		}
-		y[i], from[i] = v, at
-	}
-}
-
-func larger(y, x []float32) {
-	x = x[:len(y)]
-	for i, old := range y {
-		y[i] = max(old, x[i])
-	}
-}
-
-// poolChannels is how many channels a unit of a pooling's backward takes.
-const poolChannels = 16
-
-func (w *window) channelUnits() int { return (w.in.C + poolChannels - 1) / poolChannels }
-
-// channelUnit returns the values [first, end) of a pixel that a unit takes.
-func (w *window) channelUnit(unit int) (first, end int) {
-	return unit * poolChannels * lanes, min((unit+1)*poolChannels, w.in.C) * lanes
 }
 
 func (l *maxPool) backward(dx, dy []float32) {
 	l.dx, l.dy = dx, dy
-	l.p.pool.run(l.p.blocks*l.channelUnits(), (*maxPoolBack)(l))
+	l.p.pool.run(l.p.blocks*l.in.H, (*maxPoolBack)(l))
 }
 
 type maxPoolBack maxPool
 
-// do computes the gradients of some channels of a lane block, adding outputs in
-// row-major order.
+// do computes the gradients of one row of inputs of a lane block, each of them
+// from the outputs that may come from it.
 func (t *maxPoolBack) do(_, unit int) {
 	l := (*maxPool)(t)
-	block := unit / l.channelUnits()
-	first, end := l.channelUnit(unit % l.channelUnits())
+	block, iy := unit/l.in.H, unit%l.in.H
 	n := l.in.C * lanes
-	dx := l.dx[block*l.inSize : (block+1)*l.inSize]
-	for pixel := range l.in.H * l.in.W {
-		clear(dx[pixel*n+first : pixel*n+end])
-	}
-	for pixel := range l.out.H * l.out.W {
-		at := block*l.outSize + pixel*n
-		from, dy := l.from[at+first:at+end], l.dy[at+first:at+end]
-		for i, v := range dy {
-			dx[int(from[i])*n+first+i] += v
+	dy := l.dy[block*l.outSize : (block+1)*l.outSize]
+	from := l.from[block*l.outSize : (block+1)*l.outSize]
+	for ix := range l.in.W {
+		pixel := iy*l.in.W + ix
+		dx := l.dx[block*l.inSize+pixel*n:][:n]
+		w := l.output(iy, ix, n)
+		if w.Rows == 0 || w.Columns == 0 {
+			clear(dx)
+			continue
 		}
+		kernel.MaxPoolBack(dx, dy[w.Pixel*n:], from[w.Pixel*n:], pixel, &w)
 	}
 }
