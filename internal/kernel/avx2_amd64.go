@@ -34,3 +34,32 @@ func finiteAVX2(x *float32, count int) bool
 //
 //go:noescape
 func peakAVX2(sums *float32, x float32, y float32, turns int)
+
+// drawMasksAVX2 is DrawMasks of 8 masks for each of the groups, of which there is at least one.
+// draw is the first word of a draw, whose counter it advances.
+//
+//go:noescape
+func drawMasksAVX2(masks *uint16, draw *uint32, groups int)
+
+// applyMasksAVX2 is ApplyMasks of a number of columns, at least one.
+//
+//go:noescape
+func applyMasksAVX2(dst *float32, src *float32, masks *uint16, step int, columns int, scale float32)
+
+// transposeAVX2 is Transpose of whole panels, at least one, whose columns where mask (16) is 0 become zeros,
+// where it has all bits what they are.
+//
+//go:noescape
+func transposeAVX2(dst *float32, row int, panel int, x *float32, offsets *int, panels int, mask *uint32)
+
+// addLanes8AVX2 is AddLanes for 8 sums, channel k of which is at offsets[k],
+// of 4*quads lanes and a number of pixels. There is at least one of either.
+//
+//go:noescape
+func addLanes8AVX2(sum *float32, x *float32, offsets *int, quads int, pixels int, step int)
+
+// addLanes16AVX2 is AddLanes for 16 sums, channel k of which is at offsets[k],
+// of 4*quads lanes and a number of pixels. There is at least one of either.
+//
+//go:noescape
+func addLanes16AVX2(sum *float32, x *float32, offsets *int, quads int, pixels int, step int)

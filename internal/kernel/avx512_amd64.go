@@ -34,3 +34,14 @@ func finiteAVX512(x *float32, count int) bool
 //
 //go:noescape
 func peakAVX512(sums *float32, x float32, y float32, turns int)
+
+// drawMasksAVX512 is DrawMasks of 8 masks for each of the groups, of which there is at least one.
+// draw is the first word of a draw, whose counter it advances.
+//
+//go:noescape
+func drawMasksAVX512(masks *uint16, draw *uint32, groups int)
+
+// applyMasksAVX512 is ApplyMasks of a number of columns, at least one.
+//
+//go:noescape
+func applyMasksAVX512(dst *float32, src *float32, masks *uint16, step int, columns int, scale float32)

@@ -57,6 +57,19 @@ func TestChecksNameWhatReachesOutside(t *testing.T) {
 		{"short gradient", func() { Nesterov(c, c, c, c, a, 1, 1, 1, 1) }, "an operand has 60 values, the result 96"},
 		{"longer operands", func() { Add(a, c, b) }, ""},
 		{"nothing", func() { Add(nil, nil, nil) }, ""},
+		{"too many images", func() { DrawMasks(nil, [2]uint32{}, [3]uint32{}, make([]uint32, 17), 0) }, "17 lanes, want 0 to 16"},
+		{"threshold too high", func() { DrawMasks(nil, [2]uint32{}, [3]uint32{}, nil, 65537) }, "threshold = 65537, want 0 to 65536"},
+		{"masks fit", func() { ApplyMasks(c, c, make([]uint16, 11), 2, 1) }, ""},
+		{"masks too short", func() { ApplyMasks(c, c, make([]uint16, 10), 2, 1) }, "values 0 to 10 of masks are asked for, which has 10"},
+		{"half a column", func() { ApplyMasks(c[:24], c, make([]uint16, 2), 1, 1) }, "has 24 values, want a multiple of 16"},
+		{"short source", func() { ApplyMasks(c, a, make([]uint16, 6), 1, 1) }, "an operand has 60 values, the result 96"},
+		{"panel outside", func() { Transpose(c, 16, 256, b, []int{0}) }, "values 0 to 255 of dst are asked for, which has 96"},
+		{"column outside", func() { Transpose(c, 5, 16, b, []int{0, 145}) }, "values 145 to 160 of x are asked for, which has 160"},
+		{"column before", func() { Transpose(c, 5, 16, b, []int{-1}) }, "values -1 to 14 of x are asked for, which has 160"},
+		{"lanes fit", func() { AddLanes(c[:3], a, 10, 2, 18) }, ""},
+		{"lanes outside", func() { AddLanes(c[:3], a, 11, 2, 18) }, "values 0 to 60 of x are asked for, which has 60"},
+		{"too many lanes", func() { AddLanes(c[:1], a, 17, 1, 0) }, "lanes = 17, want 0 to 16"},
+		{"too many sums", func() { AddLanes(c[:17], a, 1, 1, 0) }, "17 sums, want 0 to 16"},
 	} {
 		got := ""
 		func() {

@@ -22,5 +22,12 @@ func main() {
 	nesterov(v)
 	finite(v)
 	peak(v)
+	drawMasks(v)
+	applyMasks(v)
+	if !v.wide() { // what shuffles gains nothing from wider vectors
+		transpose(v)
+		addLanes(v, 1)
+		addLanes(v, 2)
+	}
 	Generate()
 }
