@@ -13,17 +13,7 @@ func (t *transposeTask) do(_, unit int) {
 	per := d.panels * lanes * lanes
 	for g := range l.groups {
 		dst := d.x[(unit*l.groups+g)*per : (unit*l.groups+g+1)*per]
-		for first := 0; first < d.columns; first += lanes {
-			panel := (*[lanes * lanes]float32)(dst[first*lanes:])
-			sources := d.source[first:min(first+lanes, d.columns)]
-			for j := 0; j < len(sources); j += quad {
-				columns := [quad]*[lanes]float32{&outside, &outside, &outside, &outside}
-				for i, at := range sources[j:min(j+quad, len(sources))] {
-					columns[i] = (*[lanes]float32)(x[g*l.cg*lanes+at:])
-				}
-				transpose(panel, j, &columns)
-			}
-		}
+		kernel.Transpose(dst, lanes, lanes*lanes, x[g*l.cg*lanes:], d.source)
 	}
 }
 
