@@ -46,6 +46,31 @@ func drawMasksAVX2(masks *uint16, draw *uint32, groups int)
 //go:noescape
 func applyMasksAVX2(dst *float32, src *float32, masks *uint16, step int, columns int, scale float32)
 
+// toBfloat16AVX2 is ToBfloat16 of count values, a positive multiple of the vector's length.
+//
+//go:noescape
+func toBfloat16AVX2(dst *uint16, x *float32, count int)
+
+// fromBfloat16AVX2 is FromBfloat16 of count values, a positive multiple of the vector's length.
+//
+//go:noescape
+func fromBfloat16AVX2(dst *float32, x *uint16, count int)
+
+// largestAVX2 returns the largest bits, without the sign, of count values, a positive multiple of the vector's length.
+//
+//go:noescape
+func largestAVX2(x *float32, count int) uint32
+
+// toInt8AVX2 divides by scale and rounds, as ToInt8 does, of count values, a positive multiple of the vector's length.
+//
+//go:noescape
+func toInt8AVX2(q *int8, x *float32, count int, scale float32)
+
+// fromInt8AVX2 multiplies by scale, as FromInt8 does, of count values, a positive multiple of the vector's length.
+//
+//go:noescape
+func fromInt8AVX2(dst *float32, q *int8, count int, scale float32)
+
 // transposeAVX2 is Transpose of whole panels, at least one, whose columns where mask (16) is 0 become zeros,
 // where it has all bits what they are.
 //

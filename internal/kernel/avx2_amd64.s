@@ -1816,6 +1816,150 @@ DATA laneBits<>+56(SB)/4, $0x00004000
 DATA laneBits<>+60(SB)/4, $0x00008000
 GLOBL laneBits<>(SB), RODATA|NOPTR, $64
 
+// func toBfloat16AVX2(dst *uint16, x *float32, count int)
+// Requires: AVX, AVX2
+TEXT ·toBfloat16AVX2(SB), NOSPLIT, $0-24
+	MOVQ         dst+0(FP), AX
+	MOVQ         x+8(FP), CX
+	MOVL         $0x00007fff, DX
+	VMOVD        DX, X0
+	VPBROADCASTD X0, Y0
+	MOVL         $0x00000001, DX
+	VMOVD        DX, X1
+	VPBROADCASTD X1, Y1
+	MOVL         $0x00000040, DX
+	VMOVD        DX, X2
+	VPBROADCASTD X2, Y2
+	MOVQ         count+16(FP), DX
+	SHLQ         $0x02, DX
+	XORQ         BX, BX
+
+loop:
+	VMOVUPS   (CX)(BX*1), Y3
+	VPSRLD    $0x10, Y3, Y4
+	VMOVDQA   Y4, Y5
+	VPAND     Y1, Y5, Y5
+	VPADDD    Y0, Y5, Y5
+	VPADDD    Y3, Y5, Y5
+	VPSRLD    $0x10, Y5, Y5
+	VORPS     Y2, Y4, Y4
+	VCMPPS    $0x03, Y3, Y3, Y3
+	VBLENDVPS Y3, Y4, Y5, Y5
+	VPACKUSDW Y5, Y5, Y5
+	VPERMQ    $0x08, Y5, Y5
+	VMOVDQU   X5, (AX)
+	ADDQ      $0x00000010, AX
+	ADDQ      $0x00000020, BX
+	CMPQ      BX, DX
+	JLT       loop
+	VZEROUPPER
+	RET
+
+// func fromBfloat16AVX2(dst *float32, x *uint16, count int)
+// Requires: AVX, AVX2
+TEXT ·fromBfloat16AVX2(SB), NOSPLIT, $0-24
+	MOVQ dst+0(FP), AX
+	MOVQ x+8(FP), CX
+	MOVQ count+16(FP), DX
+	SHLQ $0x02, DX
+	XORQ BX, BX
+
+loop:
+	VPMOVZXWD (CX), Y0
+	VPSLLD    $0x10, Y0, Y0
+	VMOVUPS   Y0, (AX)(BX*1)
+	ADDQ      $0x00000010, CX
+	ADDQ      $0x00000020, BX
+	CMPQ      BX, DX
+	JLT       loop
+	VZEROUPPER
+	RET
+
+// func largestAVX2(x *float32, count int) uint32
+// Requires: AVX, AVX2
+TEXT ·largestAVX2(SB), NOSPLIT, $0-20
+	MOVQ         x+0(FP), AX
+	VXORPS       Y0, Y0, Y0
+	MOVL         $0x7fffffff, CX
+	VMOVD        CX, X1
+	VPBROADCASTD X1, Y1
+	MOVQ         count+8(FP), CX
+	SHLQ         $0x02, CX
+	XORQ         DX, DX
+
+loop:
+	VMOVUPS (AX)(DX*1), Y2
+	VPAND   Y1, Y2, Y2
+	VPMAXUD Y2, Y0, Y0
+	ADDQ    $0x00000020, DX
+	CMPQ    DX, CX
+	JLT     loop
+	VPERMQ  $0x4e, Y0, Y1
+	VPMAXUD Y1, Y0, Y0
+	VPSHUFD $0x4e, Y0, Y1
+	VPMAXUD Y1, Y0, Y0
+	VPSHUFD $0xb1, Y0, Y1
+	VPMAXUD Y1, Y0, Y0
+	VMOVD   X0, AX
+	MOVL    AX, ret+16(FP)
+	VZEROUPPER
+	RET
+
+// func toInt8AVX2(q *int8, x *float32, count int, scale float32)
+// Requires: AVX, AVX2
+TEXT ·toInt8AVX2(SB), NOSPLIT, $0-28
+	MOVQ         q+0(FP), AX
+	MOVQ         x+8(FP), CX
+	VBROADCASTSS scale+24(FP), Y0
+	MOVL         $0x0000007f, DX
+	VMOVD        DX, X1
+	VPBROADCASTD X1, Y1
+	MOVL         $0xffffff81, DX
+	VMOVD        DX, X2
+	VPBROADCASTD X2, Y2
+	MOVQ         count+16(FP), DX
+	SHLQ         $0x02, DX
+	XORQ         BX, BX
+
+loop:
+	VMOVUPS   (CX)(BX*1), Y3
+	VDIVPS    Y0, Y3, Y3
+	VCVTPS2DQ Y3, Y3
+	VPMINSD   Y1, Y3, Y3
+	VPMAXSD   Y2, Y3, Y3
+	VPACKSSDW Y3, Y3, Y3
+	VPERMQ    $0x08, Y3, Y3
+	VPACKSSWB Y3, Y3, Y3
+	VMOVQ     X3, (AX)
+	ADDQ      $0x00000008, AX
+	ADDQ      $0x00000020, BX
+	CMPQ      BX, DX
+	JLT       loop
+	VZEROUPPER
+	RET
+
+// func fromInt8AVX2(dst *float32, q *int8, count int, scale float32)
+// Requires: AVX, AVX2
+TEXT ·fromInt8AVX2(SB), NOSPLIT, $0-28
+	MOVQ         dst+0(FP), AX
+	MOVQ         q+8(FP), CX
+	VBROADCASTSS scale+24(FP), Y0
+	MOVQ         count+16(FP), DX
+	SHLQ         $0x02, DX
+	XORQ         BX, BX
+
+loop:
+	VPMOVSXBD (CX), Y1
+	VCVTDQ2PS Y1, Y1
+	VMULPS    Y0, Y1, Y1
+	VMOVUPS   Y1, (AX)(BX*1)
+	ADDQ      $0x00000008, CX
+	ADDQ      $0x00000020, BX
+	CMPQ      BX, DX
+	JLT       loop
+	VZEROUPPER
+	RET
+
 // func transposeAVX2(dst *float32, row int, panel int, x *float32, offsets *int, panels int, mask *uint32)
 // Requires: AVX, AVX2
 TEXT ·transposeAVX2(SB), NOSPLIT, $0-56

@@ -45,3 +45,28 @@ func drawMasksAVX512(masks *uint16, draw *uint32, groups int)
 //
 //go:noescape
 func applyMasksAVX512(dst *float32, src *float32, masks *uint16, step int, columns int, scale float32)
+
+// toBfloat16AVX512 is ToBfloat16 of count values, a positive multiple of the vector's length.
+//
+//go:noescape
+func toBfloat16AVX512(dst *uint16, x *float32, count int)
+
+// fromBfloat16AVX512 is FromBfloat16 of count values, a positive multiple of the vector's length.
+//
+//go:noescape
+func fromBfloat16AVX512(dst *float32, x *uint16, count int)
+
+// largestAVX512 returns the largest bits, without the sign, of count values, a positive multiple of the vector's length.
+//
+//go:noescape
+func largestAVX512(x *float32, count int) uint32
+
+// toInt8AVX512 divides by scale and rounds, as ToInt8 does, of count values, a positive multiple of the vector's length.
+//
+//go:noescape
+func toInt8AVX512(q *int8, x *float32, count int, scale float32)
+
+// fromInt8AVX512 multiplies by scale, as FromInt8 does, of count values, a positive multiple of the vector's length.
+//
+//go:noescape
+func fromInt8AVX512(dst *float32, q *int8, count int, scale float32)

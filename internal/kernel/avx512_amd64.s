@@ -8866,3 +8866,144 @@ column:
 	JNE      column
 	VZEROUPPER
 	RET
+
+// func toBfloat16AVX512(dst *uint16, x *float32, count int)
+// Requires: AVX, AVX512F
+TEXT ·toBfloat16AVX512(SB), NOSPLIT, $0-24
+	MOVQ         dst+0(FP), AX
+	MOVQ         x+8(FP), CX
+	MOVL         $0x00007fff, DX
+	VMOVD        DX, X0
+	VPBROADCASTD X0, Z0
+	MOVL         $0x00000001, DX
+	VMOVD        DX, X1
+	VPBROADCASTD X1, Z1
+	MOVL         $0x00000040, DX
+	VMOVD        DX, X2
+	VPBROADCASTD X2, Z2
+	MOVQ         count+16(FP), DX
+	SHLQ         $0x02, DX
+	XORQ         BX, BX
+
+loop:
+	VMOVUPS   (CX)(BX*1), Z3
+	VPSRLD    $0x10, Z3, Z4
+	VMOVDQA32 Z4, Z5
+	VPANDD    Z1, Z5, Z5
+	VPADDD    Z0, Z5, Z5
+	VPADDD    Z3, Z5, Z5
+	VPSRLD    $0x10, Z5, Z5
+	VPORD     Z2, Z4, Z4
+	VCMPPS    $0x03, Z3, Z3, K1
+	VPBLENDMD Z4, Z5, K1, Z5
+	VPMOVDW   Z5, (AX)
+	ADDQ      $0x00000020, AX
+	ADDQ      $0x00000040, BX
+	CMPQ      BX, DX
+	JLT       loop
+	VZEROUPPER
+	RET
+
+// func fromBfloat16AVX512(dst *float32, x *uint16, count int)
+// Requires: AVX, AVX512F
+TEXT ·fromBfloat16AVX512(SB), NOSPLIT, $0-24
+	MOVQ dst+0(FP), AX
+	MOVQ x+8(FP), CX
+	MOVQ count+16(FP), DX
+	SHLQ $0x02, DX
+	XORQ BX, BX
+
+loop:
+	VPMOVZXWD (CX), Z0
+	VPSLLD    $0x10, Z0, Z0
+	VMOVUPS   Z0, (AX)(BX*1)
+	ADDQ      $0x00000020, CX
+	ADDQ      $0x00000040, BX
+	CMPQ      BX, DX
+	JLT       loop
+	VZEROUPPER
+	RET
+
+// func largestAVX512(x *float32, count int) uint32
+// Requires: AVX, AVX2, AVX512F
+TEXT ·largestAVX512(SB), NOSPLIT, $0-20
+	MOVQ         x+0(FP), AX
+	VPXORD       Z0, Z0, Z0
+	MOVL         $0x7fffffff, CX
+	VMOVD        CX, X1
+	VPBROADCASTD X1, Z1
+	MOVQ         count+8(FP), CX
+	SHLQ         $0x02, CX
+	XORQ         DX, DX
+
+loop:
+	VMOVUPS       (AX)(DX*1), Z2
+	VPANDD        Z1, Z2, Z2
+	VPMAXUD       Z2, Z0, Z0
+	ADDQ          $0x00000040, DX
+	CMPQ          DX, CX
+	JLT           loop
+	VEXTRACTI64X4 $0x01, Z0, Y1
+	VPMAXUD       Y1, Y0, Y0
+	VPERMQ        $0x4e, Y0, Y1
+	VPMAXUD       Y1, Y0, Y0
+	VPSHUFD       $0x4e, Y0, Y1
+	VPMAXUD       Y1, Y0, Y0
+	VPSHUFD       $0xb1, Y0, Y1
+	VPMAXUD       Y1, Y0, Y0
+	VMOVD         X0, AX
+	MOVL          AX, ret+16(FP)
+	VZEROUPPER
+	RET
+
+// func toInt8AVX512(q *int8, x *float32, count int, scale float32)
+// Requires: AVX, AVX512F
+TEXT ·toInt8AVX512(SB), NOSPLIT, $0-28
+	MOVQ         q+0(FP), AX
+	MOVQ         x+8(FP), CX
+	VBROADCASTSS scale+24(FP), Z0
+	MOVL         $0x0000007f, DX
+	VMOVD        DX, X1
+	VPBROADCASTD X1, Z1
+	MOVL         $0xffffff81, DX
+	VMOVD        DX, X2
+	VPBROADCASTD X2, Z2
+	MOVQ         count+16(FP), DX
+	SHLQ         $0x02, DX
+	XORQ         BX, BX
+
+loop:
+	VMOVUPS   (CX)(BX*1), Z3
+	VDIVPS    Z0, Z3, Z3
+	VCVTPS2DQ Z3, Z3
+	VPMINSD   Z1, Z3, Z3
+	VPMAXSD   Z2, Z3, Z3
+	VPMOVDB   Z3, (AX)
+	ADDQ      $0x00000010, AX
+	ADDQ      $0x00000040, BX
+	CMPQ      BX, DX
+	JLT       loop
+	VZEROUPPER
+	RET
+
+// func fromInt8AVX512(dst *float32, q *int8, count int, scale float32)
+// Requires: AVX, AVX512F
+TEXT ·fromInt8AVX512(SB), NOSPLIT, $0-28
+	MOVQ         dst+0(FP), AX
+	MOVQ         q+8(FP), CX
+	VBROADCASTSS scale+24(FP), Z0
+	MOVQ         count+16(FP), DX
+	SHLQ         $0x02, DX
+	XORQ         BX, BX
+
+loop:
+	VPMOVSXBD (CX), Z1
+	VCVTDQ2PS Z1, Z1
+	VMULPS    Z0, Z1, Z1
+	VMOVUPS   Z1, (AX)(BX*1)
+	ADDQ      $0x00000010, CX
+	ADDQ      $0x00000040, BX
+	CMPQ      BX, DX
+	JLT       loop
+	VZEROUPPER
+	RET

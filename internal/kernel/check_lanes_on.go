@@ -58,3 +58,10 @@ func checkLanes(sum, x []float32, lanes, pixels, step int) {
 	touchResult(sum)
 	touchOperand(x[:(pixels-1)*step+(len(sum)-1)*Lanes+lanes])
 }
+
+// checkConvert panics where an operand has fewer values than the result.
+func checkConvert(result, operand int) {
+	if operand < result {
+		panic(fmt.Sprintf("kernel: an operand has %d values, want %d", operand, result))
+	}
+}

@@ -24,6 +24,11 @@ func main() {
 	peak(v)
 	drawMasks(v)
 	applyMasks(v)
+	toBfloat16(v)
+	fromBfloat16(v)
+	largest(v)
+	toInt8(v)
+	fromInt8(v)
 	if !v.wide() { // what shuffles gains nothing from wider vectors
 		transpose(v)
 		addLanes(v, 1)
