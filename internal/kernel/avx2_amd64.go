@@ -29,11 +29,6 @@ func nesterovAVX2(w2 *float32, v2 *float32, w *float32, v *float32, dw *float32,
 //go:noescape
 func finiteAVX2(x *float32, count int) bool
 
-// fetchAVX2 is Fetch of a number of lines of 64 bytes, more than 0.
-//
-//go:noescape
-func fetchAVX2(x *float32, lines int)
-
 // reluAVX2 is ReLU of count values, a positive multiple of the vector's length.
 //
 //go:noescape
@@ -83,6 +78,65 @@ func lrnAVX2(y *float32, d *float32, f *float32, x *float32, channels int, befor
 //
 //go:noescape
 func lrnBackAVX2(dx *float32, dy *float32, x *float32, d *float32, f *float32, q *float32, channels int, before int, after int, twice float32)
+
+// drawMasksAVX2 is DrawMasks of 8 masks for each of the groups, of which there is at least one.
+// draw is the first word of a draw, whose counter it advances.
+//
+//go:noescape
+func drawMasksAVX2(masks *uint16, draw *uint32, groups int)
+
+// applyMasksAVX2 is ApplyMasks of a number of columns, at least one.
+//
+//go:noescape
+func applyMasksAVX2(dst *float32, src *float32, masks *uint16, step int, columns int, scale float32)
+
+// toBfloat16AVX2 is ToBfloat16 of count values, a positive multiple of the vector's length.
+//
+//go:noescape
+func toBfloat16AVX2(dst *uint16, x *float32, count int)
+
+// fromBfloat16AVX2 is FromBfloat16 of count values, a positive multiple of the vector's length.
+//
+//go:noescape
+func fromBfloat16AVX2(dst *float32, x *uint16, count int)
+
+// largestAVX2 returns the largest bits, without the sign, of count values, a positive multiple of the vector's length.
+//
+//go:noescape
+func largestAVX2(x *float32, count int) uint32
+
+// toInt8AVX2 divides by scale and rounds, as ToInt8 does, of count values, a positive multiple of the vector's length.
+//
+//go:noescape
+func toInt8AVX2(q *int8, x *float32, count int, scale float32)
+
+// fromInt8AVX2 multiplies by scale, as FromInt8 does, of count values, a positive multiple of the vector's length.
+//
+//go:noescape
+func fromInt8AVX2(dst *float32, q *int8, count int, scale float32)
+
+// fetchAVX2 is Fetch of a number of lines of 64 bytes, more than 0.
+//
+//go:noescape
+func fetchAVX2(x *float32, lines int)
+
+// transposeAVX2 is Transpose of whole panels, at least one, whose columns where mask (16) is 0 become zeros,
+// where it has all bits what they are.
+//
+//go:noescape
+func transposeAVX2(dst *float32, row int, panel int, x *float32, offsets *int, panels int, mask *uint32)
+
+// addLanes8AVX2 is AddLanes for 8 sums, channel k of which is at offsets[k],
+// of 4*quads lanes and a number of pixels. There is at least one of either.
+//
+//go:noescape
+func addLanes8AVX2(sum *float32, x *float32, offsets *int, quads int, pixels int, step int)
+
+// addLanes16AVX2 is AddLanes for 16 sums, channel k of which is at offsets[k],
+// of 4*quads lanes and a number of pixels. There is at least one of either.
+//
+//go:noescape
+func addLanes16AVX2(sum *float32, x *float32, offsets *int, quads int, pixels int, step int)
 
 // peakAVX2 writes 14 vectors to sums, each value of them fma(x, y, sum) turns times from +0.
 // There is at least one turn.

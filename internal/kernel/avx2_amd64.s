@@ -1170,19 +1170,6 @@ loop:
 	VZEROUPPER
 	RET
 
-// func fetchAVX2(x *float32, lines int)
-// Requires: MMX+
-TEXT ·fetchAVX2(SB), NOSPLIT, $0-16
-	MOVQ x+0(FP), AX
-	MOVQ lines+8(FP), CX
-
-line:
-	PREFETCHT1 (AX)
-	ADDQ       $0x00000040, AX
-	DECQ       CX
-	JNE        line
-	RET
-
 // func reluAVX2(y *float32, x *float32, count int)
 // Requires: AVX
 TEXT ·reluAVX2(SB), NOSPLIT, $0-24
@@ -1817,6 +1804,1174 @@ window:
 	ADDQ    $0x00000040, R8
 	CMPQ    R8, R9
 	JLE     channel
+	VZEROUPPER
+	RET
+
+// func drawMasksAVX2(masks *uint16, draw *uint32, groups int)
+// Requires: AVX, AVX2
+TEXT ·drawMasksAVX2(SB), NOSPLIT, $0-24
+	MOVQ         masks+0(FP), AX
+	MOVQ         draw+8(FP), CX
+	MOVQ         groups+16(FP), DX
+	MOVL         $0xd2511f53, BX
+	VMOVD        BX, X0
+	VPBROADCASTD X0, Y0
+	MOVL         $0xcd9e8d57, BX
+	VMOVD        BX, X1
+	VPBROADCASTD X1, Y1
+	VPBROADCASTD 156(CX), Y2
+	MOVL         160(CX), BX
+	MOVL         $0x00000001, SI
+	VMOVD        SI, X3
+	VPBROADCASTD X3, Y3
+	VPSUBD       Y3, Y2, Y2
+
+group:
+	VPBROADCASTD 144(CX), Y3
+	VMOVDQA      Y3, Y4
+	VPBROADCASTD 148(CX), Y5
+	VMOVDQA      Y5, Y6
+	VPBROADCASTD 152(CX), Y7
+	VMOVDQA      Y7, Y8
+	VMOVDQU      80(CX), Y9
+	VPSRLQ       $0x20, Y9, Y10
+	VPBROADCASTD (CX), Y11
+	VPBROADCASTD 4(CX), Y12
+	VPMULUDQ     Y3, Y0, Y3
+	VPMULUDQ     Y7, Y1, Y7
+	VPSRLQ       $0x20, Y3, Y13
+	VPSRLQ       $0x20, Y7, Y14
+	VPXOR        Y5, Y14, Y14
+	VPXOR        Y11, Y14, Y14
+	VPXOR        Y9, Y13, Y13
+	VPXOR        Y12, Y13, Y13
+	VPMULUDQ     Y4, Y0, Y4
+	VPMULUDQ     Y8, Y1, Y8
+	VPSRLQ       $0x20, Y4, Y5
+	VPSRLQ       $0x20, Y8, Y9
+	VPXOR        Y6, Y9, Y9
+	VPXOR        Y11, Y9, Y9
+	VPXOR        Y10, Y5, Y5
+	VPXOR        Y12, Y5, Y5
+	VPBROADCASTD 8(CX), Y6
+	VPBROADCASTD 12(CX), Y10
+	VPMULUDQ     Y14, Y0, Y14
+	VPMULUDQ     Y13, Y1, Y13
+	VPSRLQ       $0x20, Y14, Y11
+	VPSRLQ       $0x20, Y13, Y12
+	VPXOR        Y7, Y12, Y12
+	VPXOR        Y6, Y12, Y12
+	VPXOR        Y3, Y11, Y11
+	VPXOR        Y10, Y11, Y11
+	VPMULUDQ     Y9, Y0, Y9
+	VPMULUDQ     Y5, Y1, Y5
+	VPSRLQ       $0x20, Y9, Y3
+	VPSRLQ       $0x20, Y5, Y7
+	VPXOR        Y8, Y7, Y7
+	VPXOR        Y6, Y7, Y7
+	VPXOR        Y4, Y3, Y3
+	VPXOR        Y10, Y3, Y3
+	VPBROADCASTD 16(CX), Y4
+	VPBROADCASTD 20(CX), Y6
+	VPMULUDQ     Y12, Y0, Y12
+	VPMULUDQ     Y11, Y1, Y11
+	VPSRLQ       $0x20, Y12, Y8
+	VPSRLQ       $0x20, Y11, Y10
+	VPXOR        Y13, Y10, Y10
+	VPXOR        Y4, Y10, Y10
+	VPXOR        Y14, Y8, Y8
+	VPXOR        Y6, Y8, Y8
+	VPMULUDQ     Y7, Y0, Y7
+	VPMULUDQ     Y3, Y1, Y3
+	VPSRLQ       $0x20, Y7, Y13
+	VPSRLQ       $0x20, Y3, Y14
+	VPXOR        Y5, Y14, Y14
+	VPXOR        Y4, Y14, Y14
+	VPXOR        Y9, Y13, Y13
+	VPXOR        Y6, Y13, Y13
+	VPBROADCASTD 24(CX), Y4
+	VPBROADCASTD 28(CX), Y5
+	VPMULUDQ     Y10, Y0, Y10
+	VPMULUDQ     Y8, Y1, Y8
+	VPSRLQ       $0x20, Y10, Y6
+	VPSRLQ       $0x20, Y8, Y9
+	VPXOR        Y11, Y9, Y9
+	VPXOR        Y4, Y9, Y9
+	VPXOR        Y12, Y6, Y6
+	VPXOR        Y5, Y6, Y6
+	VPMULUDQ     Y14, Y0, Y14
+	VPMULUDQ     Y13, Y1, Y13
+	VPSRLQ       $0x20, Y14, Y11
+	VPSRLQ       $0x20, Y13, Y12
+	VPXOR        Y3, Y12, Y12
+	VPXOR        Y4, Y12, Y12
+	VPXOR        Y7, Y11, Y11
+	VPXOR        Y5, Y11, Y11
+	VPBROADCASTD 32(CX), Y3
+	VPBROADCASTD 36(CX), Y4
+	VPMULUDQ     Y9, Y0, Y9
+	VPMULUDQ     Y6, Y1, Y6
+	VPSRLQ       $0x20, Y9, Y5
+	VPSRLQ       $0x20, Y6, Y7
+	VPXOR        Y8, Y7, Y7
+	VPXOR        Y3, Y7, Y7
+	VPXOR        Y10, Y5, Y5
+	VPXOR        Y4, Y5, Y5
+	VPMULUDQ     Y12, Y0, Y12
+	VPMULUDQ     Y11, Y1, Y11
+	VPSRLQ       $0x20, Y12, Y8
+	VPSRLQ       $0x20, Y11, Y10
+	VPXOR        Y13, Y10, Y10
+	VPXOR        Y3, Y10, Y10
+	VPXOR        Y14, Y8, Y8
+	VPXOR        Y4, Y8, Y8
+	VPBROADCASTD 40(CX), Y3
+	VPBROADCASTD 44(CX), Y4
+	VPMULUDQ     Y7, Y0, Y7
+	VPMULUDQ     Y5, Y1, Y5
+	VPSRLQ       $0x20, Y7, Y13
+	VPSRLQ       $0x20, Y5, Y14
+	VPXOR        Y6, Y14, Y14
+	VPXOR        Y3, Y14, Y14
+	VPXOR        Y9, Y13, Y13
+	VPXOR        Y4, Y13, Y13
+	VPMULUDQ     Y10, Y0, Y10
+	VPMULUDQ     Y8, Y1, Y8
+	VPSRLQ       $0x20, Y10, Y6
+	VPSRLQ       $0x20, Y8, Y9
+	VPXOR        Y11, Y9, Y9
+	VPXOR        Y3, Y9, Y9
+	VPXOR        Y12, Y6, Y6
+	VPXOR        Y4, Y6, Y6
+	VPBROADCASTD 48(CX), Y3
+	VPBROADCASTD 52(CX), Y4
+	VPMULUDQ     Y14, Y0, Y14
+	VPMULUDQ     Y13, Y1, Y13
+	VPSRLQ       $0x20, Y14, Y11
+	VPSRLQ       $0x20, Y13, Y12
+	VPXOR        Y5, Y12, Y12
+	VPXOR        Y3, Y12, Y12
+	VPXOR        Y7, Y11, Y11
+	VPXOR        Y4, Y11, Y11
+	VPMULUDQ     Y9, Y0, Y9
+	VPMULUDQ     Y6, Y1, Y6
+	VPSRLQ       $0x20, Y9, Y5
+	VPSRLQ       $0x20, Y6, Y7
+	VPXOR        Y8, Y7, Y7
+	VPXOR        Y3, Y7, Y7
+	VPXOR        Y10, Y5, Y5
+	VPXOR        Y4, Y5, Y5
+	VPBROADCASTD 56(CX), Y3
+	VPBROADCASTD 60(CX), Y4
+	VPMULUDQ     Y12, Y0, Y12
+	VPMULUDQ     Y11, Y1, Y11
+	VPSRLQ       $0x20, Y12, Y8
+	VPSRLQ       $0x20, Y11, Y10
+	VPXOR        Y13, Y10, Y10
+	VPXOR        Y3, Y10, Y10
+	VPXOR        Y14, Y8, Y8
+	VPXOR        Y4, Y8, Y8
+	VPMULUDQ     Y7, Y0, Y7
+	VPMULUDQ     Y5, Y1, Y5
+	VPSRLQ       $0x20, Y7, Y13
+	VPSRLQ       $0x20, Y5, Y14
+	VPXOR        Y6, Y14, Y14
+	VPXOR        Y3, Y14, Y14
+	VPXOR        Y9, Y13, Y13
+	VPXOR        Y4, Y13, Y13
+	VPBROADCASTD 64(CX), Y3
+	VPBROADCASTD 68(CX), Y4
+	VPMULUDQ     Y10, Y0, Y10
+	VPMULUDQ     Y8, Y1, Y8
+	VPSRLQ       $0x20, Y10, Y6
+	VPSRLQ       $0x20, Y8, Y9
+	VPXOR        Y11, Y9, Y9
+	VPXOR        Y3, Y9, Y9
+	VPXOR        Y12, Y6, Y6
+	VPXOR        Y4, Y6, Y6
+	VPMULUDQ     Y14, Y0, Y14
+	VPMULUDQ     Y13, Y1, Y13
+	VPSRLQ       $0x20, Y14, Y11
+	VPSRLQ       $0x20, Y13, Y12
+	VPXOR        Y5, Y12, Y12
+	VPXOR        Y3, Y12, Y12
+	VPXOR        Y7, Y11, Y11
+	VPXOR        Y4, Y11, Y11
+	VPBROADCASTD 72(CX), Y3
+	VPBROADCASTD 76(CX), Y4
+	VPMULUDQ     Y9, Y0, Y9
+	VPMULUDQ     Y6, Y1, Y6
+	VPSRLQ       $0x20, Y9, Y5
+	VPSRLQ       $0x20, Y6, Y7
+	VPXOR        Y8, Y7, Y7
+	VPXOR        Y3, Y7, Y7
+	VPXOR        Y10, Y5, Y5
+	VPXOR        Y4, Y5, Y5
+	VPMULUDQ     Y12, Y0, Y12
+	VPMULUDQ     Y11, Y1, Y11
+	VPSRLQ       $0x20, Y12, Y8
+	VPSRLQ       $0x20, Y11, Y10
+	VPXOR        Y13, Y10, Y10
+	VPXOR        Y3, Y10, Y10
+	VPXOR        Y14, Y8, Y8
+	VPXOR        Y4, Y8, Y8
+	VPSLLQ       $0x20, Y10, Y10
+	VPBLENDD     $0xaa, Y10, Y7, Y3
+	VPSRLD       $0x10, Y3, Y4
+	VPSLLD       $0x10, Y3, Y3
+	VPSRLD       $0x10, Y3, Y3
+	VPCMPGTD     Y2, Y3, Y3
+	VMOVMSKPS    Y3, SI
+	MOVL         BX, DI
+	SHRL         $0x00, DI
+	ANDL         DI, SI
+	MOVB         SI, (AX)
+	VPCMPGTD     Y2, Y4, Y4
+	VMOVMSKPS    Y4, SI
+	MOVL         BX, DI
+	SHRL         $0x00, DI
+	ANDL         DI, SI
+	MOVB         SI, 2(AX)
+	VPSLLQ       $0x20, Y11, Y11
+	VPBLENDD     $0xaa, Y11, Y6, Y3
+	VPSRLD       $0x10, Y3, Y4
+	VPSLLD       $0x10, Y3, Y3
+	VPSRLD       $0x10, Y3, Y3
+	VPCMPGTD     Y2, Y3, Y3
+	VMOVMSKPS    Y3, SI
+	MOVL         BX, DI
+	SHRL         $0x00, DI
+	ANDL         DI, SI
+	MOVB         SI, 4(AX)
+	VPCMPGTD     Y2, Y4, Y4
+	VMOVMSKPS    Y4, SI
+	MOVL         BX, DI
+	SHRL         $0x00, DI
+	ANDL         DI, SI
+	MOVB         SI, 6(AX)
+	VPSLLQ       $0x20, Y8, Y8
+	VPBLENDD     $0xaa, Y8, Y5, Y3
+	VPSRLD       $0x10, Y3, Y4
+	VPSLLD       $0x10, Y3, Y3
+	VPSRLD       $0x10, Y3, Y3
+	VPCMPGTD     Y2, Y3, Y3
+	VMOVMSKPS    Y3, SI
+	MOVL         BX, DI
+	SHRL         $0x00, DI
+	ANDL         DI, SI
+	MOVB         SI, 8(AX)
+	VPCMPGTD     Y2, Y4, Y4
+	VMOVMSKPS    Y4, SI
+	MOVL         BX, DI
+	SHRL         $0x00, DI
+	ANDL         DI, SI
+	MOVB         SI, 10(AX)
+	VPSLLQ       $0x20, Y12, Y12
+	VPBLENDD     $0xaa, Y12, Y9, Y3
+	VPSRLD       $0x10, Y3, Y4
+	VPSLLD       $0x10, Y3, Y3
+	VPSRLD       $0x10, Y3, Y3
+	VPCMPGTD     Y2, Y3, Y3
+	VMOVMSKPS    Y3, SI
+	MOVL         BX, DI
+	SHRL         $0x00, DI
+	ANDL         DI, SI
+	MOVB         SI, 12(AX)
+	VPCMPGTD     Y2, Y4, Y4
+	VMOVMSKPS    Y4, SI
+	MOVL         BX, DI
+	SHRL         $0x00, DI
+	ANDL         DI, SI
+	MOVB         SI, 14(AX)
+	VPBROADCASTD 144(CX), Y3
+	VMOVDQA      Y3, Y4
+	VPBROADCASTD 148(CX), Y5
+	VMOVDQA      Y5, Y6
+	VPBROADCASTD 152(CX), Y7
+	VMOVDQA      Y7, Y8
+	VMOVDQU      112(CX), Y9
+	VPSRLQ       $0x20, Y9, Y10
+	VPBROADCASTD (CX), Y11
+	VPBROADCASTD 4(CX), Y12
+	VPMULUDQ     Y3, Y0, Y3
+	VPMULUDQ     Y7, Y1, Y7
+	VPSRLQ       $0x20, Y3, Y13
+	VPSRLQ       $0x20, Y7, Y14
+	VPXOR        Y5, Y14, Y14
+	VPXOR        Y11, Y14, Y14
+	VPXOR        Y9, Y13, Y13
+	VPXOR        Y12, Y13, Y13
+	VPMULUDQ     Y4, Y0, Y4
+	VPMULUDQ     Y8, Y1, Y8
+	VPSRLQ       $0x20, Y4, Y5
+	VPSRLQ       $0x20, Y8, Y9
+	VPXOR        Y6, Y9, Y9
+	VPXOR        Y11, Y9, Y9
+	VPXOR        Y10, Y5, Y5
+	VPXOR        Y12, Y5, Y5
+	VPBROADCASTD 8(CX), Y6
+	VPBROADCASTD 12(CX), Y10
+	VPMULUDQ     Y14, Y0, Y14
+	VPMULUDQ     Y13, Y1, Y13
+	VPSRLQ       $0x20, Y14, Y11
+	VPSRLQ       $0x20, Y13, Y12
+	VPXOR        Y7, Y12, Y12
+	VPXOR        Y6, Y12, Y12
+	VPXOR        Y3, Y11, Y11
+	VPXOR        Y10, Y11, Y11
+	VPMULUDQ     Y9, Y0, Y9
+	VPMULUDQ     Y5, Y1, Y5
+	VPSRLQ       $0x20, Y9, Y3
+	VPSRLQ       $0x20, Y5, Y7
+	VPXOR        Y8, Y7, Y7
+	VPXOR        Y6, Y7, Y7
+	VPXOR        Y4, Y3, Y3
+	VPXOR        Y10, Y3, Y3
+	VPBROADCASTD 16(CX), Y4
+	VPBROADCASTD 20(CX), Y6
+	VPMULUDQ     Y12, Y0, Y12
+	VPMULUDQ     Y11, Y1, Y11
+	VPSRLQ       $0x20, Y12, Y8
+	VPSRLQ       $0x20, Y11, Y10
+	VPXOR        Y13, Y10, Y10
+	VPXOR        Y4, Y10, Y10
+	VPXOR        Y14, Y8, Y8
+	VPXOR        Y6, Y8, Y8
+	VPMULUDQ     Y7, Y0, Y7
+	VPMULUDQ     Y3, Y1, Y3
+	VPSRLQ       $0x20, Y7, Y13
+	VPSRLQ       $0x20, Y3, Y14
+	VPXOR        Y5, Y14, Y14
+	VPXOR        Y4, Y14, Y14
+	VPXOR        Y9, Y13, Y13
+	VPXOR        Y6, Y13, Y13
+	VPBROADCASTD 24(CX), Y4
+	VPBROADCASTD 28(CX), Y5
+	VPMULUDQ     Y10, Y0, Y10
+	VPMULUDQ     Y8, Y1, Y8
+	VPSRLQ       $0x20, Y10, Y6
+	VPSRLQ       $0x20, Y8, Y9
+	VPXOR        Y11, Y9, Y9
+	VPXOR        Y4, Y9, Y9
+	VPXOR        Y12, Y6, Y6
+	VPXOR        Y5, Y6, Y6
+	VPMULUDQ     Y14, Y0, Y14
+	VPMULUDQ     Y13, Y1, Y13
+	VPSRLQ       $0x20, Y14, Y11
+	VPSRLQ       $0x20, Y13, Y12
+	VPXOR        Y3, Y12, Y12
+	VPXOR        Y4, Y12, Y12
+	VPXOR        Y7, Y11, Y11
+	VPXOR        Y5, Y11, Y11
+	VPBROADCASTD 32(CX), Y3
+	VPBROADCASTD 36(CX), Y4
+	VPMULUDQ     Y9, Y0, Y9
+	VPMULUDQ     Y6, Y1, Y6
+	VPSRLQ       $0x20, Y9, Y5
+	VPSRLQ       $0x20, Y6, Y7
+	VPXOR        Y8, Y7, Y7
+	VPXOR        Y3, Y7, Y7
+	VPXOR        Y10, Y5, Y5
+	VPXOR        Y4, Y5, Y5
+	VPMULUDQ     Y12, Y0, Y12
+	VPMULUDQ     Y11, Y1, Y11
+	VPSRLQ       $0x20, Y12, Y8
+	VPSRLQ       $0x20, Y11, Y10
+	VPXOR        Y13, Y10, Y10
+	VPXOR        Y3, Y10, Y10
+	VPXOR        Y14, Y8, Y8
+	VPXOR        Y4, Y8, Y8
+	VPBROADCASTD 40(CX), Y3
+	VPBROADCASTD 44(CX), Y4
+	VPMULUDQ     Y7, Y0, Y7
+	VPMULUDQ     Y5, Y1, Y5
+	VPSRLQ       $0x20, Y7, Y13
+	VPSRLQ       $0x20, Y5, Y14
+	VPXOR        Y6, Y14, Y14
+	VPXOR        Y3, Y14, Y14
+	VPXOR        Y9, Y13, Y13
+	VPXOR        Y4, Y13, Y13
+	VPMULUDQ     Y10, Y0, Y10
+	VPMULUDQ     Y8, Y1, Y8
+	VPSRLQ       $0x20, Y10, Y6
+	VPSRLQ       $0x20, Y8, Y9
+	VPXOR        Y11, Y9, Y9
+	VPXOR        Y3, Y9, Y9
+	VPXOR        Y12, Y6, Y6
+	VPXOR        Y4, Y6, Y6
+	VPBROADCASTD 48(CX), Y3
+	VPBROADCASTD 52(CX), Y4
+	VPMULUDQ     Y14, Y0, Y14
+	VPMULUDQ     Y13, Y1, Y13
+	VPSRLQ       $0x20, Y14, Y11
+	VPSRLQ       $0x20, Y13, Y12
+	VPXOR        Y5, Y12, Y12
+	VPXOR        Y3, Y12, Y12
+	VPXOR        Y7, Y11, Y11
+	VPXOR        Y4, Y11, Y11
+	VPMULUDQ     Y9, Y0, Y9
+	VPMULUDQ     Y6, Y1, Y6
+	VPSRLQ       $0x20, Y9, Y5
+	VPSRLQ       $0x20, Y6, Y7
+	VPXOR        Y8, Y7, Y7
+	VPXOR        Y3, Y7, Y7
+	VPXOR        Y10, Y5, Y5
+	VPXOR        Y4, Y5, Y5
+	VPBROADCASTD 56(CX), Y3
+	VPBROADCASTD 60(CX), Y4
+	VPMULUDQ     Y12, Y0, Y12
+	VPMULUDQ     Y11, Y1, Y11
+	VPSRLQ       $0x20, Y12, Y8
+	VPSRLQ       $0x20, Y11, Y10
+	VPXOR        Y13, Y10, Y10
+	VPXOR        Y3, Y10, Y10
+	VPXOR        Y14, Y8, Y8
+	VPXOR        Y4, Y8, Y8
+	VPMULUDQ     Y7, Y0, Y7
+	VPMULUDQ     Y5, Y1, Y5
+	VPSRLQ       $0x20, Y7, Y13
+	VPSRLQ       $0x20, Y5, Y14
+	VPXOR        Y6, Y14, Y14
+	VPXOR        Y3, Y14, Y14
+	VPXOR        Y9, Y13, Y13
+	VPXOR        Y4, Y13, Y13
+	VPBROADCASTD 64(CX), Y3
+	VPBROADCASTD 68(CX), Y4
+	VPMULUDQ     Y10, Y0, Y10
+	VPMULUDQ     Y8, Y1, Y8
+	VPSRLQ       $0x20, Y10, Y6
+	VPSRLQ       $0x20, Y8, Y9
+	VPXOR        Y11, Y9, Y9
+	VPXOR        Y3, Y9, Y9
+	VPXOR        Y12, Y6, Y6
+	VPXOR        Y4, Y6, Y6
+	VPMULUDQ     Y14, Y0, Y14
+	VPMULUDQ     Y13, Y1, Y13
+	VPSRLQ       $0x20, Y14, Y11
+	VPSRLQ       $0x20, Y13, Y12
+	VPXOR        Y5, Y12, Y12
+	VPXOR        Y3, Y12, Y12
+	VPXOR        Y7, Y11, Y11
+	VPXOR        Y4, Y11, Y11
+	VPBROADCASTD 72(CX), Y3
+	VPBROADCASTD 76(CX), Y4
+	VPMULUDQ     Y9, Y0, Y9
+	VPMULUDQ     Y6, Y1, Y6
+	VPSRLQ       $0x20, Y9, Y5
+	VPSRLQ       $0x20, Y6, Y7
+	VPXOR        Y8, Y7, Y7
+	VPXOR        Y3, Y7, Y7
+	VPXOR        Y10, Y5, Y5
+	VPXOR        Y4, Y5, Y5
+	VPMULUDQ     Y12, Y0, Y12
+	VPMULUDQ     Y11, Y1, Y11
+	VPSRLQ       $0x20, Y12, Y8
+	VPSRLQ       $0x20, Y11, Y10
+	VPXOR        Y13, Y10, Y10
+	VPXOR        Y3, Y10, Y10
+	VPXOR        Y14, Y8, Y8
+	VPXOR        Y4, Y8, Y8
+	VPSLLQ       $0x20, Y10, Y10
+	VPBLENDD     $0xaa, Y10, Y7, Y3
+	VPSRLD       $0x10, Y3, Y4
+	VPSLLD       $0x10, Y3, Y3
+	VPSRLD       $0x10, Y3, Y3
+	VPCMPGTD     Y2, Y3, Y3
+	VMOVMSKPS    Y3, SI
+	MOVL         BX, DI
+	SHRL         $0x08, DI
+	ANDL         DI, SI
+	MOVB         SI, 1(AX)
+	VPCMPGTD     Y2, Y4, Y4
+	VMOVMSKPS    Y4, SI
+	MOVL         BX, DI
+	SHRL         $0x08, DI
+	ANDL         DI, SI
+	MOVB         SI, 3(AX)
+	VPSLLQ       $0x20, Y11, Y11
+	VPBLENDD     $0xaa, Y11, Y6, Y3
+	VPSRLD       $0x10, Y3, Y4
+	VPSLLD       $0x10, Y3, Y3
+	VPSRLD       $0x10, Y3, Y3
+	VPCMPGTD     Y2, Y3, Y3
+	VMOVMSKPS    Y3, SI
+	MOVL         BX, DI
+	SHRL         $0x08, DI
+	ANDL         DI, SI
+	MOVB         SI, 5(AX)
+	VPCMPGTD     Y2, Y4, Y4
+	VMOVMSKPS    Y4, SI
+	MOVL         BX, DI
+	SHRL         $0x08, DI
+	ANDL         DI, SI
+	MOVB         SI, 7(AX)
+	VPSLLQ       $0x20, Y8, Y8
+	VPBLENDD     $0xaa, Y8, Y5, Y3
+	VPSRLD       $0x10, Y3, Y4
+	VPSLLD       $0x10, Y3, Y3
+	VPSRLD       $0x10, Y3, Y3
+	VPCMPGTD     Y2, Y3, Y3
+	VMOVMSKPS    Y3, SI
+	MOVL         BX, DI
+	SHRL         $0x08, DI
+	ANDL         DI, SI
+	MOVB         SI, 9(AX)
+	VPCMPGTD     Y2, Y4, Y4
+	VMOVMSKPS    Y4, SI
+	MOVL         BX, DI
+	SHRL         $0x08, DI
+	ANDL         DI, SI
+	MOVB         SI, 11(AX)
+	VPSLLQ       $0x20, Y12, Y12
+	VPBLENDD     $0xaa, Y12, Y9, Y3
+	VPSRLD       $0x10, Y3, Y4
+	VPSLLD       $0x10, Y3, Y3
+	VPSRLD       $0x10, Y3, Y3
+	VPCMPGTD     Y2, Y3, Y3
+	VMOVMSKPS    Y3, SI
+	MOVL         BX, DI
+	SHRL         $0x08, DI
+	ANDL         DI, SI
+	MOVB         SI, 13(AX)
+	VPCMPGTD     Y2, Y4, Y4
+	VMOVMSKPS    Y4, SI
+	MOVL         BX, DI
+	SHRL         $0x08, DI
+	ANDL         DI, SI
+	MOVB         SI, 15(AX)
+	INCL         144(CX)
+	ADDQ         $0x00000010, AX
+	DECQ         DX
+	JNE          group
+	VZEROUPPER
+	RET
+
+// func applyMasksAVX2(dst *float32, src *float32, masks *uint16, step int, columns int, scale float32)
+// Requires: AVX, AVX2
+TEXT ·applyMasksAVX2(SB), NOSPLIT, $0-44
+	MOVQ         dst+0(FP), AX
+	MOVQ         src+8(FP), CX
+	MOVQ         masks+16(FP), DX
+	MOVQ         step+24(FP), BX
+	MOVQ         columns+32(FP), SI
+	SHLQ         $0x01, BX
+	VBROADCASTSS scale+40(FP), Y0
+	VMOVDQU      laneBits<>+0(SB), Y1
+	VMOVDQU      laneBits<>+32(SB), Y2
+
+column:
+	VPBROADCASTW (DX), Y3
+	VPAND        Y1, Y3, Y4
+	VPCMPEQD     Y1, Y4, Y4
+	VMULPS       (CX), Y0, Y5
+	VANDPS       Y4, Y5, Y5
+	VMOVUPS      Y5, (AX)
+	VPAND        Y2, Y3, Y3
+	VPCMPEQD     Y2, Y3, Y3
+	VMULPS       32(CX), Y0, Y4
+	VANDPS       Y3, Y4, Y4
+	VMOVUPS      Y4, 32(AX)
+	ADDQ         BX, DX
+	ADDQ         $0x00000040, CX
+	ADDQ         $0x00000040, AX
+	DECQ         SI
+	JNE          column
+	VZEROUPPER
+	RET
+
+DATA laneBits<>+0(SB)/4, $0x00000001
+DATA laneBits<>+4(SB)/4, $0x00000002
+DATA laneBits<>+8(SB)/4, $0x00000004
+DATA laneBits<>+12(SB)/4, $0x00000008
+DATA laneBits<>+16(SB)/4, $0x00000010
+DATA laneBits<>+20(SB)/4, $0x00000020
+DATA laneBits<>+24(SB)/4, $0x00000040
+DATA laneBits<>+28(SB)/4, $0x00000080
+DATA laneBits<>+32(SB)/4, $0x00000100
+DATA laneBits<>+36(SB)/4, $0x00000200
+DATA laneBits<>+40(SB)/4, $0x00000400
+DATA laneBits<>+44(SB)/4, $0x00000800
+DATA laneBits<>+48(SB)/4, $0x00001000
+DATA laneBits<>+52(SB)/4, $0x00002000
+DATA laneBits<>+56(SB)/4, $0x00004000
+DATA laneBits<>+60(SB)/4, $0x00008000
+GLOBL laneBits<>(SB), RODATA|NOPTR, $64
+
+// func toBfloat16AVX2(dst *uint16, x *float32, count int)
+// Requires: AVX, AVX2
+TEXT ·toBfloat16AVX2(SB), NOSPLIT, $0-24
+	MOVQ         dst+0(FP), AX
+	MOVQ         x+8(FP), CX
+	MOVL         $0x00007fff, DX
+	VMOVD        DX, X0
+	VPBROADCASTD X0, Y0
+	MOVL         $0x00000001, DX
+	VMOVD        DX, X1
+	VPBROADCASTD X1, Y1
+	MOVL         $0x00000040, DX
+	VMOVD        DX, X2
+	VPBROADCASTD X2, Y2
+	MOVQ         count+16(FP), DX
+	SHLQ         $0x02, DX
+	XORQ         BX, BX
+
+loop:
+	VMOVUPS   (CX)(BX*1), Y3
+	VPSRLD    $0x10, Y3, Y4
+	VMOVDQA   Y4, Y5
+	VPAND     Y1, Y5, Y5
+	VPADDD    Y0, Y5, Y5
+	VPADDD    Y3, Y5, Y5
+	VPSRLD    $0x10, Y5, Y5
+	VORPS     Y2, Y4, Y4
+	VCMPPS    $0x03, Y3, Y3, Y3
+	VBLENDVPS Y3, Y4, Y5, Y5
+	VPACKUSDW Y5, Y5, Y5
+	VPERMQ    $0x08, Y5, Y5
+	VMOVDQU   X5, (AX)
+	ADDQ      $0x00000010, AX
+	ADDQ      $0x00000020, BX
+	CMPQ      BX, DX
+	JLT       loop
+	VZEROUPPER
+	RET
+
+// func fromBfloat16AVX2(dst *float32, x *uint16, count int)
+// Requires: AVX, AVX2
+TEXT ·fromBfloat16AVX2(SB), NOSPLIT, $0-24
+	MOVQ dst+0(FP), AX
+	MOVQ x+8(FP), CX
+	MOVQ count+16(FP), DX
+	SHLQ $0x02, DX
+	XORQ BX, BX
+
+loop:
+	VPMOVZXWD (CX), Y0
+	VPSLLD    $0x10, Y0, Y0
+	VMOVUPS   Y0, (AX)(BX*1)
+	ADDQ      $0x00000010, CX
+	ADDQ      $0x00000020, BX
+	CMPQ      BX, DX
+	JLT       loop
+	VZEROUPPER
+	RET
+
+// func largestAVX2(x *float32, count int) uint32
+// Requires: AVX, AVX2
+TEXT ·largestAVX2(SB), NOSPLIT, $0-20
+	MOVQ         x+0(FP), AX
+	VXORPS       Y0, Y0, Y0
+	MOVL         $0x7fffffff, CX
+	VMOVD        CX, X1
+	VPBROADCASTD X1, Y1
+	MOVQ         count+8(FP), CX
+	SHLQ         $0x02, CX
+	XORQ         DX, DX
+
+loop:
+	VMOVUPS (AX)(DX*1), Y2
+	VPAND   Y1, Y2, Y2
+	VPMAXUD Y2, Y0, Y0
+	ADDQ    $0x00000020, DX
+	CMPQ    DX, CX
+	JLT     loop
+	VPERMQ  $0x4e, Y0, Y1
+	VPMAXUD Y1, Y0, Y0
+	VPSHUFD $0x4e, Y0, Y1
+	VPMAXUD Y1, Y0, Y0
+	VPSHUFD $0xb1, Y0, Y1
+	VPMAXUD Y1, Y0, Y0
+	VMOVD   X0, AX
+	MOVL    AX, ret+16(FP)
+	VZEROUPPER
+	RET
+
+// func toInt8AVX2(q *int8, x *float32, count int, scale float32)
+// Requires: AVX, AVX2
+TEXT ·toInt8AVX2(SB), NOSPLIT, $0-28
+	MOVQ         q+0(FP), AX
+	MOVQ         x+8(FP), CX
+	VBROADCASTSS scale+24(FP), Y0
+	MOVL         $0x0000007f, DX
+	VMOVD        DX, X1
+	VPBROADCASTD X1, Y1
+	MOVL         $0xffffff81, DX
+	VMOVD        DX, X2
+	VPBROADCASTD X2, Y2
+	MOVQ         count+16(FP), DX
+	SHLQ         $0x02, DX
+	XORQ         BX, BX
+
+loop:
+	VMOVUPS   (CX)(BX*1), Y3
+	VDIVPS    Y0, Y3, Y3
+	VCVTPS2DQ Y3, Y3
+	VPMINSD   Y1, Y3, Y3
+	VPMAXSD   Y2, Y3, Y3
+	VPACKSSDW Y3, Y3, Y3
+	VPERMQ    $0x08, Y3, Y3
+	VPACKSSWB Y3, Y3, Y3
+	VMOVQ     X3, (AX)
+	ADDQ      $0x00000008, AX
+	ADDQ      $0x00000020, BX
+	CMPQ      BX, DX
+	JLT       loop
+	VZEROUPPER
+	RET
+
+// func fromInt8AVX2(dst *float32, q *int8, count int, scale float32)
+// Requires: AVX, AVX2
+TEXT ·fromInt8AVX2(SB), NOSPLIT, $0-28
+	MOVQ         dst+0(FP), AX
+	MOVQ         q+8(FP), CX
+	VBROADCASTSS scale+24(FP), Y0
+	MOVQ         count+16(FP), DX
+	SHLQ         $0x02, DX
+	XORQ         BX, BX
+
+loop:
+	VPMOVSXBD (CX), Y1
+	VCVTDQ2PS Y1, Y1
+	VMULPS    Y0, Y1, Y1
+	VMOVUPS   Y1, (AX)(BX*1)
+	ADDQ      $0x00000008, CX
+	ADDQ      $0x00000020, BX
+	CMPQ      BX, DX
+	JLT       loop
+	VZEROUPPER
+	RET
+
+// func fetchAVX2(x *float32, lines int)
+// Requires: MMX+
+TEXT ·fetchAVX2(SB), NOSPLIT, $0-16
+	MOVQ x+0(FP), AX
+	MOVQ lines+8(FP), CX
+
+line:
+	PREFETCHT1 (AX)
+	ADDQ       $0x00000040, AX
+	DECQ       CX
+	JNE        line
+	RET
+
+// func transposeAVX2(dst *float32, row int, panel int, x *float32, offsets *int, panels int, mask *uint32)
+// Requires: AVX, AVX2
+TEXT ·transposeAVX2(SB), NOSPLIT, $0-56
+	MOVQ    dst+0(FP), AX
+	MOVQ    row+8(FP), CX
+	SHLQ    $0x02, CX
+	MOVQ    panel+16(FP), DX
+	SHLQ    $0x02, DX
+	MOVQ    x+24(FP), BX
+	MOVQ    offsets+32(FP), SI
+	MOVQ    panels+40(FP), DI
+	MOVQ    mask+48(FP), R8
+	VMOVDQU (R8), Y0
+	VMOVDQU 32(R8), Y1
+
+panel:
+	MOVQ           AX, R8
+	MOVQ           (SI), R9
+	VBROADCASTF128 (BX)(R9*4), Y2
+	VBROADCASTF128 16(BX)(R9*4), Y6
+	MOVQ           32(SI), R9
+	VINSERTF128    $0x01, (BX)(R9*4), Y2, Y2
+	VINSERTF128    $0x01, 16(BX)(R9*4), Y6, Y6
+	MOVQ           8(SI), R9
+	VBROADCASTF128 (BX)(R9*4), Y3
+	VBROADCASTF128 16(BX)(R9*4), Y7
+	MOVQ           40(SI), R9
+	VINSERTF128    $0x01, (BX)(R9*4), Y3, Y3
+	VINSERTF128    $0x01, 16(BX)(R9*4), Y7, Y7
+	MOVQ           16(SI), R9
+	VBROADCASTF128 (BX)(R9*4), Y4
+	VBROADCASTF128 16(BX)(R9*4), Y8
+	MOVQ           48(SI), R9
+	VINSERTF128    $0x01, (BX)(R9*4), Y4, Y4
+	VINSERTF128    $0x01, 16(BX)(R9*4), Y8, Y8
+	MOVQ           24(SI), R9
+	VBROADCASTF128 (BX)(R9*4), Y5
+	VBROADCASTF128 16(BX)(R9*4), Y9
+	MOVQ           56(SI), R9
+	VINSERTF128    $0x01, (BX)(R9*4), Y5, Y5
+	VINSERTF128    $0x01, 16(BX)(R9*4), Y9, Y9
+	VUNPCKLPS      Y3, Y2, Y10
+	VUNPCKHPS      Y3, Y2, Y11
+	VUNPCKLPS      Y5, Y4, Y3
+	VUNPCKHPS      Y5, Y4, Y5
+	VUNPCKLPD      Y3, Y10, Y2
+	VUNPCKHPD      Y3, Y10, Y3
+	VUNPCKLPD      Y5, Y11, Y4
+	VUNPCKHPD      Y5, Y11, Y5
+	VPAND          Y0, Y2, Y2
+	VMOVUPS        Y2, (R8)
+	ADDQ           CX, R8
+	VPAND          Y0, Y3, Y3
+	VMOVUPS        Y3, (R8)
+	ADDQ           CX, R8
+	VPAND          Y0, Y4, Y4
+	VMOVUPS        Y4, (R8)
+	ADDQ           CX, R8
+	VPAND          Y0, Y5, Y5
+	VMOVUPS        Y5, (R8)
+	ADDQ           CX, R8
+	VUNPCKLPS      Y7, Y6, Y2
+	VUNPCKHPS      Y7, Y6, Y3
+	VUNPCKLPS      Y9, Y8, Y4
+	VUNPCKHPS      Y9, Y8, Y5
+	VUNPCKLPD      Y4, Y2, Y6
+	VUNPCKHPD      Y4, Y2, Y7
+	VUNPCKLPD      Y5, Y3, Y8
+	VUNPCKHPD      Y5, Y3, Y9
+	VPAND          Y0, Y6, Y6
+	VMOVUPS        Y6, (R8)
+	ADDQ           CX, R8
+	VPAND          Y0, Y7, Y7
+	VMOVUPS        Y7, (R8)
+	ADDQ           CX, R8
+	VPAND          Y0, Y8, Y8
+	VMOVUPS        Y8, (R8)
+	ADDQ           CX, R8
+	VPAND          Y0, Y9, Y9
+	VMOVUPS        Y9, (R8)
+	ADDQ           CX, R8
+	MOVQ           (SI), R9
+	VBROADCASTF128 32(BX)(R9*4), Y2
+	VBROADCASTF128 48(BX)(R9*4), Y6
+	MOVQ           32(SI), R9
+	VINSERTF128    $0x01, 32(BX)(R9*4), Y2, Y2
+	VINSERTF128    $0x01, 48(BX)(R9*4), Y6, Y6
+	MOVQ           8(SI), R9
+	VBROADCASTF128 32(BX)(R9*4), Y3
+	VBROADCASTF128 48(BX)(R9*4), Y7
+	MOVQ           40(SI), R9
+	VINSERTF128    $0x01, 32(BX)(R9*4), Y3, Y3
+	VINSERTF128    $0x01, 48(BX)(R9*4), Y7, Y7
+	MOVQ           16(SI), R9
+	VBROADCASTF128 32(BX)(R9*4), Y4
+	VBROADCASTF128 48(BX)(R9*4), Y8
+	MOVQ           48(SI), R9
+	VINSERTF128    $0x01, 32(BX)(R9*4), Y4, Y4
+	VINSERTF128    $0x01, 48(BX)(R9*4), Y8, Y8
+	MOVQ           24(SI), R9
+	VBROADCASTF128 32(BX)(R9*4), Y5
+	VBROADCASTF128 48(BX)(R9*4), Y9
+	MOVQ           56(SI), R9
+	VINSERTF128    $0x01, 32(BX)(R9*4), Y5, Y5
+	VINSERTF128    $0x01, 48(BX)(R9*4), Y9, Y9
+	VUNPCKLPS      Y3, Y2, Y10
+	VUNPCKHPS      Y3, Y2, Y11
+	VUNPCKLPS      Y5, Y4, Y3
+	VUNPCKHPS      Y5, Y4, Y5
+	VUNPCKLPD      Y3, Y10, Y2
+	VUNPCKHPD      Y3, Y10, Y3
+	VUNPCKLPD      Y5, Y11, Y4
+	VUNPCKHPD      Y5, Y11, Y5
+	VPAND          Y0, Y2, Y2
+	VMOVUPS        Y2, (R8)
+	ADDQ           CX, R8
+	VPAND          Y0, Y3, Y3
+	VMOVUPS        Y3, (R8)
+	ADDQ           CX, R8
+	VPAND          Y0, Y4, Y4
+	VMOVUPS        Y4, (R8)
+	ADDQ           CX, R8
+	VPAND          Y0, Y5, Y5
+	VMOVUPS        Y5, (R8)
+	ADDQ           CX, R8
+	VUNPCKLPS      Y7, Y6, Y2
+	VUNPCKHPS      Y7, Y6, Y3
+	VUNPCKLPS      Y9, Y8, Y4
+	VUNPCKHPS      Y9, Y8, Y5
+	VUNPCKLPD      Y4, Y2, Y6
+	VUNPCKHPD      Y4, Y2, Y7
+	VUNPCKLPD      Y5, Y3, Y8
+	VUNPCKHPD      Y5, Y3, Y9
+	VPAND          Y0, Y6, Y6
+	VMOVUPS        Y6, (R8)
+	ADDQ           CX, R8
+	VPAND          Y0, Y7, Y7
+	VMOVUPS        Y7, (R8)
+	ADDQ           CX, R8
+	VPAND          Y0, Y8, Y8
+	VMOVUPS        Y8, (R8)
+	ADDQ           CX, R8
+	VPAND          Y0, Y9, Y9
+	VMOVUPS        Y9, (R8)
+	ADDQ           CX, R8
+	MOVQ           AX, R8
+	MOVQ           64(SI), R9
+	VBROADCASTF128 (BX)(R9*4), Y2
+	VBROADCASTF128 16(BX)(R9*4), Y6
+	MOVQ           96(SI), R9
+	VINSERTF128    $0x01, (BX)(R9*4), Y2, Y2
+	VINSERTF128    $0x01, 16(BX)(R9*4), Y6, Y6
+	MOVQ           72(SI), R9
+	VBROADCASTF128 (BX)(R9*4), Y3
+	VBROADCASTF128 16(BX)(R9*4), Y7
+	MOVQ           104(SI), R9
+	VINSERTF128    $0x01, (BX)(R9*4), Y3, Y3
+	VINSERTF128    $0x01, 16(BX)(R9*4), Y7, Y7
+	MOVQ           80(SI), R9
+	VBROADCASTF128 (BX)(R9*4), Y4
+	VBROADCASTF128 16(BX)(R9*4), Y8
+	MOVQ           112(SI), R9
+	VINSERTF128    $0x01, (BX)(R9*4), Y4, Y4
+	VINSERTF128    $0x01, 16(BX)(R9*4), Y8, Y8
+	MOVQ           88(SI), R9
+	VBROADCASTF128 (BX)(R9*4), Y5
+	VBROADCASTF128 16(BX)(R9*4), Y9
+	MOVQ           120(SI), R9
+	VINSERTF128    $0x01, (BX)(R9*4), Y5, Y5
+	VINSERTF128    $0x01, 16(BX)(R9*4), Y9, Y9
+	VUNPCKLPS      Y3, Y2, Y10
+	VUNPCKHPS      Y3, Y2, Y11
+	VUNPCKLPS      Y5, Y4, Y3
+	VUNPCKHPS      Y5, Y4, Y5
+	VUNPCKLPD      Y3, Y10, Y2
+	VUNPCKHPD      Y3, Y10, Y3
+	VUNPCKLPD      Y5, Y11, Y4
+	VUNPCKHPD      Y5, Y11, Y5
+	VPAND          Y1, Y2, Y2
+	VMOVUPS        Y2, 32(R8)
+	ADDQ           CX, R8
+	VPAND          Y1, Y3, Y3
+	VMOVUPS        Y3, 32(R8)
+	ADDQ           CX, R8
+	VPAND          Y1, Y4, Y4
+	VMOVUPS        Y4, 32(R8)
+	ADDQ           CX, R8
+	VPAND          Y1, Y5, Y5
+	VMOVUPS        Y5, 32(R8)
+	ADDQ           CX, R8
+	VUNPCKLPS      Y7, Y6, Y2
+	VUNPCKHPS      Y7, Y6, Y3
+	VUNPCKLPS      Y9, Y8, Y4
+	VUNPCKHPS      Y9, Y8, Y5
+	VUNPCKLPD      Y4, Y2, Y6
+	VUNPCKHPD      Y4, Y2, Y7
+	VUNPCKLPD      Y5, Y3, Y8
+	VUNPCKHPD      Y5, Y3, Y9
+	VPAND          Y1, Y6, Y6
+	VMOVUPS        Y6, 32(R8)
+	ADDQ           CX, R8
+	VPAND          Y1, Y7, Y7
+	VMOVUPS        Y7, 32(R8)
+	ADDQ           CX, R8
+	VPAND          Y1, Y8, Y8
+	VMOVUPS        Y8, 32(R8)
+	ADDQ           CX, R8
+	VPAND          Y1, Y9, Y9
+	VMOVUPS        Y9, 32(R8)
+	ADDQ           CX, R8
+	MOVQ           64(SI), R9
+	VBROADCASTF128 32(BX)(R9*4), Y2
+	VBROADCASTF128 48(BX)(R9*4), Y6
+	MOVQ           96(SI), R9
+	VINSERTF128    $0x01, 32(BX)(R9*4), Y2, Y2
+	VINSERTF128    $0x01, 48(BX)(R9*4), Y6, Y6
+	MOVQ           72(SI), R9
+	VBROADCASTF128 32(BX)(R9*4), Y3
+	VBROADCASTF128 48(BX)(R9*4), Y7
+	MOVQ           104(SI), R9
+	VINSERTF128    $0x01, 32(BX)(R9*4), Y3, Y3
+	VINSERTF128    $0x01, 48(BX)(R9*4), Y7, Y7
+	MOVQ           80(SI), R9
+	VBROADCASTF128 32(BX)(R9*4), Y4
+	VBROADCASTF128 48(BX)(R9*4), Y8
+	MOVQ           112(SI), R9
+	VINSERTF128    $0x01, 32(BX)(R9*4), Y4, Y4
+	VINSERTF128    $0x01, 48(BX)(R9*4), Y8, Y8
+	MOVQ           88(SI), R9
+	VBROADCASTF128 32(BX)(R9*4), Y5
+	VBROADCASTF128 48(BX)(R9*4), Y9
+	MOVQ           120(SI), R9
+	VINSERTF128    $0x01, 32(BX)(R9*4), Y5, Y5
+	VINSERTF128    $0x01, 48(BX)(R9*4), Y9, Y9
+	VUNPCKLPS      Y3, Y2, Y10
+	VUNPCKHPS      Y3, Y2, Y11
+	VUNPCKLPS      Y5, Y4, Y3
+	VUNPCKHPS      Y5, Y4, Y5
+	VUNPCKLPD      Y3, Y10, Y2
+	VUNPCKHPD      Y3, Y10, Y3
+	VUNPCKLPD      Y5, Y11, Y4
+	VUNPCKHPD      Y5, Y11, Y5
+	VPAND          Y1, Y2, Y2
+	VMOVUPS        Y2, 32(R8)
+	ADDQ           CX, R8
+	VPAND          Y1, Y3, Y3
+	VMOVUPS        Y3, 32(R8)
+	ADDQ           CX, R8
+	VPAND          Y1, Y4, Y4
+	VMOVUPS        Y4, 32(R8)
+	ADDQ           CX, R8
+	VPAND          Y1, Y5, Y5
+	VMOVUPS        Y5, 32(R8)
+	ADDQ           CX, R8
+	VUNPCKLPS      Y7, Y6, Y2
+	VUNPCKHPS      Y7, Y6, Y3
+	VUNPCKLPS      Y9, Y8, Y4
+	VUNPCKHPS      Y9, Y8, Y5
+	VUNPCKLPD      Y4, Y2, Y6
+	VUNPCKHPD      Y4, Y2, Y7
+	VUNPCKLPD      Y5, Y3, Y8
+	VUNPCKHPD      Y5, Y3, Y9
+	VPAND          Y1, Y6, Y6
+	VMOVUPS        Y6, 32(R8)
+	ADDQ           CX, R8
+	VPAND          Y1, Y7, Y7
+	VMOVUPS        Y7, 32(R8)
+	ADDQ           CX, R8
+	VPAND          Y1, Y8, Y8
+	VMOVUPS        Y8, 32(R8)
+	ADDQ           CX, R8
+	VPAND          Y1, Y9, Y9
+	VMOVUPS        Y9, 32(R8)
+	ADDQ           CX, R8
+	ADDQ           DX, AX
+	ADDQ           $0x00000080, SI
+	DECQ           DI
+	JNE            panel
+	VZEROUPPER
+	RET
+
+// func addLanes8AVX2(sum *float32, x *float32, offsets *int, quads int, pixels int, step int)
+// Requires: AVX
+TEXT ·addLanes8AVX2(SB), NOSPLIT, $0-48
+	MOVQ    sum+0(FP), AX
+	MOVQ    x+8(FP), CX
+	MOVQ    offsets+16(FP), DX
+	MOVQ    quads+24(FP), BX
+	MOVQ    pixels+32(FP), SI
+	MOVQ    step+40(FP), DI
+	SHLQ    $0x02, DI
+	VMOVUPS (AX), Y0
+
+pixel:
+	MOVQ CX, R8
+	MOVQ BX, R9
+
+lanes:
+	MOVQ           (DX), R10
+	VBROADCASTF128 (R8)(R10*4), Y1
+	MOVQ           32(DX), R10
+	VINSERTF128    $0x01, (R8)(R10*4), Y1, Y1
+	MOVQ           8(DX), R10
+	VBROADCASTF128 (R8)(R10*4), Y2
+	MOVQ           40(DX), R10
+	VINSERTF128    $0x01, (R8)(R10*4), Y2, Y2
+	MOVQ           16(DX), R10
+	VBROADCASTF128 (R8)(R10*4), Y3
+	MOVQ           48(DX), R10
+	VINSERTF128    $0x01, (R8)(R10*4), Y3, Y3
+	MOVQ           24(DX), R10
+	VBROADCASTF128 (R8)(R10*4), Y4
+	MOVQ           56(DX), R10
+	VINSERTF128    $0x01, (R8)(R10*4), Y4, Y4
+	VUNPCKLPS      Y2, Y1, Y5
+	VUNPCKHPS      Y2, Y1, Y6
+	VUNPCKLPS      Y4, Y3, Y2
+	VUNPCKHPS      Y4, Y3, Y4
+	VUNPCKLPD      Y2, Y5, Y1
+	VUNPCKHPD      Y2, Y5, Y2
+	VUNPCKLPD      Y4, Y6, Y3
+	VUNPCKHPD      Y4, Y6, Y4
+	VADDPS         Y1, Y0, Y0
+	VADDPS         Y2, Y0, Y0
+	VADDPS         Y3, Y0, Y0
+	VADDPS         Y4, Y0, Y0
+	ADDQ           $0x00000010, R8
+	DECQ           R9
+	JNE            lanes
+	ADDQ           DI, CX
+	DECQ           SI
+	JNE            pixel
+	VMOVUPS        Y0, (AX)
+	VZEROUPPER
+	RET
+
+// func addLanes16AVX2(sum *float32, x *float32, offsets *int, quads int, pixels int, step int)
+// Requires: AVX
+TEXT ·addLanes16AVX2(SB), NOSPLIT, $0-48
+	MOVQ    sum+0(FP), AX
+	MOVQ    x+8(FP), CX
+	MOVQ    offsets+16(FP), DX
+	MOVQ    quads+24(FP), BX
+	MOVQ    pixels+32(FP), SI
+	MOVQ    step+40(FP), DI
+	SHLQ    $0x02, DI
+	VMOVUPS (AX), Y0
+	VMOVUPS 32(AX), Y1
+
+pixel:
+	MOVQ CX, R8
+	MOVQ BX, R9
+
+lanes:
+	MOVQ           (DX), R10
+	VBROADCASTF128 (R8)(R10*4), Y2
+	MOVQ           32(DX), R10
+	VINSERTF128    $0x01, (R8)(R10*4), Y2, Y2
+	MOVQ           8(DX), R10
+	VBROADCASTF128 (R8)(R10*4), Y3
+	MOVQ           40(DX), R10
+	VINSERTF128    $0x01, (R8)(R10*4), Y3, Y3
+	MOVQ           16(DX), R10
+	VBROADCASTF128 (R8)(R10*4), Y4
+	MOVQ           48(DX), R10
+	VINSERTF128    $0x01, (R8)(R10*4), Y4, Y4
+	MOVQ           24(DX), R10
+	VBROADCASTF128 (R8)(R10*4), Y5
+	MOVQ           56(DX), R10
+	VINSERTF128    $0x01, (R8)(R10*4), Y5, Y5
+	VUNPCKLPS      Y3, Y2, Y6
+	VUNPCKHPS      Y3, Y2, Y7
+	VUNPCKLPS      Y5, Y4, Y3
+	VUNPCKHPS      Y5, Y4, Y5
+	VUNPCKLPD      Y3, Y6, Y2
+	VUNPCKHPD      Y3, Y6, Y3
+	VUNPCKLPD      Y5, Y7, Y4
+	VUNPCKHPD      Y5, Y7, Y5
+	VADDPS         Y2, Y0, Y0
+	VADDPS         Y3, Y0, Y0
+	VADDPS         Y4, Y0, Y0
+	VADDPS         Y5, Y0, Y0
+	MOVQ           64(DX), R10
+	VBROADCASTF128 (R8)(R10*4), Y2
+	MOVQ           96(DX), R10
+	VINSERTF128    $0x01, (R8)(R10*4), Y2, Y2
+	MOVQ           72(DX), R10
+	VBROADCASTF128 (R8)(R10*4), Y3
+	MOVQ           104(DX), R10
+	VINSERTF128    $0x01, (R8)(R10*4), Y3, Y3
+	MOVQ           80(DX), R10
+	VBROADCASTF128 (R8)(R10*4), Y4
+	MOVQ           112(DX), R10
+	VINSERTF128    $0x01, (R8)(R10*4), Y4, Y4
+	MOVQ           88(DX), R10
+	VBROADCASTF128 (R8)(R10*4), Y5
+	MOVQ           120(DX), R10
+	VINSERTF128    $0x01, (R8)(R10*4), Y5, Y5
+	VUNPCKLPS      Y3, Y2, Y6
+	VUNPCKHPS      Y3, Y2, Y7
+	VUNPCKLPS      Y5, Y4, Y3
+	VUNPCKHPS      Y5, Y4, Y5
+	VUNPCKLPD      Y3, Y6, Y2
+	VUNPCKHPD      Y3, Y6, Y3
+	VUNPCKLPD      Y5, Y7, Y4
+	VUNPCKHPD      Y5, Y7, Y5
+	VADDPS         Y2, Y1, Y1
+	VADDPS         Y3, Y1, Y1
+	VADDPS         Y4, Y1, Y1
+	VADDPS         Y5, Y1, Y1
+	ADDQ           $0x00000010, R8
+	DECQ           R9
+	JNE            lanes
+	ADDQ           DI, CX
+	DECQ           SI
+	JNE            pixel
+	VMOVUPS        Y0, (AX)
+	VMOVUPS        Y1, 32(AX)
 	VZEROUPPER
 	RET
 

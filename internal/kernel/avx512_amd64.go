@@ -79,6 +79,42 @@ func lrnAVX512(y *float32, d *float32, f *float32, x *float32, channels int, bef
 //go:noescape
 func lrnBackAVX512(dx *float32, dy *float32, x *float32, d *float32, f *float32, q *float32, channels int, before int, after int, twice float32)
 
+// drawMasksAVX512 is DrawMasks of 8 masks for each of the groups, of which there is at least one.
+// draw is the first word of a draw, whose counter it advances.
+//
+//go:noescape
+func drawMasksAVX512(masks *uint16, draw *uint32, groups int)
+
+// applyMasksAVX512 is ApplyMasks of a number of columns, at least one.
+//
+//go:noescape
+func applyMasksAVX512(dst *float32, src *float32, masks *uint16, step int, columns int, scale float32)
+
+// toBfloat16AVX512 is ToBfloat16 of count values, a positive multiple of the vector's length.
+//
+//go:noescape
+func toBfloat16AVX512(dst *uint16, x *float32, count int)
+
+// fromBfloat16AVX512 is FromBfloat16 of count values, a positive multiple of the vector's length.
+//
+//go:noescape
+func fromBfloat16AVX512(dst *float32, x *uint16, count int)
+
+// largestAVX512 returns the largest bits, without the sign, of count values, a positive multiple of the vector's length.
+//
+//go:noescape
+func largestAVX512(x *float32, count int) uint32
+
+// toInt8AVX512 divides by scale and rounds, as ToInt8 does, of count values, a positive multiple of the vector's length.
+//
+//go:noescape
+func toInt8AVX512(q *int8, x *float32, count int, scale float32)
+
+// fromInt8AVX512 multiplies by scale, as FromInt8 does, of count values, a positive multiple of the vector's length.
+//
+//go:noescape
+func fromInt8AVX512(dst *float32, q *int8, count int, scale float32)
+
 // peakAVX512 writes 28 vectors to sums, each value of them fma(x, y, sum) turns times from +0.
 // There is at least one turn.
 //

@@ -9929,6 +9929,388 @@ window:
 	VZEROUPPER
 	RET
 
+// func drawMasksAVX512(masks *uint16, draw *uint32, groups int)
+// Requires: AVX, AVX512F
+TEXT ·drawMasksAVX512(SB), NOSPLIT, $0-24
+	MOVQ         masks+0(FP), AX
+	MOVQ         draw+8(FP), CX
+	MOVQ         groups+16(FP), DX
+	MOVL         $0xd2511f53, BX
+	VMOVD        BX, X0
+	VPBROADCASTD X0, Z0
+	MOVL         $0xcd9e8d57, BX
+	VMOVD        BX, X1
+	VPBROADCASTD X1, Z1
+	VPBROADCASTD 156(CX), Z2
+	MOVL         160(CX), BX
+	KMOVW        BX, K1
+	MOVL         $0x0000aaaa, BX
+	KMOVW        BX, K2
+
+group:
+	VPBROADCASTD 144(CX), Z3
+	VMOVDQA32    Z3, Z4
+	VPBROADCASTD 148(CX), Z5
+	VMOVDQA32    Z5, Z6
+	VPBROADCASTD 152(CX), Z7
+	VMOVDQA32    Z7, Z8
+	VMOVDQU32    80(CX), Z9
+	VPSRLQ       $0x20, Z9, Z10
+	VPBROADCASTD (CX), Z11
+	VPBROADCASTD 4(CX), Z12
+	VPMULUDQ     Z3, Z0, Z3
+	VPMULUDQ     Z7, Z1, Z7
+	VPSRLQ       $0x20, Z3, Z13
+	VPSRLQ       $0x20, Z7, Z14
+	VPTERNLOGD   $0x96, Z5, Z11, Z14
+	VPTERNLOGD   $0x96, Z9, Z12, Z13
+	VPMULUDQ     Z4, Z0, Z4
+	VPMULUDQ     Z8, Z1, Z8
+	VPSRLQ       $0x20, Z4, Z5
+	VPSRLQ       $0x20, Z8, Z9
+	VPTERNLOGD   $0x96, Z6, Z11, Z9
+	VPTERNLOGD   $0x96, Z10, Z12, Z5
+	VPBROADCASTD 8(CX), Z6
+	VPBROADCASTD 12(CX), Z10
+	VPMULUDQ     Z14, Z0, Z14
+	VPMULUDQ     Z13, Z1, Z13
+	VPSRLQ       $0x20, Z14, Z11
+	VPSRLQ       $0x20, Z13, Z12
+	VPTERNLOGD   $0x96, Z7, Z6, Z12
+	VPTERNLOGD   $0x96, Z3, Z10, Z11
+	VPMULUDQ     Z9, Z0, Z9
+	VPMULUDQ     Z5, Z1, Z5
+	VPSRLQ       $0x20, Z9, Z3
+	VPSRLQ       $0x20, Z5, Z7
+	VPTERNLOGD   $0x96, Z8, Z6, Z7
+	VPTERNLOGD   $0x96, Z4, Z10, Z3
+	VPBROADCASTD 16(CX), Z4
+	VPBROADCASTD 20(CX), Z6
+	VPMULUDQ     Z12, Z0, Z12
+	VPMULUDQ     Z11, Z1, Z11
+	VPSRLQ       $0x20, Z12, Z8
+	VPSRLQ       $0x20, Z11, Z10
+	VPTERNLOGD   $0x96, Z13, Z4, Z10
+	VPTERNLOGD   $0x96, Z14, Z6, Z8
+	VPMULUDQ     Z7, Z0, Z7
+	VPMULUDQ     Z3, Z1, Z3
+	VPSRLQ       $0x20, Z7, Z13
+	VPSRLQ       $0x20, Z3, Z14
+	VPTERNLOGD   $0x96, Z5, Z4, Z14
+	VPTERNLOGD   $0x96, Z9, Z6, Z13
+	VPBROADCASTD 24(CX), Z4
+	VPBROADCASTD 28(CX), Z5
+	VPMULUDQ     Z10, Z0, Z10
+	VPMULUDQ     Z8, Z1, Z8
+	VPSRLQ       $0x20, Z10, Z6
+	VPSRLQ       $0x20, Z8, Z9
+	VPTERNLOGD   $0x96, Z11, Z4, Z9
+	VPTERNLOGD   $0x96, Z12, Z5, Z6
+	VPMULUDQ     Z14, Z0, Z14
+	VPMULUDQ     Z13, Z1, Z13
+	VPSRLQ       $0x20, Z14, Z11
+	VPSRLQ       $0x20, Z13, Z12
+	VPTERNLOGD   $0x96, Z3, Z4, Z12
+	VPTERNLOGD   $0x96, Z7, Z5, Z11
+	VPBROADCASTD 32(CX), Z3
+	VPBROADCASTD 36(CX), Z4
+	VPMULUDQ     Z9, Z0, Z9
+	VPMULUDQ     Z6, Z1, Z6
+	VPSRLQ       $0x20, Z9, Z5
+	VPSRLQ       $0x20, Z6, Z7
+	VPTERNLOGD   $0x96, Z8, Z3, Z7
+	VPTERNLOGD   $0x96, Z10, Z4, Z5
+	VPMULUDQ     Z12, Z0, Z12
+	VPMULUDQ     Z11, Z1, Z11
+	VPSRLQ       $0x20, Z12, Z8
+	VPSRLQ       $0x20, Z11, Z10
+	VPTERNLOGD   $0x96, Z13, Z3, Z10
+	VPTERNLOGD   $0x96, Z14, Z4, Z8
+	VPBROADCASTD 40(CX), Z3
+	VPBROADCASTD 44(CX), Z4
+	VPMULUDQ     Z7, Z0, Z7
+	VPMULUDQ     Z5, Z1, Z5
+	VPSRLQ       $0x20, Z7, Z13
+	VPSRLQ       $0x20, Z5, Z14
+	VPTERNLOGD   $0x96, Z6, Z3, Z14
+	VPTERNLOGD   $0x96, Z9, Z4, Z13
+	VPMULUDQ     Z10, Z0, Z10
+	VPMULUDQ     Z8, Z1, Z8
+	VPSRLQ       $0x20, Z10, Z6
+	VPSRLQ       $0x20, Z8, Z9
+	VPTERNLOGD   $0x96, Z11, Z3, Z9
+	VPTERNLOGD   $0x96, Z12, Z4, Z6
+	VPBROADCASTD 48(CX), Z3
+	VPBROADCASTD 52(CX), Z4
+	VPMULUDQ     Z14, Z0, Z14
+	VPMULUDQ     Z13, Z1, Z13
+	VPSRLQ       $0x20, Z14, Z11
+	VPSRLQ       $0x20, Z13, Z12
+	VPTERNLOGD   $0x96, Z5, Z3, Z12
+	VPTERNLOGD   $0x96, Z7, Z4, Z11
+	VPMULUDQ     Z9, Z0, Z9
+	VPMULUDQ     Z6, Z1, Z6
+	VPSRLQ       $0x20, Z9, Z5
+	VPSRLQ       $0x20, Z6, Z7
+	VPTERNLOGD   $0x96, Z8, Z3, Z7
+	VPTERNLOGD   $0x96, Z10, Z4, Z5
+	VPBROADCASTD 56(CX), Z3
+	VPBROADCASTD 60(CX), Z4
+	VPMULUDQ     Z12, Z0, Z12
+	VPMULUDQ     Z11, Z1, Z11
+	VPSRLQ       $0x20, Z12, Z8
+	VPSRLQ       $0x20, Z11, Z10
+	VPTERNLOGD   $0x96, Z13, Z3, Z10
+	VPTERNLOGD   $0x96, Z14, Z4, Z8
+	VPMULUDQ     Z7, Z0, Z7
+	VPMULUDQ     Z5, Z1, Z5
+	VPSRLQ       $0x20, Z7, Z13
+	VPSRLQ       $0x20, Z5, Z14
+	VPTERNLOGD   $0x96, Z6, Z3, Z14
+	VPTERNLOGD   $0x96, Z9, Z4, Z13
+	VPBROADCASTD 64(CX), Z3
+	VPBROADCASTD 68(CX), Z4
+	VPMULUDQ     Z10, Z0, Z10
+	VPMULUDQ     Z8, Z1, Z8
+	VPSRLQ       $0x20, Z10, Z6
+	VPSRLQ       $0x20, Z8, Z9
+	VPTERNLOGD   $0x96, Z11, Z3, Z9
+	VPTERNLOGD   $0x96, Z12, Z4, Z6
+	VPMULUDQ     Z14, Z0, Z14
+	VPMULUDQ     Z13, Z1, Z13
+	VPSRLQ       $0x20, Z14, Z11
+	VPSRLQ       $0x20, Z13, Z12
+	VPTERNLOGD   $0x96, Z5, Z3, Z12
+	VPTERNLOGD   $0x96, Z7, Z4, Z11
+	VPBROADCASTD 72(CX), Z3
+	VPBROADCASTD 76(CX), Z4
+	VPMULUDQ     Z9, Z0, Z9
+	VPMULUDQ     Z6, Z1, Z6
+	VPSRLQ       $0x20, Z9, Z5
+	VPSRLQ       $0x20, Z6, Z7
+	VPTERNLOGD   $0x96, Z8, Z3, Z7
+	VPTERNLOGD   $0x96, Z10, Z4, Z5
+	VPMULUDQ     Z12, Z0, Z12
+	VPMULUDQ     Z11, Z1, Z11
+	VPSRLQ       $0x20, Z12, Z8
+	VPSRLQ       $0x20, Z11, Z10
+	VPTERNLOGD   $0x96, Z13, Z3, Z10
+	VPTERNLOGD   $0x96, Z14, Z4, Z8
+	VPSLLQ       $0x20, Z10, Z10
+	VPBLENDMD    Z10, Z7, K2, Z15
+	VPSRLD       $0x10, Z15, Z3
+	VPSLLD       $0x10, Z15, Z15
+	VPSRLD       $0x10, Z15, Z15
+	VPCMPUD      $0x05, Z2, Z15, K1, K3
+	KMOVW        K3, BX
+	MOVW         BX, (AX)
+	VPCMPUD      $0x05, Z2, Z3, K1, K3
+	KMOVW        K3, BX
+	MOVW         BX, 2(AX)
+	VPSLLQ       $0x20, Z11, Z11
+	VPBLENDMD    Z11, Z6, K2, Z16
+	VPSRLD       $0x10, Z16, Z3
+	VPSLLD       $0x10, Z16, Z16
+	VPSRLD       $0x10, Z16, Z16
+	VPCMPUD      $0x05, Z2, Z16, K1, K3
+	KMOVW        K3, BX
+	MOVW         BX, 4(AX)
+	VPCMPUD      $0x05, Z2, Z3, K1, K3
+	KMOVW        K3, BX
+	MOVW         BX, 6(AX)
+	VPSLLQ       $0x20, Z8, Z8
+	VPBLENDMD    Z8, Z5, K2, Z17
+	VPSRLD       $0x10, Z17, Z3
+	VPSLLD       $0x10, Z17, Z17
+	VPSRLD       $0x10, Z17, Z17
+	VPCMPUD      $0x05, Z2, Z17, K1, K3
+	KMOVW        K3, BX
+	MOVW         BX, 8(AX)
+	VPCMPUD      $0x05, Z2, Z3, K1, K3
+	KMOVW        K3, BX
+	MOVW         BX, 10(AX)
+	VPSLLQ       $0x20, Z12, Z12
+	VPBLENDMD    Z12, Z9, K2, Z18
+	VPSRLD       $0x10, Z18, Z3
+	VPSLLD       $0x10, Z18, Z18
+	VPSRLD       $0x10, Z18, Z18
+	VPCMPUD      $0x05, Z2, Z18, K1, K3
+	KMOVW        K3, BX
+	MOVW         BX, 12(AX)
+	VPCMPUD      $0x05, Z2, Z3, K1, K3
+	KMOVW        K3, BX
+	MOVW         BX, 14(AX)
+	INCL         144(CX)
+	ADDQ         $0x00000010, AX
+	DECQ         DX
+	JNE          group
+	VZEROUPPER
+	RET
+
+// func applyMasksAVX512(dst *float32, src *float32, masks *uint16, step int, columns int, scale float32)
+// Requires: AVX, AVX512F
+TEXT ·applyMasksAVX512(SB), NOSPLIT, $0-44
+	MOVQ         dst+0(FP), AX
+	MOVQ         src+8(FP), CX
+	MOVQ         masks+16(FP), DX
+	MOVQ         step+24(FP), BX
+	MOVQ         columns+32(FP), SI
+	SHLQ         $0x01, BX
+	VBROADCASTSS scale+40(FP), Z0
+
+column:
+	KMOVW    (DX), K1
+	VMULPS.Z (CX), Z0, K1, Z1
+	VMOVUPS  Z1, (AX)
+	ADDQ     BX, DX
+	ADDQ     $0x00000040, CX
+	ADDQ     $0x00000040, AX
+	DECQ     SI
+	JNE      column
+	VZEROUPPER
+	RET
+
+// func toBfloat16AVX512(dst *uint16, x *float32, count int)
+// Requires: AVX, AVX512F
+TEXT ·toBfloat16AVX512(SB), NOSPLIT, $0-24
+	MOVQ         dst+0(FP), AX
+	MOVQ         x+8(FP), CX
+	MOVL         $0x00007fff, DX
+	VMOVD        DX, X0
+	VPBROADCASTD X0, Z0
+	MOVL         $0x00000001, DX
+	VMOVD        DX, X1
+	VPBROADCASTD X1, Z1
+	MOVL         $0x00000040, DX
+	VMOVD        DX, X2
+	VPBROADCASTD X2, Z2
+	MOVQ         count+16(FP), DX
+	SHLQ         $0x02, DX
+	XORQ         BX, BX
+
+loop:
+	VMOVUPS   (CX)(BX*1), Z3
+	VPSRLD    $0x10, Z3, Z4
+	VMOVDQA32 Z4, Z5
+	VPANDD    Z1, Z5, Z5
+	VPADDD    Z0, Z5, Z5
+	VPADDD    Z3, Z5, Z5
+	VPSRLD    $0x10, Z5, Z5
+	VPORD     Z2, Z4, Z4
+	VCMPPS    $0x03, Z3, Z3, K1
+	VPBLENDMD Z4, Z5, K1, Z5
+	VPMOVDW   Z5, (AX)
+	ADDQ      $0x00000020, AX
+	ADDQ      $0x00000040, BX
+	CMPQ      BX, DX
+	JLT       loop
+	VZEROUPPER
+	RET
+
+// func fromBfloat16AVX512(dst *float32, x *uint16, count int)
+// Requires: AVX, AVX512F
+TEXT ·fromBfloat16AVX512(SB), NOSPLIT, $0-24
+	MOVQ dst+0(FP), AX
+	MOVQ x+8(FP), CX
+	MOVQ count+16(FP), DX
+	SHLQ $0x02, DX
+	XORQ BX, BX
+
+loop:
+	VPMOVZXWD (CX), Z0
+	VPSLLD    $0x10, Z0, Z0
+	VMOVUPS   Z0, (AX)(BX*1)
+	ADDQ      $0x00000020, CX
+	ADDQ      $0x00000040, BX
+	CMPQ      BX, DX
+	JLT       loop
+	VZEROUPPER
+	RET
+
+// func largestAVX512(x *float32, count int) uint32
+// Requires: AVX, AVX2, AVX512F
+TEXT ·largestAVX512(SB), NOSPLIT, $0-20
+	MOVQ         x+0(FP), AX
+	VPXORD       Z0, Z0, Z0
+	MOVL         $0x7fffffff, CX
+	VMOVD        CX, X1
+	VPBROADCASTD X1, Z1
+	MOVQ         count+8(FP), CX
+	SHLQ         $0x02, CX
+	XORQ         DX, DX
+
+loop:
+	VMOVUPS       (AX)(DX*1), Z2
+	VPANDD        Z1, Z2, Z2
+	VPMAXUD       Z2, Z0, Z0
+	ADDQ          $0x00000040, DX
+	CMPQ          DX, CX
+	JLT           loop
+	VEXTRACTI64X4 $0x01, Z0, Y1
+	VPMAXUD       Y1, Y0, Y0
+	VPERMQ        $0x4e, Y0, Y1
+	VPMAXUD       Y1, Y0, Y0
+	VPSHUFD       $0x4e, Y0, Y1
+	VPMAXUD       Y1, Y0, Y0
+	VPSHUFD       $0xb1, Y0, Y1
+	VPMAXUD       Y1, Y0, Y0
+	VMOVD         X0, AX
+	MOVL          AX, ret+16(FP)
+	VZEROUPPER
+	RET
+
+// func toInt8AVX512(q *int8, x *float32, count int, scale float32)
+// Requires: AVX, AVX512F
+TEXT ·toInt8AVX512(SB), NOSPLIT, $0-28
+	MOVQ         q+0(FP), AX
+	MOVQ         x+8(FP), CX
+	VBROADCASTSS scale+24(FP), Z0
+	MOVL         $0x0000007f, DX
+	VMOVD        DX, X1
+	VPBROADCASTD X1, Z1
+	MOVL         $0xffffff81, DX
+	VMOVD        DX, X2
+	VPBROADCASTD X2, Z2
+	MOVQ         count+16(FP), DX
+	SHLQ         $0x02, DX
+	XORQ         BX, BX
+
+loop:
+	VMOVUPS   (CX)(BX*1), Z3
+	VDIVPS    Z0, Z3, Z3
+	VCVTPS2DQ Z3, Z3
+	VPMINSD   Z1, Z3, Z3
+	VPMAXSD   Z2, Z3, Z3
+	VPMOVDB   Z3, (AX)
+	ADDQ      $0x00000010, AX
+	ADDQ      $0x00000040, BX
+	CMPQ      BX, DX
+	JLT       loop
+	VZEROUPPER
+	RET
+
+// func fromInt8AVX512(dst *float32, q *int8, count int, scale float32)
+// Requires: AVX, AVX512F
+TEXT ·fromInt8AVX512(SB), NOSPLIT, $0-28
+	MOVQ         dst+0(FP), AX
+	MOVQ         q+8(FP), CX
+	VBROADCASTSS scale+24(FP), Z0
+	MOVQ         count+16(FP), DX
+	SHLQ         $0x02, DX
+	XORQ         BX, BX
+
+loop:
+	VPMOVSXBD (CX), Z1
+	VCVTDQ2PS Z1, Z1
+	VMULPS    Z0, Z1, Z1
+	VMOVUPS   Z1, (AX)(BX*1)
+	ADDQ      $0x00000010, CX
+	ADDQ      $0x00000040, BX
+	CMPQ      BX, DX
+	JLT       loop
+	VZEROUPPER
+	RET
+
 // func peakAVX512(sums *float32, x float32, y float32, turns int)
 // Requires: AVX, AVX512F
 TEXT ·peakAVX512(SB), NOSPLIT, $0-24

@@ -72,6 +72,23 @@ func TestChecksNameWhatReachesOutside(t *testing.T) {
 		{"short activations", func() { ReLUBack(c, c, a) }, "an operand has 60 values, the result 96"},
 		{"short denominators", func() { LRN(c, a, c, b, &Response{}) }, "an operand has 60 values, the result 96"},
 		{"a window without its centre", func() { LRN(c, nil, nil, b, &Response{Before: -1}) }, "a window of -1 channels before"},
+		{"short bfloat16s", func() { FromBfloat16(c, make([]uint16, 95)) }, "an operand has 95 values, want 96"},
+		{"short float32s", func() { ToBfloat16(make([]uint16, 97), c) }, "an operand has 96 values, want 97"},
+		{"scales fit", func() { ToInt8(make([]int8, 96), make([]float32, 1), c) }, ""},
+		{"scales too few", func() { FromInt8(make([]float32, 257), make([]int8, 257), make([]float32, 1)) }, "an operand has 1 values, want 2"},
+		{"too many images", func() { DrawMasks(nil, [2]uint32{}, [3]uint32{}, make([]uint32, 17), 0) }, "17 lanes, want 0 to 16"},
+		{"threshold too high", func() { DrawMasks(nil, [2]uint32{}, [3]uint32{}, nil, 65537) }, "threshold = 65537, want 0 to 65536"},
+		{"masks fit", func() { ApplyMasks(c, c, make([]uint16, 11), 2, 1) }, ""},
+		{"masks too short", func() { ApplyMasks(c, c, make([]uint16, 10), 2, 1) }, "values 0 to 10 of masks are asked for, which has 10"},
+		{"half a column", func() { ApplyMasks(c[:24], c, make([]uint16, 2), 1, 1) }, "has 24 values, want a multiple of 16"},
+		{"short source", func() { ApplyMasks(c, a, make([]uint16, 6), 1, 1) }, "an operand has 60 values, the result 96"},
+		{"panel outside", func() { Transpose(c, 16, 256, b, []int{0}) }, "values 0 to 255 of dst are asked for, which has 96"},
+		{"column outside", func() { Transpose(c, 5, 16, b, []int{0, 145}) }, "values 145 to 160 of x are asked for, which has 160"},
+		{"column before", func() { Transpose(c, 5, 16, b, []int{-1}) }, "values -1 to 14 of x are asked for, which has 160"},
+		{"lanes fit", func() { AddLanes(c[:3], a, 10, 2, 18) }, ""},
+		{"lanes outside", func() { AddLanes(c[:3], a, 11, 2, 18) }, "values 0 to 60 of x are asked for, which has 60"},
+		{"too many lanes", func() { AddLanes(c[:1], a, 17, 1, 0) }, "lanes = 17, want 0 to 16"},
+		{"too many sums", func() { AddLanes(c[:17], a, 1, 1, 0) }, "17 sums, want 0 to 16"},
 	} {
 		got := ""
 		func() {

@@ -1,6 +1,7 @@
 // Package kernel holds the innermost loops of training on a CPU: one matrix
-// product, activations, pooling and local response normalisation, the update of
-// the parameters, and float32 functions.
+// product, activations, pooling, local response normalisation, dropout masks,
+// transposes, sums, the update of the parameters, conversions to 16 and 8 bits,
+// and float32 functions.
 //
 // Invariants:
 //  1. Every result is a function of the arguments alone, to the last bit: the

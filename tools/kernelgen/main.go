@@ -21,12 +21,22 @@ func main() {
 	momentum(v)
 	nesterov(v)
 	finite(v)
-	if !v.wide() {
-		fetch(v) // needs no vectors
-	}
 	activations(v)
 	pools(v)
 	lrn(v)
+	drawMasks(v)
+	applyMasks(v)
+	toBfloat16(v)
+	fromBfloat16(v)
+	largest(v)
+	toInt8(v)
+	fromInt8(v)
+	if !v.wide() { // nothing here gains from wider vectors
+		fetch(v)
+		transpose(v)
+		addLanes(v, 1)
+		addLanes(v, 2)
+	}
 	peak(v)
 	Generate()
 }

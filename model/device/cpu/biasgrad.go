@@ -1,5 +1,7 @@
 package cpu
 
+import "github.com/muster-train/muster/internal/kernel"
+
 // biasChannels is how many biases a unit of work takes.
 const biasChannels = 16
 
@@ -36,30 +38,18 @@ func (l *matmul) biasGradient(thread, unit int) {
 // shard, each added up over the output pixels and the images of each.
 func (l *matmul) biasShard(sum []float32, first int, images span) {
 	clear(sum)
+	perPixel := l.out.C * lanes
+	dy := l.dw.dy[first*lanes:]
+	if block, lane := images.first/lanes, images.first%lanes; images.end <= (block+1)*lanes {
+		kernel.AddLanes(sum, dy[block*l.outSize+lane:], images.end-images.first, l.pixels, perPixel)
+		return
+	}
 	for pixel := range l.pixels {
 		for i := images.first; i < images.end; {
 			block, lane := i/lanes, i%lanes
 			n := min(lanes-lane, images.end-i)
 			i += n
-			dy := l.dw.dy[block*l.outSize+(pixel*l.out.C+first)*lanes+lane:]
-			k := 0
-			for ; k+4 <= len(sum); k += 4 {
-				// Four sums side by side, for each waits for its last addition.
-				a, b, c, d := dy[k*lanes:][:n], dy[(k+1)*lanes:][:n], dy[(k+2)*lanes:][:n], dy[(k+3)*lanes:][:n]
-				s0, s1, s2, s3 := sum[k], sum[k+1], sum[k+2], sum[k+3]
-				for j := range n {
-					s0 += a[j]
-					s1 += b[j]
-					s2 += c[j]
-					s3 += d[j]
-				}
-				sum[k], sum[k+1], sum[k+2], sum[k+3] = s0, s1, s2, s3
-			}
-			for ; k < len(sum); k++ {
-				for _, v := range dy[k*lanes:][:n] {
-					sum[k] += v
-				}
-			}
+			kernel.AddLanes(sum, dy[block*l.outSize+pixel*perPixel+lane:], n, 1, 0)
 		}
 	}
 }

@@ -1,9 +1,7 @@
 package cpu
 
 import (
-	"math"
-	"math/bits"
-
+	"github.com/muster-train/muster/internal/kernel"
 	"github.com/muster-train/muster/internal/philox"
 	"github.com/muster-train/muster/model/device"
 )
@@ -69,32 +67,10 @@ func (t *dropoutMask) do(_, unit int) {
 	n, units := l.channels*l.pixels, l.maskUnits()
 	block, first := unit/units, unit%units*maskValues*maskGroups
 	keep := l.keep[block*n : (block+1)*n]
-	clear(keep[first:min(first+maskValues*maskGroups, n)])
-	key := [2]uint32{uint32(b.Seed), uint32(b.Seed >> 32)}
-	for lane, index := range b.Index[block*lanes : min((block+1)*lanes, l.p.images)] {
-		for i := first; i < min(first+maskValues*maskGroups, n); i += maskValues {
-			words := philox.Block(key, [4]uint32{uint32(i / maskValues), uint32(l.layer), uint32(b.Step), index})
-			group := keep[i:min(i+maskValues, n)]
-			for j := range group {
-				number := words[j/2] >> (j % 2 * 16) & 0xffff
-				_, less := bits.Sub32(number, l.threshold, 0)
-				group[j] |= uint16(1-less) << lane
-			}
-		}
-	}
-}
-
-// apply multiplies the values of one pixel that are kept by scale, zeroing the
-// others; the mask's order has the pixels innermost, activations the channels.
-func (l *dropout) apply(dst, src []float32, pixel int, keep []uint16) {
-	for c := range l.channels {
-		mask := int32(keep[c*l.pixels+pixel])
-		d, s := (*[lanes]float32)(dst[c*lanes:]), (*[lanes]float32)(src[c*lanes:])
-		for lane := range d {
-			kept := uint32(mask << (31 - lane) >> 31)
-			d[lane] = math.Float32frombits(math.Float32bits(s[lane]*l.trainScale) & kept)
-		}
-	}
+	kernel.DrawMasks(keep[first:min(first+maskValues*maskGroups, n)],
+		[2]uint32{uint32(b.Seed), uint32(b.Seed >> 32)},
+		[3]uint32{uint32(first / maskValues), uint32(l.layer), uint32(b.Step)},
+		b.Index[block*lanes:min((block+1)*lanes, l.p.images)], l.threshold)
 }
 
 type dropoutTrain dropout
@@ -104,12 +80,13 @@ func (t *dropoutTrain) do(_, unit int) {
 	l.one(l.y, l.x, unit)
 }
 
-// one applies the mask to one pixel of a lane block.
+// one applies the mask to one pixel of a lane block; the mask's order has the
+// pixels innermost, activations the channels.
 func (l *dropout) one(dst, src []float32, unit int) {
 	block, pixel := unit/l.pixels, unit%l.pixels
 	n := l.channels * l.pixels
 	first, end := unit*l.channels*lanes, (unit+1)*l.channels*lanes
-	l.apply(dst[first:end], src[first:end], pixel, l.keep[block*n:(block+1)*n])
+	kernel.ApplyMasks(dst[first:end], src[first:end], l.keep[block*n+pixel:(block+1)*n], l.pixels, l.trainScale)
 }
 
 type dropoutTest dropout

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/muster-train/muster/internal/kernel"
 	"github.com/muster-train/muster/model/device"
 	"github.com/muster-train/muster/model/params"
 )
@@ -168,12 +169,21 @@ func (t *loadTask) do(_, block int) {
 	images := p.batch.Images[block*lanes*n:]
 	count := min(lanes, p.images-block*lanes)
 	x := p.input[block*n*lanes : (block+1)*n*lanes]
+	var starts [lanes]int
+	for i := range count {
+		starts[i] = i * n
+	}
+	perPixel := in.C * lanes
 	for c := range in.C {
-		for pixel := range pixels {
-			row := (*[lanes]float32)(x[(pixel*in.C+c)*lanes:])
+		pixel := 0
+		for ; pixel+lanes <= pixels; pixel += lanes {
+			kernel.Transpose(x[pixel*perPixel+c*lanes:], perPixel, 0, images[c*pixels+pixel:], starts[:count])
+		}
+		for ; pixel < pixels; pixel++ {
+			row := (*[lanes]float32)(x[pixel*perPixel+c*lanes:])
 			clear(row[count:])
-			for i, at := 0, c*pixels+pixel; i < count; i, at = i+1, at+n {
-				row[i] = images[at]
+			for i := range count {
+				row[i] = images[c*pixels+pixel+i*n]
 			}
 		}
 	}

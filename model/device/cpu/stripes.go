@@ -1,5 +1,7 @@
 package cpu
 
+import "github.com/muster-train/muster/internal/kernel"
+
 // stripes lay the input of a convolution out for the gradient of its weights
 // where a group has few channels:
 //
@@ -14,6 +16,8 @@ type stripes struct {
 	lane int // values from one image to the next
 	row  int // from one row to the next
 	size int // of a group of a lane block
+
+	columns []int // place of each of a row's columns and channels among the activations
 }
 
 func newStripes(g *geometry) stripes {
@@ -28,6 +32,12 @@ func newStripes(g *geometry) stripes {
 	}
 	s.row = lanes * s.lane
 	s.size = s.rows * s.row
+	// Columns of the image that no output sees don't fit.
+	for column := range min(g.in.W, (g.out.W-1)*g.stride+g.columns-g.padLeft) {
+		for c := range g.cg {
+			s.columns = append(s.columns, (column*g.in.C+c)*lanes)
+		}
+	}
 	return s
 }
 
@@ -41,19 +51,9 @@ func (t *stripeTask) do(_, unit int) {
 	if y+l.padTop >= s.rows {
 		return // no output sees it
 	}
-	// Columns that no output sees don't fit.
-	width := min(l.in.W, (l.out.W-1)*l.stride+l.geometry.columns-l.padLeft)
 	x := l.x[block*l.inSize+y*l.in.W*l.in.C*lanes:]
 	for g := range l.groups {
 		dst := l.dw.x[(block*l.groups+g)*s.size+(y+l.padTop)*s.row+l.padLeft*l.cg:]
-		for column := range width {
-			for c := range l.cg {
-				src := (*[lanes]float32)(x[(column*l.in.C+g*l.cg+c)*lanes:])
-				to := dst[column*l.cg+c:]
-				for lane, v := range src {
-					to[lane*s.lane] = v
-				}
-			}
-		}
+		kernel.Transpose(dst, s.lane, lanes, x[g*l.cg*lanes:], s.columns)
 	}
 }
