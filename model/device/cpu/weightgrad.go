@@ -2,9 +2,6 @@ package cpu
 
 import "github.com/muster-train/muster/internal/kernel"
 
-// column is a channel of a group at a tap.
-type column struct{ c, r, s int }
-
 // weightGradient is the gradient of a layer's weights: for each shard one chain
 // over output pixels and images, with dy's channels as rows and, as columns, 16
 // at a time, the input channels at taps.
