@@ -2,12 +2,12 @@
 
 package kernel
 
-// chainAVX2 is Chain, ChainZero, ChainFrom or ChainTree, as begin says, of a tile of that many rows
-// (at most 6) and columns (at most 1). tile and blocks are the first words of a Tile, whose Rows and
-// Columns are not read, and of count Blocks.
+// chainAVX2 is Chain, ChainZero or ChainFrom, as begin says, of the rows from row on, at most 6, of one
+// column of a tile. tile and blocks are the first words of a Tile, whose Rows and Columns are not read,
+// and of count Blocks.
 //
 //go:noescape
-func chainAVX2(c *float32, a *float32, b *float32, tile *int, blocks *int, rows int, columns int, count int, begin int, from *float32, stack *float32)
+func chainAVX2(c *float32, a *float32, b *float32, tile *int, blocks *int, row int, rows int, column int, count int, begin int, from *float32)
 
 // addAVX2 is Add of count values, a positive multiple of the vector's length.
 //

@@ -2,23 +2,43 @@
 
 #include "textflag.h"
 
-// func chainAVX2(c *float32, a *float32, b *float32, tile *int, blocks *int, rows int, columns int, count int, begin int, from *float32, stack *float32)
+// func chainAVX2(c *float32, a *float32, b *float32, tile *int, blocks *int, row int, rows int, column int, count int, begin int, from *float32)
 // Requires: AVX, FMA3
 TEXT ·chainAVX2(SB), NOSPLIT, $0-88
-	MOVQ rows+40(FP), AX
-	CMPQ AX, $0x00000006
-	JEQ  rows6x1
-	CMPQ AX, $0x00000005
-	JEQ  rows5x1
-	CMPQ AX, $0x00000004
-	JEQ  rows4x1
-	CMPQ AX, $0x00000003
-	JEQ  rows3x1
-	CMPQ AX, $0x00000002
-	JEQ  rows2x1
+	MOVQ  tile+24(FP), AX
+	MOVQ  row+40(FP), CX
+	IMULQ 16(AX), CX
+	SHLQ  $0x02, CX
+	ADDQ  CX, c+0(FP)
+	MOVQ  column+56(FP), CX
+	IMULQ 24(AX), CX
+	SHLQ  $0x02, CX
+	ADDQ  CX, c+0(FP)
+	MOVQ  row+40(FP), CX
+	IMULQ 32(AX), CX
+	SHLQ  $0x02, CX
+	ADDQ  CX, a+8(FP)
+	MOVQ  column+56(FP), CX
+	IMULQ 56(AX), CX
+	SHLQ  $0x02, CX
+	ADDQ  CX, b+16(FP)
+	MOVQ  row+40(FP), AX
+	SHLQ  $0x02, AX
+	ADDQ  AX, from+80(FP)
+	MOVQ  rows+48(FP), AX
+	CMPQ  AX, $0x00000006
+	JEQ   rows6x1
+	CMPQ  AX, $0x00000005
+	JEQ   rows5x1
+	CMPQ  AX, $0x00000004
+	JEQ   rows4x1
+	CMPQ  AX, $0x00000003
+	JEQ   rows3x1
+	CMPQ  AX, $0x00000002
+	JEQ   rows2x1
 
 	// Rows: 1, columns: 1
-	MOVQ    begin+64(FP), AX
+	MOVQ    begin+72(FP), AX
 	CMPQ    AX, $0x00000001
 	JEQ     zero1x1
 	JGT     from1x1
@@ -31,7 +51,7 @@ TEXT ·chainAVX2(SB), NOSPLIT, $0-88
 	JMP     begin1x1
 
 from1x1:
-	MOVQ         from+72(FP), AX
+	MOVQ         from+80(FP), AX
 	VBROADCASTSS (AX), Y0
 	VBROADCASTSS (AX), Y1
 	JMP          begin1x1
@@ -48,7 +68,7 @@ begin1x1:
 	MOVQ 48(CX), CX
 	SHLQ $0x02, CX
 	MOVQ blocks+32(FP), DX
-	CMPQ count+56(FP), $0x00000000
+	CMPQ count+64(FP), $0x00000000
 	JEQ  end1x1
 
 block1x1:
@@ -111,7 +131,7 @@ single1x1:
 
 next1x1:
 	ADDQ $0x00000020, DX
-	DECQ count+56(FP)
+	DECQ count+64(FP)
 	JNE  block1x1
 
 end1x1:
@@ -126,7 +146,7 @@ end1x1:
 
 rows2x1:
 	// Rows: 2, columns: 1
-	MOVQ    begin+64(FP), AX
+	MOVQ    begin+72(FP), AX
 	CMPQ    AX, $0x00000001
 	JEQ     zero2x1
 	JGT     from2x1
@@ -142,7 +162,7 @@ rows2x1:
 	JMP     begin2x1
 
 from2x1:
-	MOVQ         from+72(FP), AX
+	MOVQ         from+80(FP), AX
 	VBROADCASTSS (AX), Y0
 	VBROADCASTSS (AX), Y1
 	VBROADCASTSS 4(AX), Y2
@@ -166,7 +186,7 @@ begin2x1:
 	MOVQ 32(DX), DX
 	SHLQ $0x02, DX
 	MOVQ blocks+32(FP), BX
-	CMPQ count+56(FP), $0x00000000
+	CMPQ count+64(FP), $0x00000000
 	JEQ  end2x1
 
 block2x1:
@@ -244,7 +264,7 @@ single2x1:
 
 next2x1:
 	ADDQ $0x00000020, BX
-	DECQ count+56(FP)
+	DECQ count+64(FP)
 	JNE  block2x1
 
 end2x1:
@@ -262,7 +282,7 @@ end2x1:
 
 rows3x1:
 	// Rows: 3, columns: 1
-	MOVQ    begin+64(FP), AX
+	MOVQ    begin+72(FP), AX
 	CMPQ    AX, $0x00000001
 	JEQ     zero3x1
 	JGT     from3x1
@@ -281,7 +301,7 @@ rows3x1:
 	JMP     begin3x1
 
 from3x1:
-	MOVQ         from+72(FP), AX
+	MOVQ         from+80(FP), AX
 	VBROADCASTSS (AX), Y0
 	VBROADCASTSS (AX), Y1
 	VBROADCASTSS 4(AX), Y2
@@ -309,7 +329,7 @@ begin3x1:
 	MOVQ 32(DX), DX
 	SHLQ $0x02, DX
 	MOVQ blocks+32(FP), BX
-	CMPQ count+56(FP), $0x00000000
+	CMPQ count+64(FP), $0x00000000
 	JEQ  end3x1
 
 block3x1:
@@ -402,7 +422,7 @@ single3x1:
 
 next3x1:
 	ADDQ $0x00000020, BX
-	DECQ count+56(FP)
+	DECQ count+64(FP)
 	JNE  block3x1
 
 end3x1:
@@ -423,7 +443,7 @@ end3x1:
 
 rows4x1:
 	// Rows: 4, columns: 1
-	MOVQ    begin+64(FP), AX
+	MOVQ    begin+72(FP), AX
 	CMPQ    AX, $0x00000001
 	JEQ     zero4x1
 	JGT     from4x1
@@ -445,7 +465,7 @@ rows4x1:
 	JMP     begin4x1
 
 from4x1:
-	MOVQ         from+72(FP), AX
+	MOVQ         from+80(FP), AX
 	VBROADCASTSS (AX), Y0
 	VBROADCASTSS (AX), Y1
 	VBROADCASTSS 4(AX), Y2
@@ -478,7 +498,7 @@ begin4x1:
 	SHLQ $0x02, DX
 	LEAQ (DX)(DX*2), BX
 	MOVQ blocks+32(FP), SI
-	CMPQ count+56(FP), $0x00000000
+	CMPQ count+64(FP), $0x00000000
 	JEQ  end4x1
 
 block4x1:
@@ -586,7 +606,7 @@ single4x1:
 
 next4x1:
 	ADDQ $0x00000020, SI
-	DECQ count+56(FP)
+	DECQ count+64(FP)
 	JNE  block4x1
 
 end4x1:
@@ -610,7 +630,7 @@ end4x1:
 
 rows5x1:
 	// Rows: 5, columns: 1
-	MOVQ    begin+64(FP), AX
+	MOVQ    begin+72(FP), AX
 	CMPQ    AX, $0x00000001
 	JEQ     zero5x1
 	JGT     from5x1
@@ -635,7 +655,7 @@ rows5x1:
 	JMP     begin5x1
 
 from5x1:
-	MOVQ         from+72(FP), AX
+	MOVQ         from+80(FP), AX
 	VBROADCASTSS (AX), Y0
 	VBROADCASTSS (AX), Y1
 	VBROADCASTSS 4(AX), Y2
@@ -672,7 +692,7 @@ begin5x1:
 	SHLQ $0x02, DX
 	LEAQ (DX)(DX*2), BX
 	MOVQ blocks+32(FP), SI
-	CMPQ count+56(FP), $0x00000000
+	CMPQ count+64(FP), $0x00000000
 	JEQ  end5x1
 
 block5x1:
@@ -795,7 +815,7 @@ single5x1:
 
 next5x1:
 	ADDQ $0x00000020, SI
-	DECQ count+56(FP)
+	DECQ count+64(FP)
 	JNE  block5x1
 
 end5x1:
@@ -822,7 +842,7 @@ end5x1:
 
 rows6x1:
 	// Rows: 6, columns: 1
-	MOVQ    begin+64(FP), AX
+	MOVQ    begin+72(FP), AX
 	CMPQ    AX, $0x00000001
 	JEQ     zero6x1
 	JGT     from6x1
@@ -850,7 +870,7 @@ rows6x1:
 	JMP     begin6x1
 
 from6x1:
-	MOVQ         from+72(FP), AX
+	MOVQ         from+80(FP), AX
 	VBROADCASTSS (AX), Y0
 	VBROADCASTSS (AX), Y1
 	VBROADCASTSS 4(AX), Y2
@@ -892,7 +912,7 @@ begin6x1:
 	LEAQ (DX)(DX*2), BX
 	LEAQ (DX)(DX*4), SI
 	MOVQ blocks+32(FP), DI
-	CMPQ count+56(FP), $0x00000000
+	CMPQ count+64(FP), $0x00000000
 	JEQ  end6x1
 
 block6x1:
@@ -1030,7 +1050,7 @@ single6x1:
 
 next6x1:
 	ADDQ $0x00000020, DI
-	DECQ count+56(FP)
+	DECQ count+64(FP)
 	JNE  block6x1
 
 end6x1:

@@ -3,8 +3,8 @@
 package kernel
 
 // chainAVX512 is Chain, ChainZero, ChainFrom or ChainTree, as begin says, of a tile of that many rows
-// (at most 14) and columns (at most 2). tile and blocks are the first words of a Tile, whose Rows and
-// Columns are not read, and of count Blocks.
+// and columns. tile and blocks are the first words of a Tile, whose Rows and Columns are not read,
+// and of count Blocks.
 //
 //go:noescape
 func chainAVX512(c *float32, a *float32, b *float32, tile *int, blocks *int, rows int, columns int, count int, begin int, from *float32, stack *float32)

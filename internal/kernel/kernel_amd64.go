@@ -62,16 +62,10 @@ func chainNarrow(c, a, b []float32, t *Tile, blocks []Block, start begin, from [
 	for w := range t.Columns {
 		for i := range pieces {
 			first, end := i*t.Rows/pieces, (i+1)*t.Rows/pieces
-			chainAVX2(at(c, first*t.RowC+w*t.ColumnC), at(a, first*t.RowA), at(b, w*t.ColumnB), &t.Rows, words(blocks),
-				end-first, 1, len(blocks), int(start), at(from, first), nil)
+			chainAVX2(unsafe.SliceData(c), unsafe.SliceData(a), unsafe.SliceData(b), &t.Rows, words(blocks),
+				first, end-first, w, len(blocks), int(start), unsafe.SliceData(from))
 		}
 	}
-}
-
-// at returns a pointer to what may be outside x: strides that lead back inside
-// follow.
-func at(x []float32, i int) *float32 {
-	return (*float32)(unsafe.Add(unsafe.Pointer(unsafe.SliceData(x)), i*4))
 }
 
 // The elementwise functions hand whole vectors to the assembly and the rest,

@@ -36,12 +36,23 @@ func chain(v set) {
 	if v.wide() {
 		columns, rows = 2, tileRows
 	}
-	TEXT("chain"+v.name, NOSPLIT,
-		"func(c, a, b *float32, tile, blocks *int, rows, columns, count, begin int, from, stack *float32)")
-	Doc("chain"+v.name+" is Chain, ChainZero, ChainFrom or ChainTree, as begin says, of a tile of that many rows",
-		fmt.Sprintf("(at most %d) and columns (at most %d). tile and blocks are the first words of a Tile, whose Rows and", rows, columns),
-		"Columns are not read, and of count Blocks.")
+	if v.wide() {
+		TEXT("chain"+v.name, NOSPLIT,
+			"func(c, a, b *float32, tile, blocks *int, rows, columns, count, begin int, from, stack *float32)")
+		Doc("chain"+v.name+" is Chain, ChainZero, ChainFrom or ChainTree, as begin says, of a tile of that many rows",
+			"and columns. tile and blocks are the first words of a Tile, whose Rows and Columns are not read,",
+			"and of count Blocks.")
+	} else {
+		TEXT("chain"+v.name, NOSPLIT,
+			"func(c, a, b *float32, tile, blocks *int, row, rows, column, count, begin int, from *float32)")
+		Doc("chain"+v.name+" is Chain, ChainZero or ChainFrom, as begin says, of the rows from row on, at most 6, of one",
+			"column of a tile. tile and blocks are the first words of a Tile, whose Rows and Columns are not read,",
+			"and of count Blocks.")
+	}
 	Pragma("noescape")
+	if !v.wide() {
+		piece()
+	}
 	n := argument("rows")
 	if columns > 1 {
 		which := argument("columns")
@@ -63,6 +74,28 @@ func chain(v set) {
 			chainRows(v, i, w)
 		}
 	}
+}
+
+// piece moves the arguments to the row and the column that the call is about.
+func piece() {
+	tile := argument("tile")
+	for _, move := range []struct {
+		pointer, number string
+		distance        int // field of the Tile
+	}{
+		{"c", "row", tileRowCAt},
+		{"c", "column", tileColumnCAt},
+		{"a", "row", tileRowAAt},
+		{"b", "column", tileColumnBAt},
+	} {
+		n := argument(move.number)
+		IMULQ(at(tile, move.distance), n)
+		SHLQ(U8(2), n)
+		ADDQ(n, parameter(move.pointer))
+	}
+	row := argument("row")
+	SHLQ(U8(2), row)
+	ADDQ(row, parameter("from"))
 }
 
 func label(what string, rows, columns int) string { return fmt.Sprintf("%s%dx%d", what, rows, columns) }
