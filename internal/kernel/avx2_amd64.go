@@ -100,10 +100,10 @@ func toBfloat16AVX2(dst *uint16, x *float32, count int)
 //go:noescape
 func fromBfloat16AVX2(dst *float32, x *uint16, count int)
 
-// largestAVX2 returns the largest bits, without the sign, of count values, a positive multiple of the vector's length.
+// magnitudeAVX2 returns the largest bits, without the sign, of count values, a positive multiple of the vector's length.
 //
 //go:noescape
-func largestAVX2(x *float32, count int) uint32
+func magnitudeAVX2(x *float32, count int) uint32
 
 // toInt8AVX2 divides by scale and rounds, as ToInt8 does, of count values, a positive multiple of the vector's length.
 //

@@ -2476,9 +2476,9 @@ loop:
 	VZEROUPPER
 	RET
 
-// func largestAVX2(x *float32, count int) uint32
+// func magnitudeAVX2(x *float32, count int) uint32
 // Requires: AVX, AVX2
-TEXT ·largestAVX2(SB), NOSPLIT, $0-20
+TEXT ·magnitudeAVX2(SB), NOSPLIT, $0-20
 	MOVQ         x+0(FP), AX
 	VXORPS       Y0, Y0, Y0
 	MOVL         $0x7fffffff, CX

@@ -100,10 +100,10 @@ func toBfloat16AVX512(dst *uint16, x *float32, count int)
 //go:noescape
 func fromBfloat16AVX512(dst *float32, x *uint16, count int)
 
-// largestAVX512 returns the largest bits, without the sign, of count values, a positive multiple of the vector's length.
+// magnitudeAVX512 returns the largest bits, without the sign, of count values, a positive multiple of the vector's length.
 //
 //go:noescape
-func largestAVX512(x *float32, count int) uint32
+func magnitudeAVX512(x *float32, count int) uint32
 
 // toInt8AVX512 divides by scale and rounds, as ToInt8 does, of count values, a positive multiple of the vector's length.
 //

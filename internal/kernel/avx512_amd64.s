@@ -10227,9 +10227,9 @@ loop:
 	VZEROUPPER
 	RET
 
-// func largestAVX512(x *float32, count int) uint32
+// func magnitudeAVX512(x *float32, count int) uint32
 // Requires: AVX, AVX2, AVX512F
-TEXT ·largestAVX512(SB), NOSPLIT, $0-20
+TEXT ·magnitudeAVX512(SB), NOSPLIT, $0-20
 	MOVQ         x+0(FP), AX
 	VPXORD       Z0, Z0, Z0
 	MOVL         $0x7fffffff, CX

@@ -106,9 +106,9 @@ func fromBfloat16Portable(dst []float32, x []uint16) {
 	}
 }
 
-// largestPortable returns the largest bits of x without their signs. These rise
+// magnitudePortable returns the largest bits of x without their signs. These rise
 // with the value, from 0 to infinity and on to the NaNs.
-func largestPortable(x []float32) uint32 {
+func magnitudePortable(x []float32) uint32 {
 	var most uint32
 	for _, v := range x {
 		most = max(most, math.Float32bits(v)&^(1<<31))

@@ -32,11 +32,11 @@ func magnitude(x []float32) uint32 {
 	switch {
 	case n == 0:
 	case active == avx512:
-		most = largestAVX512(unsafe.SliceData(x), n)
+		most = magnitudeAVX512(unsafe.SliceData(x), n)
 	default:
-		most = largestAVX2(unsafe.SliceData(x), n)
+		most = magnitudeAVX2(unsafe.SliceData(x), n)
 	}
-	return max(most, largestPortable(x[n:]))
+	return max(most, magnitudePortable(x[n:]))
 }
 
 func toInt8(q []int8, x []float32, scale float32) {

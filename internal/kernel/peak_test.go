@@ -1,10 +1,6 @@
 package kernel
 
-import (
-	"fmt"
-	"testing"
-	"time"
-)
+import "testing"
 
 // Every chain is advanced, by every turn: were one left out, or a turn, the peak
 // would be told too high.
@@ -58,39 +54,6 @@ func TestPeakAllocatesNothing(t *testing.T) {
 	eachKernel(t, func(t *testing.T) {
 		if n := testing.AllocsPerRun(10, func() { Peak(10) }); n != 0 {
 			t.Errorf("%v allocations", n)
-		}
-	})
-}
-
-// A tile whose operands lie in the first cache can't be faster than registers:
-// where it is, Peak has too few chains. A tenth is left for what disturbs.
-func TestNoProductIsFasterThanPeak(t *testing.T) {
-	if testing.Short() || checked {
-		t.Skip("measures time")
-	}
-	eachKernel(t, func(t *testing.T) {
-		tile := Tile{Rows: TileRows, Columns: TileColumns, RowC: 32, ColumnC: 16, RowA: 128, StepA: 1, StepB: 32, ColumnB: 16}
-		a, b, c := filled(14*128), filled(128*32), make([]float32, 14*32)
-		blocks := []Block{{K: 128}}
-		// As long as each other, by turns, the best of several.
-		turns, calls := 1<<17, 1<<10
-		if Name() == "portable" {
-			turns, calls = 1<<14, 4
-		}
-		var peak, product float64
-		for range 9 {
-			start := time.Now()
-			n := Peak(turns)
-			peak = max(peak, float64(n)/time.Since(start).Seconds())
-			start = time.Now()
-			for range calls {
-				ChainZero(c, a, b, &tile, blocks)
-			}
-			product = max(product, float64(calls*2*tile.Values()*128)/time.Since(start).Seconds())
-		}
-		said := fmt.Sprintf("peak %.1f GFLOP/s, a tile of 14x32 %.1f", peak/1e9, product/1e9)
-		if t.Log(said); product > 1.1*peak {
-			t.Error(said)
 		}
 	})
 }

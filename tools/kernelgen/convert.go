@@ -28,7 +28,6 @@ func toBfloat16(v set) {
 		VPADDD(from, rounded, rounded)
 		VPSRLD(U8(16), rounded, rounded)
 		v.or(quiet, cut)
-		const unordered = 3 // with itself: a NaN
 		if v.wide() {
 			nan := K()
 			VCMPPS(U8(unordered), from, from, nan)
@@ -58,12 +57,12 @@ func fromBfloat16(v set) {
 	}, func() {})
 }
 
-// largest compares bits: without the sign these rise with the value, from 0 to
+// magnitude compares bits: without the sign these rise with the value, from 0 to
 // infinity and on to the NaNs.
-func largest(v set) {
+func magnitude(v set) {
 	var x reg.GPVirtual
 	var most, absolute reg.VecVirtual
-	elementwise(v, "largest", "func(x *float32, count int) uint32", "returns the largest bits, without the sign,", func() {
+	elementwise(v, "magnitude", "func(x *float32, count int) uint32", "returns the largest bits, without the sign,", func() {
 		x, most, absolute = argument("x"), v.vector(), v.vector()
 		v.zero(most)
 		v.constant(0x7fffffff, absolute)

@@ -28,7 +28,7 @@ func main() {
 	applyMasks(v)
 	toBfloat16(v)
 	fromBfloat16(v)
-	largest(v)
+	magnitude(v)
 	toInt8(v)
 	fromInt8(v)
 	if !v.wide() { // nothing here gains from wider vectors

@@ -23,9 +23,9 @@ type stripes struct {
 func newStripes(g *geometry) stripes {
 	var s stripes
 	s.rows = (g.out.H-1)*g.stride + g.rows
-	// The last column of the kernel's row is read with what follows it, up to a
-	// whole vector.
-	width := ((g.out.W-1)*g.stride+g.columns)*g.cg + lanes
+	// The last columns of a kernel's row are read as a whole vector: with what
+	// follows them, the next image's, for sums that have no place in the gradient.
+	width := ((g.out.W-1)*g.stride + g.columns) * g.cg
 	s.lane = (width + lanes - 1) / lanes * lanes
 	if s.lane/lanes%2 == 0 {
 		s.lane += lanes // an odd number of lines, so that images meet in all sets of a cache

@@ -110,8 +110,8 @@ func (d *weightGradient) prepare(l *matmul) {
 // tileValues is the number of values of the largest tile.
 const tileValues = kernel.TileRows * kernel.TileColumns * lanes
 
-// cut makes the units of work smaller until each thread has a few, where they
-// can be: a tile of a few rows is worth less than none.
+// cut makes the units of work smaller until each thread has a few, or until one
+// is a tile of 4 rows: smaller ones load more than they compute.
 func (d *weightGradient) cut(l *matmul) {
 	d.rows = evenly(l.kg, d.rows)
 	d.width = evenly(d.panels, d.width)
