@@ -2,6 +2,7 @@ package model
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/muster-train/muster/model/device"
 	"github.com/muster-train/muster/model/params"
@@ -56,13 +57,29 @@ func slide(w Window, in device.Shape, maps int) (device.Shape, error) {
 	return device.Shape{C: maps, H: h, W: width}, nil
 }
 
-// Parameters returns weight and bias.
+// Parameters returns weight and bias. Of taps that meet padding alone, wherever
+// the kernel stands, the weight has no gradient.
 func (c *Conv) Parameters(in device.Shape) []Parameter {
 	k := c.Window.Kernel
 	return []Parameter{
-		{params.Tensor{Name: c.Name + ".weight", Shape: []int{c.Maps, in.C / c.groups(), k, k}}, c.Weight},
+		{params.Tensor{Name: c.Name + ".weight", Shape: []int{c.Maps, in.C / c.groups(), k, k}, Zero: c.unseen(in)}, c.Weight},
 		{params.Tensor{Name: c.Name + ".bias", Shape: []int{c.Maps}}, c.Bias},
 	}
+}
+
+// unseen tells which taps of the kernel meet no pixel; nil where all meet some.
+func (c *Conv) unseen(in device.Shape) []bool {
+	rows, columns := c.Window.meets(in.H), c.Window.meets(in.W)
+	var unseen []bool
+	for _, row := range rows {
+		for _, column := range columns {
+			unseen = append(unseen, !row || !column)
+		}
+	}
+	if !slices.Contains(unseen, true) {
+		return nil
+	}
+	return unseen
 }
 
 // Op returns a *device.Conv.

@@ -62,6 +62,22 @@ func (w Window) taps(in int) int64 {
 	return n
 }
 
+// meets tells, for one axis, which taps lie within the image for some window.
+func (w Window) meets(in int) []bool {
+	meets := make([]bool, w.Kernel)
+	out, before, err := w.fit(in)
+	if err != nil {
+		return meets
+	}
+	for o := range out {
+		first := o*w.Stride - before
+		for t := max(-first, 0); t < min(w.Kernel, in-first); t++ {
+			meets[t] = true
+		}
+	}
+	return meets
+}
+
 // String writes the window for messages: 3x3, stride 2.
 func (w Window) String() string {
 	s := fmt.Sprintf("%dx%d", w.Kernel, w.Kernel)

@@ -125,3 +125,32 @@ func TestWindowIsWrittenInShort(t *testing.T) {
 		}
 	}
 }
+
+// TestWindowsMeetTheTapsThatSomePlaceLaysOnTheImage tries every tap at every place.
+func TestWindowsMeetTheTapsThatSomePlaceLaysOnTheImage(t *testing.T) {
+	for in := 1; in <= 12; in++ {
+		for kernel := 1; kernel <= 11; kernel++ {
+			for stride := 1; stride <= 4; stride++ {
+				for pad := 0; pad < kernel; pad++ {
+					for _, r := range []Rounding{RoundDown, Same} {
+						w := Window{Kernel: kernel, Stride: stride, Pad: pad, Rounding: r}
+						out, before, err := w.fit(in)
+						if err != nil {
+							continue
+						}
+						for tap, got := range w.meets(in) {
+							want := false
+							for o := range out {
+								at := o*stride - before + tap
+								want = want || at >= 0 && at < in
+							}
+							if got != want {
+								t.Errorf("%+v on %d values: tap %d meets a value: %v, want %v", w, in, tap, got, want)
+							}
+						}
+					}
+				}
+			}
+		}
+	}
+}

@@ -12,7 +12,7 @@ import (
 
 // buffer holds the values of one contribution while it travels through the server.
 type buffer struct {
-	values []float32 // of a chunk, the last of which is short
+	values []float32 // live ones of a chunk
 	memory *[params.ChunkValues]float32
 }
 
@@ -64,8 +64,9 @@ func (l *lanes) run() {
 	var all sync.WaitGroup
 	for _, queue := range l.queues {
 		all.Go(func() {
+			whole := make([]float32, params.ChunkValues)
 			for t := range queue {
-				l.do(t)
+				l.do(t, whole)
 			}
 		})
 	}
@@ -86,7 +87,8 @@ func (l *lanes) submit(t task) {
 	l.queues[t.chunk%len(l.queues)] <- t
 }
 
-func (l *lanes) do(t task) {
+// do uses whole for a chunk's gradient with its zeros.
+func (l *lanes) do(t task, whole []float32) {
 	for _, slot := range t.outcome.Drop {
 		l.take(t.chunk, slot).free()
 	}
@@ -96,7 +98,7 @@ func (l *lanes) do(t task) {
 		other.free()
 	}
 	if t.outcome.Complete {
-		l.store.Apply(t.chunk, t.values.values, t.scale, t.rate)
+		l.store.Apply(t.chunk, l.store.layout.Unpack(whole, t.values.values, t.chunk), t.scale, t.rate)
 		if !l.store.Finite(t.chunk) {
 			l.diverged.Store(true)
 		}

@@ -216,7 +216,7 @@ func (p *puppet) push(step uint64, d params.Node, chunk int) {
 
 func (p *puppet) pushValue(step uint64, d params.Node, chunk int, value float32) {
 	p.t.Helper()
-	values := make([]float32, p.layout.Chunk(chunk).Len())
+	values := make([]float32, p.layout.Live(chunk))
 	for i := range values {
 		values[i] = value
 	}

@@ -169,7 +169,7 @@ func (ses *session) receiveGradient(ctx context.Context, g *musterv1.GradientChu
 		return refuse(musterv1.RefusalReason_REFUSAL_REASON_MALFORMED, fmt.Sprintf("chunk %d of %d", chunk, layout.Chunks()))
 	}
 	s.traffic.gradients.Add(uint64(len(g.Payload)))
-	values := newBuffer(layout.Chunk(chunk).Len())
+	values := newBuffer(layout.Live(chunk))
 	if err := wire.Decode(values.values, g); err != nil {
 		values.free()
 		return refuse(musterv1.RefusalReason_REFUSAL_REASON_MALFORMED, err.Error())

@@ -372,9 +372,12 @@ func (l *line) contribute(net *model.Network, step uint64, nodes int) contributi
 			if g == nil || g.Step != step || int(g.Chunk) != chunk {
 				l.t.Fatalf("the worker sent step %d, chunk %d (%v), want step %d, chunk %d", g.GetStep(), g.GetChunk(), g == nil, step, chunk)
 			}
-			if err := wire.Decode(net.Layout.Chunk(chunk).Of(sum), g); err != nil {
+			live := make([]float32, net.Layout.Live(chunk))
+			if err := wire.Decode(live, g); err != nil {
 				l.t.Fatal(err)
 			}
+			values := net.Layout.Chunk(chunk).Of(sum)
+			copy(values, net.Layout.Unpack(values, live, chunk))
 			node = params.Node{First: int(g.Node.First), End: int(g.Node.End)}
 		}
 		c.nodes, c.sums = append(c.nodes, node), append(c.sums, sum)

@@ -42,6 +42,8 @@ type task struct {
 	asked bool   // work has been asked for since the newest assignment
 	sent  []bool // by shard: its contribution to work has been sent
 
+	packed []float32 // live values of a chunk on their way out
+
 	test     dataset.Batch
 	tallies  []*musterv1.Tally
 	segments []device.ShardImages
@@ -71,6 +73,7 @@ func newTask(cfg *Config, job *musterv1.JobSpec, hash string) (*task, error) {
 		cut:     dataset.Cut{Images: set.Train.Len(), Shards: int(job.Shards), Batch: int(job.Batch), Limit: int(job.LimitBatches)},
 		sent:    make([]bool, job.Shards),
 		arrived: make([]bool, network.Layout.Chunks()),
+		packed:  make([]float32, params.ChunkValues),
 	}
 	if err := t.cut.Validate(); err != nil {
 		return nil, err
@@ -266,7 +269,7 @@ func (t *task) gradient(ctx context.Context, shards []int, send func(*musterv1.E
 	for i, node := range nodes {
 		sum := t.plan.Sum(i)
 		for c := range layout.Chunks() {
-			g := wire.Gradient(t.work.Step, node.First, node.End, c, layout.Chunk(c).Of(sum))
+			g := wire.Gradient(t.work.Step, node.First, node.End, c, layout.Pack(t.packed, sum, c))
 			if err := send(&musterv1.ExchangeRequest{Message: &musterv1.ExchangeRequest_Gradient{Gradient: g}}); err != nil {
 				return err
 			}

@@ -6,7 +6,8 @@
 // ChunkValues values, the unit of transport, locking and update. A Node names a
 // node of the fixed binary tree over the shards of a job: whoever adds
 // gradients of several shards adds them along that tree, so that the sum has
-// the same bits whoever formed which part of it.
+// the same bits whoever formed which part of it. A live value is one whose
+// gradient is not known to be zero; a contribution to a chunk is its live values.
 //
 // Invariants:
 //  1. A tensor's values are one contiguous range of the vector; ranges follow

@@ -30,6 +30,10 @@ type Tensor struct {
 	Name  string // as a PyTorch module would name it: conv1.weight
 	Shape []int  // outermost first
 	Range Range  // place in the vector
+
+	// Zero tells of which values the gradient is zero whatever the data are: of
+	// value i where Zero[i%len(Zero)]. It must divide the values; nil: of none.
+	Zero []bool
 }
 
 // Layout is the order, names and shapes of all parameters of a network. It is
@@ -37,6 +41,9 @@ type Tensor struct {
 type Layout struct {
 	tensors []Tensor
 	size    int
+
+	stretches [][]stretch // by chunk: its live values
+	live      []int       // by chunk: their number
 }
 
 // NewLayout lays tensors out one after the other, in the order given; their
@@ -57,10 +64,14 @@ func NewLayout(tensors []Tensor) (*Layout, error) {
 			}
 			n *= d
 		}
-		t.Shape = slices.Clone(t.Shape)
+		if err := checkZero(t, n); err != nil {
+			return nil, err
+		}
+		t.Shape, t.Zero = slices.Clone(t.Shape), slices.Clone(t.Zero)
 		t.Range = Range{l.size, l.size + n}
 		l.size += n
 	}
+	l.chart()
 	return l, nil
 }
 
@@ -88,7 +99,8 @@ func (l *Layout) Chunk(i int) Range {
 	return Range{i * ChunkValues, min((i+1)*ChunkValues, l.size)}
 }
 
-// Fingerprint returns a hash over order, names and shapes, 64 hexadecimal digits.
+// Fingerprint returns a hash over order, names and shapes, 64 hexadecimal
+// digits. What gradients are zero is not part of it.
 func (l *Layout) Fingerprint() string {
 	h := sha256.New()
 	for _, t := range l.tensors {

@@ -777,7 +777,9 @@ type GradientChunk struct {
 	Encoding Encoding `protobuf:"varint,4,opt,name=encoding,proto3,enum=muster.v1.Encoding" json:"encoding,omitempty"`
 	// CRC-32C of the payload.
 	Checksum uint32 `protobuf:"fixed32,5,opt,name=checksum,proto3" json:"checksum,omitempty"`
-	// Values, always the last field.
+	// The chunk's live values, in order: those whose gradient is not known to be
+	// zero. Taps of a kernel that meet padding alone, wherever it stands, have no
+	// live values. Always the last field.
 	Payload       []byte `protobuf:"bytes,15,opt,name=payload,proto3" json:"payload,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

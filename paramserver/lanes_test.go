@@ -1,0 +1,74 @@
+package paramserver
+
+import (
+	"slices"
+	"testing"
+
+	"github.com/muster-train/muster/model/params"
+	"github.com/muster-train/muster/paramserver/optim"
+)
+
+// TestValuesWithoutAGradientAreUpdatedWithZero sends live values alone, as
+// workers do, and expects of every chunk what the rule makes of the whole
+// gradient: weight decay and momentum move the other values as well.
+func TestValuesWithoutAGradientAreUpdatedWithZero(t *testing.T) {
+	layout, err := params.NewLayout([]params.Tensor{
+		{Name: "fc", Shape: []int{100, 1000}},
+		{Name: "conv", Shape: []int{100_000, 3}, Zero: []bool{true, false, true}},
+		{Name: "bias", Shape: []int{7}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	vector := func(of func(i int) float32) []float32 {
+		v := params.NewVector(layout.Size())
+		for i := range v {
+			v[i] = of(i)
+		}
+		return v
+	}
+	parameters := vector(func(i int) float32 { return float32(i%17) - 8 })
+	momentum := vector(func(i int) float32 { return float32(i%5) / 4 })
+	gradients := [2][]float32{}
+	for k := range gradients {
+		gradients[k] = vector(func(i int) float32 { return float32((i+k)%11) - 5 })
+		for i := range layout.Tensors()[1].Range.Len() {
+			if i%3 != 1 {
+				gradients[k][layout.Tensors()[1].Range.First+i] = 0
+			}
+		}
+	}
+	rule := optim.Rule{Momentum: 0.9, WeightDecay: 0.01}
+	const scale, rate = 0.25, 0.5
+	want, wantMomentum := params.NewVector(layout.Size()), params.NewVector(layout.Size())
+	sum := vector(func(i int) float32 { return gradients[0][i] + gradients[1][i] })
+	rule.Apply(want, wantMomentum, parameters, momentum, sum, scale, rate)
+
+	store := NewStore(layout, rule, 0, 0, slices.Clone(parameters), slices.Clone(momentum))
+	whole := make(chan struct{}, layout.Chunks())
+	l := newLanes(store, layout.Chunks(), whole)
+	done := make(chan struct{})
+	go func() { l.run(); close(done) }()
+	for chunk := range layout.Chunks() {
+		for k, g := range gradients {
+			b := newBuffer(layout.Live(chunk))
+			copy(b.values, layout.Pack(make([]float32, params.ChunkValues), g, chunk))
+			o := Outcome{Verdict: Counted}
+			if k == 1 {
+				o.Add, o.Complete = []int{0}, true
+			}
+			l.submit(task{chunk: chunk, outcome: o, values: b, scale: scale, rate: rate})
+		}
+	}
+	l.close()
+	<-done
+	if len(whole) != layout.Chunks() {
+		t.Fatalf("%d chunks became whole, want %d", len(whole), layout.Chunks())
+	}
+	store.Commit(8)
+	v := store.Hold()
+	defer v.Release()
+	if !slices.Equal(v.Parameters, want) || !slices.Equal(v.Momentum, wantMomentum) {
+		t.Error("parameters or momentum are not those of the whole gradient")
+	}
+}
