@@ -28,7 +28,8 @@
 //
 // A Device starts its threads, one goroutine for each but the first, when the
 // first graph is compiled, and Close ends them and waits for them. Between
-// calls they are parked. The first thread is the caller's goroutine, which
+// calls they look for the next one for some tens of microseconds, then they are
+// parked. The first thread is the caller's goroutine, which
 // also calls ready. A Device may be used by several goroutines, a Plan by one
 // at a time.
 package cpu

@@ -16,6 +16,10 @@ type task interface {
 }
 
 // pool is the threads of a device. The goroutine that calls run is thread 0.
+//
+// A step is some tens of short runs, one after the other, so threads look for the
+// next for a while before they are parked, and run does not wait for a thread
+// that has not begun.
 type pool struct {
 	threads int
 
@@ -24,12 +28,20 @@ type pool struct {
 	closed  bool
 	ended   sync.WaitGroup
 
-	busy sync.Mutex // held for a whole run; guards the fields below
-	task task
-	unit int          // units of task
+	busy sync.Mutex // held for a whole run
+
+	// Written while no other thread is in, read by those that are.
+	task  task
+	units int
+
 	next atomic.Int64 // first unit that nobody has taken
-	wake []chan struct{}
-	left sync.WaitGroup // threads at work, but thread 0
+	open atomic.Bool  // threads that come in may take units
+	in   atomic.Int64 // threads that are in, but thread 0
+
+	runs    atomic.Uint32 // runs begun; one more when the pool is stopped
+	stopped atomic.Bool
+	parks   []*park // of the threads but thread 0
+	caller  park    // of thread 0
 }
 
 // start starts the threads unless they run.
@@ -43,15 +55,12 @@ func (p *pool) start() error {
 		return nil
 	}
 	p.started = true
+	p.caller.init()
 	for thread := 1; thread < p.threads; thread++ {
-		wake := make(chan struct{})
-		p.wake = append(p.wake, wake)
-		p.ended.Go(func() {
-			for range wake {
-				p.work(thread)
-				p.left.Done()
-			}
-		})
+		k := new(park)
+		k.init()
+		p.parks = append(p.parks, k)
+		p.ended.Go(func() { p.help(thread, k) })
 	}
 	return nil
 }
@@ -61,10 +70,11 @@ func (p *pool) stop() {
 	p.life.Lock()
 	defer p.life.Unlock()
 	p.closed = true
-	for _, wake := range p.wake {
-		close(wake)
+	p.stopped.Store(true)
+	p.runs.Add(1)
+	for _, k := range p.parks {
+		k.wake()
 	}
-	p.wake = nil
 	p.ended.Wait()
 }
 
@@ -78,23 +88,45 @@ func (p *pool) run(units int, t task) {
 	}
 	p.busy.Lock()
 	defer p.busy.Unlock()
-	p.task, p.unit = t, units
+	p.task, p.units = t, units
 	p.next.Store(0)
-	helpers := min(units-1, len(p.wake))
-	p.left.Add(max(helpers, 0))
-	for i := range helpers {
-		p.wake[i] <- struct{}{}
+	p.open.Store(true)
+	p.runs.Add(1)
+	for _, k := range p.parks[:max(0, min(units-1, len(p.parks)))] {
+		k.wake()
 	}
 	p.work(0)
-	p.left.Wait()
+	// Whoever is in has seen it open, and is waited for; whoever comes now sees it
+	// closed.
+	p.open.Store(false)
+	p.caller.until(func() bool { return p.in.Load() == 0 })
 	p.task = nil
+}
+
+// help takes part in runs until the pool is stopped.
+func (p *pool) help(thread int, k *park) {
+	seen := uint32(0)
+	for {
+		k.until(func() bool { return p.runs.Load() != seen })
+		if p.stopped.Load() {
+			return
+		}
+		seen = p.runs.Load()
+		p.in.Add(1)
+		if p.open.Load() {
+			p.work(thread)
+		}
+		if p.in.Add(-1) == 0 {
+			p.caller.wake()
+		}
+	}
 }
 
 // work takes units until there are none.
 func (p *pool) work(thread int) {
 	for {
 		unit := int(p.next.Add(1)) - 1
-		if unit >= p.unit {
+		if unit >= p.units {
 			return
 		}
 		p.task.do(thread, unit)

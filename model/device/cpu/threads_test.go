@@ -5,6 +5,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/muster-train/muster/model/device"
 	"github.com/muster-train/muster/model/params"
@@ -105,5 +106,77 @@ func TestNewChecksThreads(t *testing.T) {
 		if tc.ok && !strings.HasPrefix(d.Name(), tc.name) {
 			t.Errorf("New(%d) is called %q, want %q and the kernels", tc.threads, d.Name(), tc.name)
 		}
+	}
+}
+
+// TestThreadsThatSleepAreWoken makes pauses between runs longer than threads
+// look for the next one, and units longer than the caller looks for their end.
+func TestThreadsThatSleepAreWoken(t *testing.T) {
+	p := &pool{threads: 3}
+	if err := p.start(); err != nil {
+		t.Fatal(err)
+	}
+	defer p.stop()
+	asleep := func(parks ...*park) {
+		for _, k := range parks {
+			for !k.asleep.Load() {
+				time.Sleep(100 * time.Microsecond)
+			}
+		}
+	}
+	for range 20 {
+		asleep(p.parks...)
+		met := &meeting{want: 3, all: make(chan struct{})}
+		p.run(3, met) // ends once three threads have met: each has been woken
+		asleep(p.parks...)
+		p.run(2, unitOf(func(thread, _ int) {
+			if thread != 0 {
+				asleep(&p.caller)
+			}
+		}))
+	}
+}
+
+// meeting is a task whose units end when as many threads as wanted are at it.
+type meeting struct {
+	want int32
+	n    atomic.Int32
+	all  chan struct{}
+}
+
+func (m *meeting) do(_, _ int) {
+	if m.n.Add(1) == m.want {
+		close(m.all)
+	}
+	<-m.all
+}
+
+type unitOf func(thread, unit int)
+
+func (f unitOf) do(thread, unit int) { f(thread, unit) }
+
+// TestRunsFollowEachOther hands out many small runs, which threads come to late,
+// early or not at all; each unit writes what the next run reads.
+func TestRunsFollowEachOther(t *testing.T) {
+	for _, threads := range []int{2, 3, 8} {
+		p := &pool{threads: threads}
+		if err := p.start(); err != nil {
+			t.Fatal(err)
+		}
+		const width = 64
+		var values [2][width]int
+		for round := range 2000 {
+			from, to := &values[round%2], &values[1-round%2]
+			p.run(2+round%(width-1), unitOf(func(_, unit int) { to[unit] = from[(unit+1)%width] + 1 }))
+			for unit := 2 + round%(width-1); unit < width; unit++ {
+				to[unit] = from[(unit+1)%width] + 1
+			}
+		}
+		for i, v := range values[0] {
+			if v != 2000 {
+				t.Fatalf("%d threads: value %d is %d after 2000 runs", threads, i, v)
+			}
+		}
+		p.stop()
 	}
 }

@@ -1,0 +1,46 @@
+package cpu
+
+import (
+	"runtime"
+	"sync/atomic"
+)
+
+// looks is how often a thread looks for what it waits for before it is parked,
+// letting other goroutines run in between: for some tens of microseconds, about
+// what it costs to be woken.
+const looks = 1000
+
+// park is where one thread waits.
+type park struct {
+	asleep atomic.Bool
+	signal chan struct{}
+}
+
+func (k *park) init() { k.signal = make(chan struct{}, 1) }
+
+// until returns once ready does. Whoever makes it true calls wake afterwards.
+// Only the park's own thread calls until.
+func (k *park) until(ready func() bool) {
+	for !ready() {
+		for range looks {
+			runtime.Gosched()
+			if ready() {
+				return
+			}
+		}
+		k.asleep.Store(true)
+		// What was made true before asleep could be seen is seen here. If somebody
+		// has taken asleep back, a signal is on its way and must not be left over.
+		if ready() && k.asleep.CompareAndSwap(true, false) {
+			return
+		}
+		<-k.signal
+	}
+}
+
+// wake wakes the thread if it is asleep.
+func (k *park) wake() {
+	if k.asleep.Load() && k.asleep.CompareAndSwap(true, false) {
+		k.signal <- struct{}{}
+	}
+}
