@@ -5,10 +5,13 @@ import (
 	"sync/atomic"
 )
 
-// looks is how often a thread looks for what it waits for before it is parked,
-// letting other goroutines run in between: for some tens of microseconds, about
-// what it costs to be woken.
-const looks = 1000
+// looks is how often a thread looks for what it waits for before it is parked:
+// for some tens of microseconds, about what it costs to be woken. Now and then it
+// lets other goroutines run.
+const (
+	looks   = 1 << 14
+	between = 64
+)
 
 // park is where one thread waits.
 type park struct {
@@ -21,11 +24,13 @@ func (k *park) init() { k.signal = make(chan struct{}, 1) }
 // until returns once ready does. Whoever makes it true calls wake afterwards.
 // Only the park's own thread calls until.
 func (k *park) until(ready func() bool) {
-	for !ready() {
-		for range looks {
-			runtime.Gosched()
+	for {
+		for look := range looks {
 			if ready() {
 				return
+			}
+			if look%between == between-1 {
+				runtime.Gosched()
 			}
 		}
 		k.asleep.Store(true)

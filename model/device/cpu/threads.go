@@ -34,9 +34,9 @@ type pool struct {
 	task  task
 	units int
 
-	next atomic.Int64 // first unit that nobody has taken
-	open atomic.Bool  // threads that come in may take units
-	in   atomic.Int64 // threads that are in, but thread 0
+	shares []share      // of the units, one for each thread
+	open   atomic.Bool  // threads that come in may take units
+	in     atomic.Int64 // threads that are in, but thread 0
 
 	runs    atomic.Uint32 // runs begun; one more when the pool is stopped
 	stopped atomic.Bool
@@ -55,6 +55,7 @@ func (p *pool) start() error {
 		return nil
 	}
 	p.started = true
+	p.shares = make([]share, p.threads)
 	p.caller.init()
 	for thread := 1; thread < p.threads; thread++ {
 		k := new(park)
@@ -89,7 +90,9 @@ func (p *pool) run(units int, t task) {
 	p.busy.Lock()
 	defer p.busy.Unlock()
 	p.task, p.units = t, units
-	p.next.Store(0)
+	for i := range p.shares {
+		p.shares[i].next.Store(int64(i * units / len(p.shares)))
+	}
 	p.open.Store(true)
 	p.runs.Add(1)
 	for _, k := range p.parks[:max(0, min(units-1, len(p.parks)))] {
@@ -122,13 +125,25 @@ func (p *pool) help(thread int, k *park) {
 	}
 }
 
-// work takes units until there are none.
+// share is the units that one thread begins with: [next, the next share's first).
+type share struct {
+	next atomic.Int64 // first that nobody has taken
+	_    [56]byte     // a line of the cache for each
+}
+
+// work takes the units of the thread's own share, then those that other threads
+// have left. So a thread comes, run after run, to the same images, which its own
+// caches hold.
 func (p *pool) work(thread int) {
-	for {
-		unit := int(p.next.Add(1)) - 1
-		if unit >= p.units {
-			return
+	for i := range p.shares {
+		at := (thread + i) % len(p.shares)
+		end := int64((at + 1) * p.units / len(p.shares))
+		for next := &p.shares[at].next; next.Load() < end; {
+			unit := next.Add(1) - 1
+			if unit >= end {
+				break
+			}
+			p.task.do(thread, int(unit))
 		}
-		p.task.do(thread, unit)
 	}
 }
