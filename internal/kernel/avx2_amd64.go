@@ -9,6 +9,13 @@ package kernel
 //go:noescape
 func chainAVX2(c *float32, a *float32, b *float32, tile *int, blocks *int, row int, rows int, column int, count int, begin int, from *float32)
 
+// chainPairsAVX2 is Chain, ChainZero or ChainFrom, as begin says, of the rows from row on, at most 4, of one
+// column of a tile. tile and blocks are the first words of a Tile, whose Rows and Columns are not read,
+// and of count Blocks.
+//
+//go:noescape
+func chainPairsAVX2(c *float32, a *float32, b *float32, tile *int, blocks *int, row int, rows int, column int, count int, begin int, from *float32)
+
 // addAVX2 is Add of count values, a positive multiple of the vector's length.
 //
 //go:noescape
@@ -99,6 +106,16 @@ func toBfloat16AVX2(dst *uint16, x *float32, count int)
 //
 //go:noescape
 func fromBfloat16AVX2(dst *float32, x *uint16, count int)
+
+// pairAVX2 is Pair of count values, a positive multiple of the vector's length.
+//
+//go:noescape
+func pairAVX2(dst *float32, upper *float32, lower *float32, count int)
+
+// pairNextAVX2 is PairNext, to half as many pairs, of count values, a positive multiple of the vector's length.
+//
+//go:noescape
+func pairNextAVX2(dst *float32, x *float32, count int)
 
 // magnitudeAVX2 returns the largest bits, without the sign, of count values, a positive multiple of the vector's length.
 //

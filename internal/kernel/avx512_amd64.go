@@ -9,6 +9,13 @@ package kernel
 //go:noescape
 func chainAVX512(c *float32, a *float32, b *float32, tile *int, blocks *int, rows int, columns int, count int, begin int, from *float32, stack *float32)
 
+// chainPairsAVX512 is Chain, ChainZero, ChainFrom or ChainTree, as begin says, of a tile of that many rows
+// and columns. tile and blocks are the first words of a Tile, whose Rows and Columns are not read,
+// and of count Blocks.
+//
+//go:noescape
+func chainPairsAVX512(c *float32, a *float32, b *float32, tile *int, blocks *int, rows int, columns int, count int, begin int, from *float32, stack *float32)
+
 // addAVX512 is Add of count values, a positive multiple of the vector's length.
 //
 //go:noescape
@@ -99,6 +106,16 @@ func toBfloat16AVX512(dst *uint16, x *float32, count int)
 //
 //go:noescape
 func fromBfloat16AVX512(dst *float32, x *uint16, count int)
+
+// pairAVX512 is Pair of count values, a positive multiple of the vector's length.
+//
+//go:noescape
+func pairAVX512(dst *float32, upper *float32, lower *float32, count int)
+
+// pairNextAVX512 is PairNext, to half as many pairs, of count values, a positive multiple of the vector's length.
+//
+//go:noescape
+func pairNextAVX512(dst *float32, x *float32, count int)
 
 // magnitudeAVX512 returns the largest bits, without the sign, of count values, a positive multiple of the vector's length.
 //

@@ -5,6 +5,10 @@ package kernel
 // It advances the chains of four lanes at a time, which are independent, and
 // keeps them as float64s that hold float32 values.
 func chainPortable(c, a, b []float32, t *Tile, blocks []Block, start begin, from []float32) {
+	if t.Pairs {
+		chainPairsPortable(c, a, b, t, blocks, start, from)
+		return
+	}
 	for i := range t.Rows {
 		for w := range t.Columns {
 			for j := 0; j < Lanes; j += 4 {

@@ -90,13 +90,16 @@ func blockToInt8(q []int8, x []float32) float32 {
 func toBfloat16Portable(dst []uint16, x []float32) {
 	x = x[:len(dst)]
 	for i, v := range x {
-		u := math.Float32bits(v)
-		if v != v {
-			dst[i] = uint16(u>>16) | 0x40
-			continue
-		}
-		dst[i] = uint16((u + 0x7fff + u>>16&1) >> 16)
+		dst[i] = bfloat16(v)
 	}
+}
+
+func bfloat16(x float32) uint16 {
+	u := math.Float32bits(x)
+	if x != x {
+		return uint16(u>>16) | 0x40
+	}
+	return uint16((u + 0x7fff + u>>16&1) >> 16)
 }
 
 func fromBfloat16Portable(dst []float32, x []uint16) {

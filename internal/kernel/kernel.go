@@ -17,6 +17,8 @@ type Tile struct {
 	RowC, ColumnC  int // between rows, and columns, of c
 	RowA, StepA    int // between rows, and steps of k, of a
 	StepB, ColumnB int // between steps of k, and columns, of b
+
+	Pairs bool // elements of a and b are pairs: see Chain
 }
 
 // Values returns the number of values of a tile.
@@ -34,6 +36,10 @@ type Block struct{ A, B, K, Then int }
 //
 // for 0 <= i < Rows, 0 <= w < Columns and 0 <= j < 16, where fma rounds once, to
 // nearest float32, ties to even. No block, or blocks of K = 0, leave c as it is.
+//
+// Where a and b hold pairs, each k is two steps: with the upper factors, then with
+// the lower ones. Subnormal factors and sums are then taken as zeros of their
+// sign, and so are results below the smallest normal number.
 //
 // Strides and offsets may be what they like as long as what they lead to is
 // inside the slices. Tile and blocks are read, not kept. c overlaps neither a

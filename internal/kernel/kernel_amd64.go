@@ -22,20 +22,32 @@ func supported(l level) bool {
 }
 
 func chain(c, a, b []float32, t *Tile, blocks []Block, start begin, from []float32) {
-	switch active {
-	case avx512:
+	switch {
+	case active == portable:
+		chainPortable(c, a, b, t, blocks, start, from)
+	case active == avx2 || t.Pairs && !dotsPairs:
+		chainNarrow(c, a, b, t, blocks, start, from)
+	case t.Pairs:
+		chainPairsAVX512(unsafe.SliceData(c), unsafe.SliceData(a), unsafe.SliceData(b), &t.Rows, words(blocks),
+			t.Rows, t.Columns, len(blocks), int(start), unsafe.SliceData(from), nil)
+	default:
 		chainAVX512(unsafe.SliceData(c), unsafe.SliceData(a), unsafe.SliceData(b), &t.Rows, words(blocks),
 			t.Rows, t.Columns, len(blocks), int(start), unsafe.SliceData(from), nil)
-	case avx2:
-		chainNarrow(c, a, b, t, blocks, start, from)
-	default:
-		chainPortable(c, a, b, t, blocks, start, from)
 	}
 }
 
+// dotsPairs tells whether the processor multiplies pairs, with AVX512_BF16. Where
+// it does not, they are taken apart, which gives the same bits.
+var dotsPairs = cpu.X86.HasAVX512BF16
+
 func chainTree(c, a, b []float32, t *Tile, blocks []Block, stack []float32) {
-	if active < avx512 {
+	switch {
+	case active < avx512 || t.Pairs && !dotsPairs:
 		chainTreeSteps(c, a, b, t, blocks, stack)
+		return
+	case t.Pairs:
+		chainPairsAVX512(unsafe.SliceData(c), unsafe.SliceData(a), unsafe.SliceData(b), &t.Rows, words(blocks),
+			t.Rows, t.Columns, len(blocks), int(fromZero), nil, unsafe.SliceData(stack))
 		return
 	}
 	chainAVX512(unsafe.SliceData(c), unsafe.SliceData(a), unsafe.SliceData(b), &t.Rows, words(blocks),
@@ -52,16 +64,29 @@ func fetch(x []float32) {
 // words returns the first word of blocks.
 func words(blocks []Block) *int { return (*int)(unsafe.Pointer(unsafe.SliceData(blocks))) }
 
-// narrowRows is the number of rows that AVX2's registers hold.
-const narrowRows = 6
+// narrowRows is the number of rows that AVX2's registers hold, and narrowPairs
+// that of rows of pairs.
+const (
+	narrowRows  = 6
+	narrowPairs = 4
+)
 
 // chainNarrow cuts a tile into columns and these into the fewest pieces, as
 // equal as they can be, that chainAVX2 can hold.
 func chainNarrow(c, a, b []float32, t *Tile, blocks []Block, start begin, from []float32) {
-	pieces := (t.Rows + narrowRows - 1) / narrowRows
+	most := narrowRows
+	if t.Pairs {
+		most = narrowPairs
+	}
+	pieces := (t.Rows + most - 1) / most
 	for w := range t.Columns {
 		for i := range pieces {
 			first, end := i*t.Rows/pieces, (i+1)*t.Rows/pieces
+			if t.Pairs {
+				chainPairsAVX2(unsafe.SliceData(c), unsafe.SliceData(a), unsafe.SliceData(b), &t.Rows, words(blocks),
+					first, end-first, w, len(blocks), int(start), unsafe.SliceData(from))
+				continue
+			}
 			chainAVX2(unsafe.SliceData(c), unsafe.SliceData(a), unsafe.SliceData(b), &t.Rows, words(blocks),
 				first, end-first, w, len(blocks), int(start), unsafe.SliceData(from))
 		}

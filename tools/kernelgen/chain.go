@@ -33,25 +33,36 @@ const (
 // and 5r; a second pointer stands seven rows on.
 func chain(v set) {
 	columns, rows := 1, 6
-	if v.wide() {
+	name := "chain" + v.name
+	switch {
+	case v.wide():
 		columns, rows = 2, tileRows
+	case v.pairs:
+		rows = 4 // factors take more registers
+	}
+	if v.pairs {
+		name = "chainPairs" + v.name
 	}
 	if v.wide() {
-		TEXT("chain"+v.name, NOSPLIT,
+		TEXT(name, NOSPLIT,
 			"func(c, a, b *float32, tile, blocks *int, rows, columns, count, begin int, from, stack *float32)")
-		Doc("chain"+v.name+" is Chain, ChainZero, ChainFrom or ChainTree, as begin says, of a tile of that many rows",
+		Doc(name+" is Chain, ChainZero, ChainFrom or ChainTree, as begin says, of a tile of that many rows",
 			"and columns. tile and blocks are the first words of a Tile, whose Rows and Columns are not read,",
 			"and of count Blocks.")
 	} else {
-		TEXT("chain"+v.name, NOSPLIT,
+		TEXT(name, NOSPLIT,
 			"func(c, a, b *float32, tile, blocks *int, row, rows, column, count, begin int, from *float32)")
-		Doc("chain"+v.name+" is Chain, ChainZero or ChainFrom, as begin says, of the rows from row on, at most 6, of one",
+		Doc(name+" is Chain, ChainZero or ChainFrom, as begin says, of the rows from row on, at most "+fmt.Sprint(rows)+", of one",
 			"column of a tile. tile and blocks are the first words of a Tile, whose Rows and Columns are not read,",
 			"and of count Blocks.")
 	}
 	Pragma("noescape")
 	if !v.wide() {
 		piece()
+	}
+	var former Mem
+	if v.pairs && !v.wide() {
+		former = flush()
 	}
 	n := argument("rows")
 	if columns > 1 {
@@ -71,7 +82,7 @@ func chain(v set) {
 	}
 	for w := columns; w >= 1; w-- {
 		for i := 1; i <= rows; i++ {
-			chainRows(v, i, w)
+			chainRows(v, i, w, former)
 		}
 	}
 }
@@ -100,8 +111,9 @@ func piece() {
 
 func label(what string, rows, columns int) string { return fmt.Sprintf("%s%dx%d", what, rows, columns) }
 
-// chainRows writes the chains of a tile of that many rows and columns, and the return.
-func chainRows(v set, rows, columns int) {
+// chainRows writes the chains of a tile of that many rows and columns, and the
+// return. former is where flush has kept the processor's state.
+func chainRows(v set, rows, columns int, former Mem) {
 	t := tile{set: v, rows: rows, columns: columns, perColumn: lanes / v.values}
 	t.sums = v.vectors(rows * columns * t.perColumn)
 	here := func(what string) LabelRef { return LabelRef(label(what, rows, columns)) }
@@ -132,6 +144,10 @@ func chainRows(v set, rows, columns int) {
 	}
 
 	place("begin")
+	if v.pairs && !v.wide() {
+		t.mask = v.vector()
+		v.constant(upperHalf, t.mask)
+	}
 	t.strides()
 	blocks := argument("blocks")
 	CMPQ(parameter("count"), U32(0))
@@ -181,6 +197,9 @@ func chainRows(v set, rows, columns int) {
 
 	place("end")
 	t.eachInC(func(sum reg.VecVirtual, m Mem) { VMOVUPS(sum, m) })
+	if v.pairs && !v.wide() {
+		LDMXCSR(former)
+	}
 	VZEROUPPER()
 	RET()
 }
@@ -190,9 +209,10 @@ type tile struct {
 	set
 	rows, columns, perColumn int // perColumn vectors make 16 values
 	sums                     []reg.VecVirtual
-	r, r3, r5                reg.GPVirtual // bytes between rows of a, times 1, 3 and 5
-	step1, stepB, columnB    reg.GPVirtual // bytes between steps of a, steps and columns of b
-	p, p2, q                 reg.GPVirtual // the next values of a, seven rows on, and the next row of b
+	mask                     reg.VecVirtual // of the upper halves of pairs, where they are taken apart
+	r, r3, r5                reg.GPVirtual  // bytes between rows of a, times 1, 3 and 5
+	step1, stepB, columnB    reg.GPVirtual  // bytes between steps of a, steps and columns of b
+	p, p2, q                 reg.GPVirtual  // the next values of a, seven rows on, and the next row of b
 }
 
 // rowsFromOne is how many rows of a are addressed from one pointer.
@@ -261,7 +281,14 @@ func (t *tile) step() {
 		}
 		VMOVUPS(m, row[j])
 	}
+	if t.pairs && !t.wide() {
+		row = t.unpack(row)
+	}
 	for i := range t.rows {
+		if t.pairs {
+			t.multiplyPairs(t.row(i), row, t.sums[i*n:(i+1)*n])
+			continue
+		}
 		x := t.vector()
 		VBROADCASTSS(t.row(i), x)
 		for j := range row {

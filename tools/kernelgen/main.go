@@ -17,6 +17,9 @@ func main() {
 		os.Exit(2)
 	}
 	chain(v)
+	ofPairs := v
+	ofPairs.pairs = true
+	chain(ofPairs)
 	add(v)
 	momentum(v)
 	nesterov(v)
@@ -28,6 +31,8 @@ func main() {
 	applyMasks(v)
 	toBfloat16(v)
 	fromBfloat16(v)
+	pair(v)
+	pairNext(v)
 	magnitude(v)
 	toInt8(v)
 	fromInt8(v)
@@ -39,4 +44,10 @@ func main() {
 	}
 	peak(v)
 	Generate()
+	if out := flag.Lookup("out").Value.String(); out != "" && out != "-" {
+		if err := rewrite(out); err != nil {
+			fmt.Fprintf(os.Stderr, "kernelgen: %v\n", err)
+			os.Exit(1)
+		}
+	}
 }

@@ -17,6 +17,7 @@ type set struct {
 	name   string
 	values int // float32s in a vector
 	vector func() reg.VecVirtual
+	pairs  bool // of products: a and b are pairs
 }
 
 // sets holds the instruction sets by the name the command line gives them.

@@ -1,0 +1,142 @@
+package main
+
+import (
+	. "github.com/mmcloughlin/avo/build"
+	. "github.com/mmcloughlin/avo/operand"
+	"github.com/mmcloughlin/avo/reg"
+)
+
+// Pairs of bfloat16: 32-bit words whose upper half is the earlier factor.
+
+const (
+	upperHalf = 0xffff0000
+	// Bits of MXCSR: subnormal operands are taken as zeros, and results flushed.
+	daz = 1 << 6
+	ftz = 1 << 15
+)
+
+// rounder rounds float32s to bfloat16, as ToBfloat16 does.
+type rounder struct {
+	set
+	half, one, quiet reg.VecVirtual
+}
+
+func newRounder(v set) *rounder {
+	r := &rounder{v, v.vector(), v.vector(), v.vector()}
+	v.constant(0x7fff, r.half)
+	v.constant(1, r.one)
+	v.constant(0x40, r.quiet)
+	return r
+}
+
+// round returns words whose lower halves are from's values; their upper halves are 0.
+func (r *rounder) round(from reg.VecVirtual) reg.VecVirtual {
+	cut, rounded := r.vector(), r.vector()
+	VPSRLD(U8(16), from, cut)
+	r.move(cut, rounded)
+	r.and(r.one, rounded)
+	VPADDD(r.half, rounded, rounded)
+	VPADDD(from, rounded, rounded)
+	VPSRLD(U8(16), rounded, rounded)
+	r.or(r.quiet, cut)
+	if r.wide() {
+		nan := K()
+		VCMPPS(U8(unordered), from, from, nan)
+		VPBLENDMD(cut, rounded, nan, rounded)
+		return rounded
+	}
+	nan := r.vector()
+	VCMPPS(U8(unordered), from, from, nan)
+	VBLENDVPS(nan, cut, rounded, rounded)
+	return rounded
+}
+
+// load rounds the vector at m.
+func (r *rounder) load(m Mem) reg.VecVirtual {
+	x := r.vector()
+	VMOVUPS(m, x)
+	return r.round(x)
+}
+
+func pair(v set) {
+	var dst, upper, lower reg.GPVirtual
+	var r *rounder
+	elementwise(v, "pair", "func(dst, upper, lower *float32, count int)", "is Pair", func() {
+		dst, upper, lower, r = argument("dst"), argument("upper"), argument("lower"), newRounder(v)
+	}, func(i reg.GPVirtual) {
+		x, y := r.load(element(upper, i)), r.load(element(lower, i))
+		VPSLLD(U8(16), x, x)
+		v.or(y, x)
+		VMOVUPS(x, element(dst, i))
+	}, func() {})
+}
+
+// pairNext takes two values that follow each other as one 64-bit word, whose
+// lower half is the earlier: shifted to either side they meet in that half.
+func pairNext(v set) {
+	var dst, x reg.GPVirtual
+	var r *rounder
+	elementwise(v, "pairNext", "func(dst, x *float32, count int)", "is PairNext, to half as many pairs,", func() {
+		dst, x, r = argument("dst"), argument("x"), newRounder(v)
+	}, func(i reg.GPVirtual) {
+		values, later := r.load(element(x, i)), v.vector()
+		VPSRLQ(U8(32), values, later)
+		VPSLLQ(U8(16), values, values)
+		v.or(later, values)
+		if v.wide() {
+			VPMOVQD(values, Mem{Base: dst})
+		} else {
+			VPSHUFD(U8(0b10_00), values, values) // each half's two pairs into its lower words
+			VPERMQ(U8(0b10_00), values, values)
+			VMOVDQU(values.AsX(), Mem{Base: dst})
+		}
+		ADDQ(U32(v.bytes()/2), dst)
+	}, func() {})
+}
+
+// multiplyPairs advances the sums of a row by a pair of it, at m, and each pair of
+// b: by the upper factors, then by the lower ones.
+func (t *tile) multiplyPairs(m Mem, b, sums []reg.VecVirtual) {
+	x := t.vector()
+	VBROADCASTSS(m, x)
+	if t.wide() {
+		for j := range b {
+			dotPairs(b[j], x, sums[j])
+		}
+		return
+	}
+	lower := t.vector()
+	VPSLLD(U8(16), x, lower)
+	t.and(t.mask, x)
+	for j := range sums {
+		VFMADD231PS(b[2*j], x, sums[j])
+	}
+	for j := range sums {
+		VFMADD231PS(b[2*j+1], lower, sums[j])
+	}
+}
+
+// unpack returns, of each vector of pairs, the upper and the lower factors.
+func (t *tile) unpack(pairs []reg.VecVirtual) []reg.VecVirtual {
+	var factors []reg.VecVirtual
+	for _, p := range pairs {
+		lower := t.vector()
+		VPSLLD(U8(16), p, lower)
+		t.and(t.mask, p)
+		factors = append(factors, p, lower)
+	}
+	return factors
+}
+
+// flush makes the processor treat subnormal numbers as VDPBF16PS does, and
+// returns where its former state is kept.
+func flush() Mem {
+	former := AllocLocal(8)
+	STMXCSR(former)
+	state := GP32()
+	MOVL(former, state)
+	ORL(U32(daz|ftz), state)
+	MOVL(state, former.Offset(4))
+	LDMXCSR(former.Offset(4))
+	return former
+}
