@@ -11,6 +11,7 @@ import (
 	"github.com/muster-train/muster/dataset"
 	"github.com/muster-train/muster/internal/telemetry"
 	"github.com/muster-train/muster/model"
+	"github.com/muster-train/muster/model/device"
 	"github.com/muster-train/muster/paramserver/optim"
 	musterv1 "github.com/muster-train/muster/proto/muster/v1"
 )
@@ -92,6 +93,9 @@ func (c *Config) Validate() error {
 		return err
 	}
 	if _, err := dataset.ParseAugment(j.Augment); err != nil {
+		return err
+	}
+	if _, err := device.ParsePrecision(j.Precision); err != nil {
 		return err
 	}
 	if _, err := optim.ParseSchedule(j.Schedule, float64(j.LearningRate), 1); err != nil {

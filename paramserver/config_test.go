@@ -19,6 +19,7 @@ func TestConfigRefusesWhatCannotWork(t *testing.T) {
 		{func(c *Config) { c.Job.Network = "alexnett" }, "alexnet"},
 		{func(c *Config) { c.Job.Schedule = "sometimes" }, "sometimes"},
 		{func(c *Config) { c.Job.Augment = "blur" }, "blur"},
+		{func(c *Config) { c.Job.Precision = "fp16" }, "fp16"},
 		{func(c *Config) { c.Keep = 0 }, "keep 0"},
 		{func(c *Config) { c.CheckpointDir = "" }, "checkpoint-dir"},
 		{func(c *Config) { c.MaxTime = -1 }, "max-time"},

@@ -20,14 +20,15 @@ import (
 // task is what a worker holds of its job: data, plan, and how far the piece of
 // work in hand has come. The loop alone touches it.
 type task struct {
-	cfg     *Config
-	job     *musterv1.JobSpec
-	hash    string
-	network *model.Network
-	data    *musterv1.DataInfo
-	cut     dataset.Cut
-	loader  *dataset.Loader
-	stop    func() // ends the loader's goroutine
+	cfg       *Config
+	job       *musterv1.JobSpec
+	hash      string
+	network   *model.Network
+	precision device.Precision
+	data      *musterv1.DataInfo
+	cut       dataset.Cut
+	loader    *dataset.Loader
+	stop      func() // ends the loader's goroutine
 
 	plan    device.Plan
 	images  int // the plan's sizes
@@ -63,9 +64,13 @@ func newTask(cfg *Config, job *musterv1.JobSpec, hash string) (*task, error) {
 	if err != nil {
 		return nil, err
 	}
+	precision, err := device.ParsePrecision(job.Precision)
+	if err != nil {
+		return nil, err
+	}
 	set := cfg.Data
 	t := &task{
-		cfg: cfg, job: job, hash: hash, network: network,
+		cfg: cfg, job: job, hash: hash, network: network, precision: precision,
 		data: &musterv1.DataInfo{
 			Fingerprint: set.Fingerprint(), TrainImages: uint32(set.Train.Len()), TestImages: uint32(set.Test.Len()),
 			Classes: uint32(len(set.Classes)), Synthetic: set.Synthetic, ClassNames: set.Classes,
@@ -132,7 +137,7 @@ func (t *task) fit(shards []int) error {
 	if t.plan != nil && images == t.images && nodes == t.nodes {
 		return nil
 	}
-	plan, err := t.network.Plan(t.cfg.Device, device.Options{Images: images, Nodes: nodes})
+	plan, err := t.network.Plan(t.cfg.Device, device.Options{Images: images, Nodes: nodes, Precision: t.precision})
 	if err != nil {
 		return err
 	}

@@ -17,6 +17,7 @@ import (
 	"github.com/muster-train/muster/dataset"
 	"github.com/muster-train/muster/internal/kernel"
 	"github.com/muster-train/muster/model"
+	"github.com/muster-train/muster/model/device"
 )
 
 // allNetworks stands for every network.
@@ -40,6 +41,7 @@ type benchStepOptions struct {
 	threads    []int
 	batch      int
 	shards     int
+	precision  string
 	steps      int
 	time       time.Duration
 	layers     bool
@@ -58,7 +60,8 @@ forward, backward, the sums of gradients of each shard, and the update of all
 parameters. Images are made up; dropout is on. It prints the median step, the rate
 of useful operations (no taps on padding, no gradient of the images) and its share
 of the peak of fused multiply-adds, which is measured before each step on the same
-threads with the same kernels.
+threads with the same kernels; it is float32's whatever --precision is, so that
+bf16 can exceed it.
 
 MUSTER_KERNEL=portable measures the portable kernels, MUSTER_KERNEL=avx2 those.`,
 		Example: `  muster bench step
@@ -75,6 +78,7 @@ MUSTER_KERNEL=portable measures the portable kernels, MUSTER_KERNEL=avx2 those.`
 		fs.IntSliceVar(&o.threads, "threads", threads, "numbers of CPU `threads` to measure each with")
 		fs.IntVar(&o.batch, "batch", benchBatch, fmt.Sprintf("`images` in a step, a multiple of --shards (%s: %d unless given)", largeNetwork, largeBatch))
 		fs.IntVar(&o.shards, "shards", 8, "logical `shards`, all of the one worker")
+		fs.StringVar(&o.precision, "precision", device.F32.String(), "`precision` of the factors of products: f32 or bf16")
 		fs.StringToIntVar(&o.inputSizes, "input-size", nil, "`NAME=pixels`: side of a network's input (alexnet-tf: what compare takes unless given); may be repeated")
 	})
 	settings.Group(cmd.Flags(), "Measurement", func(fs *pflag.FlagSet) {
@@ -147,6 +151,10 @@ func (o *benchStepOptions) configs(cmd *cobra.Command) ([]bench.StepConfig, erro
 	if at := slices.IndexFunc(o.threads, func(n int) bool { return n < 1 || n > bench.MaxThreads }); at >= 0 {
 		return nil, settings.Usagef("%s %d: 1 to %d are allowed", origin("threads"), o.threads[at], bench.MaxThreads)
 	}
+	precision, err := device.ParsePrecision(o.precision)
+	if err != nil {
+		return nil, settings.Usagef("%s: %w", origin("precision"), err)
+	}
 	names := o.networks
 	if slices.Contains(names, allNetworks) {
 		if len(names) > 1 {
@@ -177,7 +185,7 @@ func (o *benchStepOptions) configs(cmd *cobra.Command) ([]bench.StepConfig, erro
 		}
 		for _, threads := range o.threads {
 			all = append(all, bench.StepConfig{
-				Network: net, Threads: threads, Batch: batch, Shards: o.shards,
+				Network: net, Threads: threads, Batch: batch, Shards: o.shards, Precision: precision,
 				Warm: 2, Steps: o.steps, Time: o.time, Layers: o.layers,
 			})
 		}

@@ -41,7 +41,7 @@ func (o *benchStepOptions) print(out io.Writer, all []measured) error {
 	if err := w.Flush(); err != nil {
 		return err
 	}
-	fmt.Fprintf(out, "\n%s kernels, %d shards; medians of whole steps: forward, backward, update.\n", all[0].Kernel, o.shards)
+	fmt.Fprintf(out, "\n%s kernels, %v factors, %d shards; medians of whole steps: forward, backward, update.\n", all[0].Kernel, all[0].Config.Precision, o.shards)
 	fmt.Fprintln(out, "GFLOP/s: useful operations, without taps on padding and the gradient of the images.")
 	fmt.Fprintf(out, "Peak: fused multiply-adds in registers, by turns with the steps; GFLOP/s by threads: %s.\n", peaks(all))
 	if o.portable {
@@ -122,6 +122,7 @@ type stepLine struct {
 	UpdateMS       float64     `json:"update_milliseconds"`
 	PeakGFLOPS     float64     `json:"peak_gflops"`
 	Kernel         string      `json:"kernel"`
+	Precision      string      `json:"precision"`
 	Shards         int         `json:"shards"`
 	InputSize      int         `json:"input_size"`
 	Steps          int         `json:"steps"`
@@ -143,7 +144,7 @@ func (m *measured) printJSON(out io.Writer) error {
 		Network: m.Config.Network.Name, Threads: m.Config.Threads, Batch: m.Config.Batch,
 		ImagesPerSecond: m.ImagesPerSecond(), GFLOPS: m.Rate() / 1e9, PeakShare: m.PeakShare(), AllocatedBytes: m.AllocatedBytes,
 		Milliseconds: milliseconds(m.Time), UpdateMS: milliseconds(m.Update), PeakGFLOPS: m.PeakRate / 1e9,
-		Kernel: m.Kernel, Shards: m.Config.Shards, InputSize: m.Config.Network.Preprocess.Side, Steps: m.Steps,
+		Kernel: m.Kernel, Precision: m.Config.Precision.String(), Shards: m.Config.Shards, InputSize: m.Config.Network.Preprocess.Side, Steps: m.Steps,
 		PortableRatio: m.ratio(),
 	}
 	if m.portable != nil {

@@ -110,7 +110,7 @@ func TestBenchStepTable(t *testing.T) {
 	if f := strings.Fields(lines[1]); len(f) != 10 || f[0] != "lenet5" || f[1] != "3x32x32" || f[2] != "1" || f[3] != "16" || f[9] != "0" {
 		t.Errorf("row %q", lines[1])
 	}
-	for _, want := range []string{kernel.Name() + " kernels, 8 shards", "useful operations", "lenet5, 1 thread, milliseconds", "conv1", "fc5", "loss", "update"} {
+	for _, want := range []string{kernel.Name() + " kernels, f32 factors, 8 shards", "useful operations", "lenet5, 1 thread, milliseconds", "conv1", "fc5", "loss", "update"} {
 		if !strings.Contains(stdout, want) {
 			t.Errorf("lacks %q:\n%s", want, stdout)
 		}
@@ -188,6 +188,7 @@ func TestBenchStepRefuses(t *testing.T) {
 		{"--batch 0", "--batch 0: at least 1 image"},
 		{"--shards 0", "--shards 0: at least 1"},
 		{"--steps -1", "--steps -1: at least 1"},
+		{"--precision fp8", `--precision: unknown precision "fp8"; want f32 or bf16`},
 		{"--time 0s", "--time 0s: more than 0"},
 		{"--time 3s --steps 5", "exclude each other"},
 		{"--input-size lenet5=40", "lenet5=40: it is not one of the networks measured, alexnet"},

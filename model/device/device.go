@@ -20,6 +20,8 @@ type Device interface {
 type Options struct {
 	Images int // most images of one batch, at least 1
 	Nodes  int // most nodes of one batch; 0: the plan never trains, and holds no gradients
+
+	Precision Precision // of the factors of products
 }
 
 // Plan is a network bound to a device.

@@ -8,6 +8,7 @@ import (
 
 	"github.com/muster-train/muster/internal/kernel"
 	"github.com/muster-train/muster/model"
+	"github.com/muster-train/muster/model/device"
 	"github.com/muster-train/muster/model/device/cpu"
 )
 
@@ -20,6 +21,8 @@ type StepConfig struct {
 	Threads int // at least 1
 	Batch   int // images of a step, a multiple of Shards
 	Shards  int // of the one worker, at least 1
+
+	Precision device.Precision // of the factors of products
 
 	Warm   int           // steps before the measured ones
 	Steps  int           // measured steps; 0: what Time has room for

@@ -38,7 +38,7 @@ func newTrainer(cfg StepConfig) (*trainer, error) {
 	if err != nil {
 		return nil, err
 	}
-	plan, err := n.Plan(d, device.Options{Images: cfg.Batch, Nodes: 1})
+	plan, err := n.Plan(d, device.Options{Images: cfg.Batch, Nodes: 1, Precision: cfg.Precision})
 	if err != nil {
 		d.Close()
 		return nil, err

@@ -11,12 +11,14 @@ import (
 	"github.com/muster-train/muster/cmd/internal/settings"
 	"github.com/muster-train/muster/internal/membership"
 	"github.com/muster-train/muster/model"
+	"github.com/muster-train/muster/model/device"
 	musterv1 "github.com/muster-train/muster/proto/muster/v1"
 )
 
 // JobOptions are the flags that describe a job.
 type JobOptions struct {
 	Name, Network, Activation, LRNOrder string
+	Precision                           string
 	InputSize, Classes                  uint32
 	Shards, Batch, Epochs, LimitBatches uint32
 	Seed                                uint64
@@ -40,6 +42,7 @@ func (o *JobOptions) Define(flags *pflag.FlagSet) {
 		fs.Uint32Var(&o.Epochs, "epochs", 10, "`epochs` to train (the article: 200)")
 		fs.Uint32Var(&o.LimitBatches, "limit-batches", 0, "`batches` of an epoch at most (0: the whole training set)")
 		fs.DurationVar(&o.MaxTime, "max-time", 0, "end training after this `time`, e.g. 30m (0: no limit)")
+		fs.StringVar(&o.Precision, "precision", device.F32.String(), "`precision` of the factors of products: f32, or bf16, which is faster where the processor has AVX512_BF16")
 		fs.Uint64Var(&o.Seed, "seed", 1, "`seed` of every random choice")
 	})
 	settings.Group(flags, "Optimisation (defaults: the network's recipe)", func(fs *pflag.FlagSet) {
@@ -61,12 +64,19 @@ func (o *JobOptions) Spec(cmd *cobra.Command) (*musterv1.JobSpec, error) {
 	if err := membership.ValidateJob(o.Name); err != nil {
 		return nil, settings.Usagef("%s: %w", settings.Origin(cmd, "job"), err)
 	}
+	precision, err := device.ParsePrecision(o.Precision)
+	if err != nil {
+		return nil, settings.Usagef("%s: %w", settings.Origin(cmd, "precision"), err)
+	}
 	recipe := net.Recipe
 	spec := &musterv1.JobSpec{
 		Name: o.Name, Network: o.Network, Activation: o.Activation, InputSize: o.InputSize, LrnOrder: o.LRNOrder, Classes: o.Classes,
 		Shards: o.Shards, Batch: o.Batch, Epochs: o.Epochs, LimitBatches: o.LimitBatches, Seed: o.Seed,
 		LearningRate: recipe.LearningRate, Momentum: recipe.Momentum, WeightDecay: recipe.WeightDecay, Nesterov: recipe.Nesterov,
 		Schedule: recipe.Schedule, Augment: recipe.Augment,
+	}
+	if precision != device.F32 { // left empty, so that jobs of before it could be chosen keep their names
+		spec.Precision = precision.String()
 	}
 	given := func(name string, set func()) {
 		if cmd.Flags().Changed(name) {

@@ -54,6 +54,8 @@ func TestJobIsTheRecipeUnlessToldOtherwise(t *testing.T) {
 		{"--nesterov", func(j *musterv1.JobSpec) { j.Nesterov = true }},
 		{"--schedule exp:0.5,100", func(j *musterv1.JobSpec) { j.Schedule = "exp:0.5,100" }},
 		{"--augment flip", func(j *musterv1.JobSpec) { j.Augment = "flip" }},
+		{"--precision f32", func(*musterv1.JobSpec) {}},
+		{"--precision bf16", func(j *musterv1.JobSpec) { j.Precision = "bf16" }},
 		{"--max-time 1h", func(*musterv1.JobSpec) {}}, // no part of the job's identity
 	} {
 		var o Options
@@ -96,6 +98,7 @@ func TestFlagsOfAServerAreRefused(t *testing.T) {
 		{"--momentum 1", "momentum 1"},
 		{"--schedule sometimes", "sometimes"},
 		{"--augment blur", "blur"},
+		{"--precision fp16", `--precision: unknown precision "fp16"; want f32 or bf16`},
 		{"--keep 0", "keep 0"},
 		{"--shard-timeout -1s", "shard-timeout -1s"},
 		{"--max-time -1s", "max-time -1s"},

@@ -25,6 +25,9 @@ func checkGraph(g *device.Graph, o device.Options) error {
 	if o.Nodes < 0 || o.Nodes > maxNodes {
 		return fmt.Errorf("%d nodes a batch: want 0 to %d", o.Nodes, maxNodes)
 	}
+	if o.Precision != device.F32 && o.Precision != device.BF16 {
+		return fmt.Errorf("%v: want %v or %v", o.Precision, device.F32, device.BF16)
+	}
 	if len(g.Ops) == 0 {
 		return fmt.Errorf("the graph has no operations")
 	}

@@ -22,6 +22,8 @@ type job struct {
 	network *model.Network
 	counts  []int // images of each shard in a batch
 	steps   int
+
+	precision device.Precision
 }
 
 // how says who computes: kernels, threads, and how many shards each worker owns.
@@ -58,7 +60,7 @@ func train(t *testing.T, j job, h how) []step {
 	for _, n := range j.counts {
 		images += n
 	}
-	p, err := d.Compile(j.network.Graph, device.Options{Images: images, Nodes: 1})
+	p, err := d.Compile(j.network.Graph, device.Options{Images: images, Nodes: 1, Precision: j.precision})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -147,19 +149,22 @@ func TestManyStepsGiveSameBits(t *testing.T) {
 	for _, tc := range []struct {
 		name        string
 		size, steps int // of the small run
+		precision   device.Precision
 	}{
-		{"lenet5", 0, 50},
-		{"simple-cnn", 0, 10},
-		{"alexnet", 0, 2},
-		{"alexnet-lrn", 0, 2},
-		{"alexnet-cifar", 0, 1},
-		{"alexnet-tf", 63, 1},
-		{"alexnet-2012", 67, 1},
+		{"lenet5", 0, 50, device.F32},
+		{"simple-cnn", 0, 10, device.F32},
+		{"alexnet", 0, 2, device.F32},
+		{"alexnet-lrn", 0, 2, device.F32},
+		{"alexnet-cifar", 0, 1, device.F32},
+		{"alexnet-tf", 63, 1, device.F32},
+		{"alexnet-2012", 67, 1, device.F32},
+		{"lenet5", 0, 10, device.BF16},
+		{"alexnet-lrn", 0, 1, device.BF16},
 	} {
-		t.Run(tc.name, func(t *testing.T) {
+		t.Run(fmt.Sprintf("%s %v", tc.name, tc.precision), func(t *testing.T) {
 			o := model.Options{InputSize: tc.size, Classes: 10}
 			// Shards of different sizes, one without images; lanes are shared and crossed.
-			j := job{counts: []int{2, 1, 0, 1, 1, 1, 2, 1}, steps: tc.steps}
+			j := job{counts: []int{2, 1, 0, 1, 1, 1, 2, 1}, steps: tc.steps, precision: tc.precision}
 			if full > 0 {
 				o = model.Options{}
 				j.counts, j.steps = []int{16, 16, 16, 16, 16, 16, 16, 16}, full

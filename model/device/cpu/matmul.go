@@ -12,8 +12,9 @@ type matmul struct {
 	weight, bias params.Range
 	spread       spread
 
-	packed  []float32 // (out.C, row): the weights as forward reads them
-	dirty   bool      // packed is older than the vector; unused where they are the same
+	packed  []float32 // (out.C, row): the weights, taps outermost; nil: the vector's are so
+	paired  []float32 // (out.C, taps x pairs of channels); nil: factors are no pairs
+	dirty   bool      // they are older than the vector
 	row     int       // values of a packed row: taps x input channels of a group
 	forth   product   // out from in
 	back    product   // dx from dy
@@ -73,24 +74,30 @@ func (l *matmul) prepare(first bool) {
 	if !l.spread.same() {
 		l.p.arena.reserve(&l.packed, l.out.C*l.row)
 	}
-	seg := newSegments(l.row, segmentValues)
-	l.forth = product{segments: seg, tiles: tilesOf(l.groups, l.kg), stops: l.forwardStops(seg)}
+	x, y := l.geometry, l.geometry // as the chains of forward and of back see them
+	if l.p.bf16() {
+		x, y = x.inPairs(), y.outPairs()
+		l.p.arena.reserve(&l.paired, l.out.C*len(l.taps)*x.cg)
+		l.p.needPairs(max(x.in.Values(), y.out.Values()) * lanes)
+	}
+	seg := newSegments(len(l.taps)*x.cg, segmentValues)
+	l.forth = product{segments: seg, tiles: tilesOf(l.groups, l.kg), stops: x.forwardStops(seg), block: x.in.Values() * lanes, group: x.cg * lanes}
 	l.p.needScratch(tileRows * seg.step)
 
 	l.hasBack = l.p.trains() && !first
 	if !l.hasBack {
 		return
 	}
-	length := len(l.taps) * l.kg
-	l.back = product{tiles: tilesOf(l.groups, l.cg)}
+	length := len(l.taps) * y.kg
+	l.back = product{tiles: tilesOf(l.groups, l.cg), block: y.out.Values() * lanes, group: y.kg * lanes}
 	all := len(l.back.tiles) * tileRows * length
 	if l.inPixels*l.p.mostBlocks > mostItems && all <= prepackValues {
 		l.p.arena.reserve(&l.panels, all)
 		l.back.segments = newSegments(length, segmentValues)
-		l.back.stops = l.backwardStops(l.back.segments, tileRows)
+		l.back.stops = y.backwardStops(l.back.segments, tileRows)
 	} else {
 		l.back.segments = newSegments(length, stripValues)
-		l.back.stops = l.backwardStops(l.back.segments, stripPitch)
+		l.back.stops = y.backwardStops(l.back.segments, stripPitch)
 		l.p.needScratch(l.back.segments.step * stripPitch)
 	}
 }
@@ -103,7 +110,15 @@ func (l *matmul) loaded(r params.Range) {
 	}
 }
 
-// weights returns the rows that the products read.
+// factorRows returns what forward multiplies by: a row for each channel of the output.
+func (l *matmul) factorRows() []float32 {
+	if l.paired != nil {
+		return l.paired
+	}
+	return l.weights()
+}
+
+// weights returns the weights, with taps outermost.
 func (l *matmul) weights() []float32 {
 	if l.packed == nil {
 		return l.weight.Of(l.p.values)
@@ -115,28 +130,37 @@ func (l *matmul) weights() []float32 {
 const packRows = 8
 
 func (l *matmul) pack() {
-	if l.dirty && l.packed != nil {
+	if l.dirty && (l.packed != nil || l.paired != nil) {
 		l.p.pool.run((l.out.C+packRows-1)/packRows, (*packTask)(l))
 	}
 	l.dirty = false
 }
 
-// packTask copies rows of weights from the vector's order (channel, tap) to
-// (tap, channel), without the taps that touch no image.
+// packTask makes packed and paired rows.
 type packTask matmul
 
 func (t *packTask) do(_, unit int) {
 	l := (*matmul)(t)
-	all := l.weight.Of(l.p.values)
-	channels, kernelValues := l.spread.channels, l.spread.kernel
 	for k := unit * packRows; k < min((unit+1)*packRows, l.out.C); k++ {
-		dst := l.packed[k*l.row : (k+1)*l.row]
-		src := all[k*channels*kernelValues : (k+1)*channels*kernelValues]
-		for i, use := range l.spread.use {
-			d := dst[i*channels : (i+1)*channels]
-			for c := range d {
-				d[c] = src[c*kernelValues+use]
-			}
+		if l.packed != nil {
+			l.packRow(k)
+		}
+		if l.paired != nil {
+			l.pairRow(k)
+		}
+	}
+}
+
+// packRow copies a row of weights from the vector's order (channel, tap) to
+// (tap, channel), without the taps that touch no image.
+func (l *matmul) packRow(k int) {
+	channels, kernelValues := l.spread.channels, l.spread.kernel
+	dst := l.packed[k*l.row : (k+1)*l.row]
+	src := l.weight.Of(l.p.values)[k*channels*kernelValues : (k+1)*channels*kernelValues]
+	for i, use := range l.spread.use {
+		d := dst[i*channels : (i+1)*channels]
+		for c := range d {
+			d[c] = src[c*kernelValues+use]
 		}
 	}
 }

@@ -22,6 +22,9 @@ type plan struct {
 	arena       arena // empty once everything is allocated
 	scratchSize int   // of each thread
 	scratch     [][]float32
+	pairSize    int       // of the largest layer's pairs
+	pairs       []float32 // factors of the product at hand, where they are bfloat16
+	pairing     pairing
 	chain       [][]kernel.Block // of each thread, for the blocks of a call
 
 	layers  []layer
@@ -40,7 +43,7 @@ type plan struct {
 	batch          *device.Batch
 	images, blocks int // and lane blocks
 	sums           sums
-	dx, dy         []float32 // of the product at hand
+	dx             []float32 // of the product at hand
 }
 
 // newPlan lays out g, which checkGraph has found sound, and allocates everything.
@@ -56,6 +59,16 @@ func newPlan(p *pool, g *device.Graph, o device.Options) (*plan, error) {
 }
 
 func (p *plan) trains() bool { return p.options.Nodes > 0 }
+
+// bf16 tells whether the factors of products are pairs of bfloat16.
+func (p *plan) bf16() bool { return p.options.Precision == device.BF16 }
+
+// needPairs asks for room for n pairs of the activations of a lane block.
+func (p *plan) needPairs(n int) {
+	if p.bf16() {
+		p.pairSize = max(p.pairSize, n*p.mostBlocks)
+	}
+}
 
 // needScratch asks for n values for each thread to work with.
 func (p *plan) needScratch(n int) { p.scratchSize = max(p.scratchSize, n) }
@@ -102,8 +115,9 @@ func (p *plan) allocate() {
 	p.chain = make([][]kernel.Block, p.pool.threads)
 	for t := range p.scratch {
 		p.arena.reserve(&p.scratch[t], p.scratchSize)
-		p.chain[t] = make([]kernel.Block, max(chainBlocks, treeBlocks))
+		p.chain[t] = make([]kernel.Block, 2*max(chainBlocks, treeBlocks))
 	}
+	p.arena.reserve(&p.pairs, p.pairSize)
 	p.totals = make([][]float32, p.options.Nodes)
 	for i := range p.totals {
 		p.arena.reserve(&p.totals[i], p.graph.Parameters)

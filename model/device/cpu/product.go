@@ -10,12 +10,17 @@ type product struct {
 	segments segments
 	tiles    []tile
 	stops    []stop // of the pixels of the result
-	split    split  // of the batch at hand
+	block    int    // values from one lane block of the activations to the next
+	group    int    // and from one group of channels to the next
+
+	// of the batch at hand
+	split split
+	x     []float32 // the activations that the weights meet
 }
 
-// pairs returns the number of pairs of lane blocks, of which the last may have
+// columns returns the number of pairs of lane blocks, of which the last may have
 // one: a tile has a column for each.
-func (p *plan) pairs() int { return (p.blocks + kernel.TileColumns - 1) / kernel.TileColumns }
+func (p *plan) columns() int { return (p.blocks + kernel.TileColumns - 1) / kernel.TileColumns }
 
 // pair returns the first lane block of a pair, and how many it has.
 func (p *plan) pair(i int) (block, count int) {
@@ -28,7 +33,8 @@ func (l *matmul) forward(bool) {
 	if l.p.blocks == 0 {
 		return
 	}
-	l.forth.split = newSplit(len(l.forth.tiles), mostTiles, l.p.pairs()*l.pixels, l.p.pool.threads, false)
+	l.forth.x = l.factors(l.x, l.inPixels, l.cg)
+	l.forth.split = newSplit(len(l.forth.tiles), mostTiles, l.p.columns()*l.pixels, l.p.pool.threads, false)
 	l.p.pool.run(l.forth.split.units(), (*forwardTask)(l))
 }
 
@@ -48,18 +54,18 @@ func (t *forwardTask) do(thread, unit int) {
 	l := (*matmul)(t)
 	f := &l.forth
 	t0, t1, i0, i1 := f.split.part(unit)
-	w, bias := l.weights(), l.bias.Of(l.p.values)
-	shape := kernel.Tile{RowC: lanes, ColumnC: l.outSize, StepA: 1, StepB: lanes, ColumnB: l.inSize}
+	w, row, bias := l.factorRows(), f.segments.length, l.bias.Of(l.p.values)
+	shape := kernel.Tile{RowC: lanes, ColumnC: l.outSize, StepA: 1, StepB: lanes, ColumnB: f.block, Pairs: l.p.bf16()}
 	for s := range f.segments.count {
 		first, end := f.segments.bounds(s)
 		for tile, tl := range f.tiles[t0:t1] {
 			shape.Rows = tl.rows
-			a := w[tl.first*l.row+first:]
-			shape.RowA = l.row
-			if i1-i0 >= copyItems && l.row%copyStride == 0 {
+			a := w[tl.first*row+first:]
+			shape.RowA = row
+			if i1-i0 >= copyItems && row%copyStride == 0 {
 				a, shape.RowA = l.p.scratch[thread], end-first
 				for i := range tl.rows {
-					copy(a[i*shape.RowA:(i+1)*shape.RowA], w[(tl.first+i)*l.row+first:])
+					copy(a[i*shape.RowA:(i+1)*shape.RowA], w[(tl.first+i)*row+first:])
 				}
 			}
 			pair, pixel := i0/l.pixels, i0%l.pixels
@@ -70,7 +76,7 @@ func (t *forwardTask) do(thread, unit int) {
 				st := &f.stops[pixel]
 				blocks := st.route[s]
 				y := l.outputAt(block, pixel, tl.first)
-				x := l.x[block*l.inSize+st.base+tl.group*l.cg*lanes:]
+				x := f.x[block*f.block+st.base+tl.group*f.group:]
 				switch {
 				case s == 0:
 					kernel.ChainFrom(y, bias[tl.first:], a, x, &shape, blocks)
@@ -103,7 +109,7 @@ func (l *matmul) fetchRows(w []float32, f *product, t0, t1, tile, s, i, n int) {
 	tl := f.tiles[t0+tile]
 	first, end := f.segments.bounds(s)
 	for row := tl.rows * i / n; row < tl.rows*(i+1)/n; row++ {
-		at := (tl.first+row)*l.row + first
+		at := (tl.first+row)*f.segments.length + first
 		kernel.Fetch(w[at : at+end-first])
 	}
 }
@@ -118,8 +124,8 @@ func (l *matmul) backward(dx, dy []float32) {
 	if l.p.blocks == 0 {
 		return
 	}
-	l.p.dx, l.p.dy = dx, dy
-	tiles, items, threads := len(l.back.tiles), l.p.pairs()*l.inPixels, l.p.pool.threads
+	l.p.dx, l.back.x = dx, l.factors(dy, l.pixels, l.kg)
+	tiles, items, threads := len(l.back.tiles), l.p.columns()*l.inPixels, l.p.pool.threads
 	if l.panels != nil {
 		l.p.pool.run(tiles, (*panelTask)(l))
 		l.back.split = newSplit(tiles, mostTiles, items, threads, false)
@@ -133,11 +139,17 @@ func (l *matmul) backward(dx, dy []float32) {
 // tile], where places are those of the backward axis.
 type panelTask matmul
 
-func (t *panelTask) do(_, unit int) {
+func (t *panelTask) do(thread, unit int) {
 	l := (*matmul)(t)
 	tl, n := l.back.tiles[unit], l.back.segments.length
 	w := l.weights()
 	dst := l.panels[unit*n*tileRows : (unit+1)*n*tileRows]
+	if l.p.bf16() {
+		for q := range n {
+			l.pairUp(dst[q*tileRows:][:tl.rows], l.p.scratch[thread], tl, q)
+		}
+		return
+	}
 	for q := range n {
 		src := w[l.factor(tl, q):]
 		if len(src) >= tileRows {
@@ -171,7 +183,13 @@ func (l *matmul) strip(dst []float32, tiles []tile, first, end int) {
 		}
 		to := dst[head.first-tiles[0].first:]
 		for q := first; q < end; q++ {
-			copy(to[(q-first)*stripPitch:][:n], w[l.factor(head, q):])
+			row := to[(q-first)*stripPitch:][:n]
+			if l.p.bf16() {
+				upper, lower := l.both(head, q)
+				kernel.Pair(row, w[upper:upper+n], lowerOf(w, lower, n))
+				continue
+			}
+			copy(row, w[l.factor(head, q):])
 		}
 	}
 }
@@ -187,8 +205,14 @@ func (l *matmul) fetchStrip(tiles []tile, first, i, n int) {
 	values := last.first + last.rows - tiles[0].first
 	places := min(l.back.segments.step, l.back.segments.length-first)
 	for q := first + places*i/n; q < first+places*(i+1)/n; q++ {
-		at := l.factor(tiles[0], q)
+		at, lower := l.factor(tiles[0], q), -1
+		if l.p.bf16() {
+			at, lower = l.both(tiles[0], q)
+		}
 		kernel.Fetch(w[at:min(at+values, len(w))])
+		if lower >= 0 {
+			kernel.Fetch(w[lower:min(lower+values, len(w))])
+		}
 	}
 }
 
@@ -200,7 +224,7 @@ func (t *backwardTask) do(thread, unit int) {
 	b := &l.back
 	t0, t1, i0, i1 := b.split.part(unit)
 	tiles := b.tiles[t0:t1]
-	shape := kernel.Tile{RowC: lanes, ColumnC: l.inSize, RowA: 1, StepA: tileRows, StepB: lanes, ColumnB: l.outSize}
+	shape := kernel.Tile{RowC: lanes, ColumnC: l.inSize, RowA: 1, StepA: tileRows, StepB: lanes, ColumnB: b.block, Pairs: l.p.bf16()}
 	for s := range b.segments.count {
 		first, end := b.segments.bounds(s)
 		if l.panels == nil {
@@ -225,7 +249,7 @@ func (t *backwardTask) do(thread, unit int) {
 				st := &b.stops[pixel]
 				blocks := st.route[s]
 				dx := l.dxAt(block, pixel, tl.first)
-				dy := l.p.dy[block*l.outSize+st.base+tl.group*l.kg*lanes:]
+				dy := b.x[block*b.block+st.base+tl.group*b.group:]
 				switch {
 				case s == 0:
 					kernel.ChainZero(dx, a, dy, &shape, blocks)

@@ -55,5 +55,8 @@ func (t *stripeTask) do(_, unit int) {
 	for g := range l.groups {
 		dst := l.dw.x[(block*l.groups+g)*s.size+(y+l.padTop)*s.row+l.padLeft*l.cg:]
 		kernel.Transpose(dst, s.lane, lanes, x[g*l.cg*lanes:], s.columns)
+		if l.dw.paired != nil {
+			l.pairStripes((block*l.groups+g)*s.size + (y+l.padTop)*s.row)
+		}
 	}
 }

@@ -25,14 +25,18 @@ type weightGradient struct {
 	rowUnits, panelUnits int
 
 	source    []int     // place of each column among a pixel's activations of the group; nil: striped
-	x         []float32 // the inputs, transposed
+	x         []float32 // the inputs, transposed; where they are not striped, as chains read them
+	paired    []float32 // the pairs of stripes
 	dstRow    int       // values of an output channel in the vector
 	dst       []int     // place there of each column; -1: of none
 	dstTap    []int     // place there of each tap's first column
 	adjoining bool      // columns follow each other in the vector
 
+	step int // values of the images of a lane block: pairs with bfloat16
+
 	// of the calls at hand
-	dy []float32
+	dy []float32 // as it is
+	a  []float32 // as chains read it
 }
 
 const (
@@ -43,6 +47,7 @@ const (
 )
 
 func (d *weightGradient) prepareConv(l *matmul) {
+	d.step = l.p.imageStep()
 	taps := l.spread.kernel
 	d.dstRow = l.cg * taps
 	d.striped = l.cg < lanes && len(l.taps) > 1
@@ -51,7 +56,7 @@ func (d *weightGradient) prepareConv(l *matmul) {
 		d.stripes = newStripes(&l.geometry)
 		for r := range l.rows {
 			for first := 0; first < l.geometry.columns*l.cg; first += lanes {
-				d.panelAt = append(d.panelAt, r*d.stripes.row+first)
+				d.panelAt = append(d.panelAt, r*d.step*d.stripes.lane+first)
 				for j := first; j < first+lanes; j++ {
 					s, c := j/l.cg, j%l.cg
 					at := -1
@@ -80,6 +85,7 @@ func (d *weightGradient) prepareConv(l *matmul) {
 // prepareDense takes the columns in the vector's order (channel, pixel), while
 // the activations have the pixel outermost.
 func (d *weightGradient) prepareDense(l *matmul) {
+	d.step = l.p.imageStep()
 	channels, pixels := l.spread.channels, l.spread.kernel
 	d.columns, d.dstRow, d.dstTap, d.adjoining = channels*pixels, channels*pixels, []int{0}, true
 	for c := range channels {
@@ -94,13 +100,22 @@ func (d *weightGradient) prepareDense(l *matmul) {
 func (d *weightGradient) prepare(l *matmul) {
 	p := l.p
 	d.panels = (d.columns + lanes - 1) / lanes
+	if p.bf16() {
+		p.needPairs(l.outSize)
+	}
 	if d.striped {
 		p.arena.reserve(&d.x, p.mostBlocks*l.groups*d.stripes.size+lanes)
+		if p.bf16() {
+			p.arena.reserve(&d.paired, p.mostBlocks*l.groups*d.stripes.size/2+lanes)
+		}
 	} else {
 		for i := range d.panels {
-			d.panelAt = append(d.panelAt, i*lanes*lanes)
+			d.panelAt = append(d.panelAt, i*d.step*lanes)
 		}
-		p.arena.reserve(&d.x, p.mostBlocks*l.inPixels*l.groups*d.panels*lanes*lanes)
+		p.arena.reserve(&d.x, p.mostBlocks*l.inPixels*l.groups*d.panels*d.step*lanes)
+		if p.bf16() {
+			p.needScratch(d.panels * lanes * lanes)
+		}
 	}
 	d.rows, d.width = gradientTiles*tileRows, gradientPanels
 	d.cut(l)
@@ -143,7 +158,11 @@ func (d *weightGradient) units(l *matmul) int {
 // gradient writes the sums of the weights' and the biases' gradients of all
 // nodes. Weights of taps that touch no image keep the zero they began with.
 func (l *matmul) gradient(dy []float32) {
-	l.dw.dy = dy
+	l.dw.dy, l.dw.a = dy, dy
+	if l.p.bf16() {
+		l.p.pool.run(l.p.blocks*l.pixels, (*imagePairs)(l))
+		l.dw.a = l.p.pairs
+	}
 	if l.dw.striped {
 		l.p.pool.run(l.p.blocks*l.in.H, (*stripeTask)(l))
 	} else {
@@ -205,14 +224,14 @@ func (d *weightGradient) tree(l *matmul, u *piece, node int, program []int, thre
 			continue
 		}
 		for at := (cursor{image: l.p.sums.spans[step].first}); at.image < l.p.sums.spans[step].end; {
-			blocks = append(blocks, d.block(l, u, &w, &at, l.p.sums.spans[step]))
+			blocks = d.block(blocks, l, u, &w, &at, l.p.sums.spans[step])
 		}
 		blocks[len(blocks)-1].Then = 1
 	}
 	stack := l.p.scratch[thread]
 	c := stack[len(stack)-tileValues:]
 	sums := l.weight.Of(l.p.totals[node])
-	shape := d.shape()
+	shape := d.shape(l)
 	for row := 0; row < u.rows; row += shape.Rows {
 		shape.Rows = evenly(u.rows-row, tileRows)
 		for panel := 0; panel < u.panels; panel += shape.Columns {
@@ -242,8 +261,8 @@ func (d *weightGradient) place(l *matmul, u *piece, row, panel int, shape *kerne
 }
 
 // shape returns the strides of the operands.
-func (d *weightGradient) shape() kernel.Tile {
-	t := kernel.Tile{RowA: lanes, StepA: 1, StepB: lanes}
+func (d *weightGradient) shape(l *matmul) kernel.Tile {
+	t := kernel.Tile{RowA: d.step, StepA: 1, StepB: lanes, Pairs: l.p.bf16()}
 	if d.striped {
 		t.StepB = d.stripes.lane
 	}
@@ -258,7 +277,7 @@ func (d *weightGradient) operands(l *matmul, u *piece, row, panel int, shape *ke
 	if shape.Columns > 1 {
 		shape.ColumnB = d.panelAt[u.panel+panel+1] - at
 	}
-	return d.dy[(u.group*l.kg+u.row+row)*lanes:], d.x[at:]
+	return d.a[(u.group*l.kg+u.row+row)*d.step:], d.factors()[at:]
 }
 
 // bySpans writes the sums of a piece for one node, the chains of one shard after
@@ -294,7 +313,7 @@ func (d *weightGradient) shard(l *matmul, c []float32, u *piece, images span, th
 	for at := (cursor{image: images.first}); at.image < images.end; begun = true {
 		blocks := l.p.chain[thread][:0]
 		for len(blocks) < chainBlocks && at.image < images.end {
-			blocks = append(blocks, d.block(l, u, &w, &at, images))
+			blocks = d.block(blocks, l, u, &w, &at, images)
 		}
 		d.tiles(l, c, u, blocks, begun)
 	}
@@ -302,7 +321,7 @@ func (d *weightGradient) shard(l *matmul, c []float32, u *piece, images span, th
 
 // tiles continues, or begins, the chains of a piece with some blocks.
 func (d *weightGradient) tiles(l *matmul, c []float32, u *piece, blocks []kernel.Block, begun bool) {
-	shape := d.shape()
+	shape := d.shape(l)
 	shape.RowC, shape.ColumnC = u.panels*lanes, lanes
 	for row := 0; row < u.rows; row += shape.Rows {
 		shape.Rows = evenly(u.rows-row, tileRows)
@@ -339,9 +358,18 @@ func (d *weightGradient) window(l *matmul, u *piece) view {
 // the images at each. At the end, image is that of the span.
 type cursor struct{ pixel, image int }
 
-// block returns the next stretch of a shard's chains, the images of one lane
-// block at one pixel, and moves the cursor on.
-func (d *weightGradient) block(l *matmul, u *piece, w *view, at *cursor, images span) kernel.Block {
+// factors returns the inputs as chains read them.
+func (d *weightGradient) factors() []float32 {
+	if d.paired != nil {
+		return d.paired
+	}
+	return d.x
+}
+
+// block appends the next stretch of a shard's chains, the images of one lane
+// block at one pixel, and moves the cursor on. Of pairs of images these are up to
+// two blocks, the first of them an edge.
+func (d *weightGradient) block(blocks []kernel.Block, l *matmul, u *piece, w *view, at *cursor, images span) []kernel.Block {
 	width := w.x1 - w.x0
 	oy, ox := w.y0+at.pixel/width, w.x0+at.pixel%width
 	block, lane := at.image/lanes, at.image%lanes
@@ -350,16 +378,30 @@ func (d *weightGradient) block(l *matmul, u *piece, w *view, at *cursor, images 
 	if at.image == images.end && at.pixel+1 < w.pixels() {
 		at.pixel, at.image = at.pixel+1, images.first
 	}
-	k := kernel.Block{A: block*l.outSize + (oy*l.out.W+ox)*l.out.C*lanes + lane, K: n}
+	k := kernel.Block{A: (block*l.pixels + oy*l.out.W + ox) * l.out.C * d.step, K: n}
+	row := lanes // of the factors of an image, or a pair
 	if d.striped {
 		s := &d.stripes
-		k.B = (block*l.groups+u.group)*s.size + oy*l.stride*s.row + lane*s.lane + ox*l.stride*l.cg
-		return k
+		row = s.lane
+		k.B = ((block*l.groups+u.group)*s.rows+oy*l.stride)*d.step*row + ox*l.stride*l.cg
+	} else {
+		tp := l.taps[u.tap]
+		pixel := (oy*l.stride+tp.r-l.padTop)*l.in.W + ox*l.stride + tp.s - l.padLeft
+		k.B = ((block*l.inPixels+pixel)*l.groups + u.group) * d.panels * d.step * lanes
 	}
-	tp := l.taps[u.tap]
-	pixel := (oy*l.stride+tp.r-l.padTop)*l.in.W + ox*l.stride + tp.s - l.padLeft
-	k.B = ((block*l.inPixels+pixel)*l.groups+u.group)*d.panels*lanes*lanes + lane*lanes
-	return k
+	if !l.p.bf16() {
+		k.A, k.B = k.A+lane, k.B+lane*row
+		return append(blocks, k)
+	}
+	pair := lane / 2
+	if lane%2 == 1 {
+		blocks = append(blocks, kernel.Block{A: k.A + pair + l.edge(), B: k.B + pair*row, K: 1})
+		pair, n = pair+1, n-1
+	}
+	if n > 0 {
+		blocks = append(blocks, kernel.Block{A: k.A + pair, B: k.B + pair*row, K: half(n)})
+	}
+	return blocks
 }
 
 // store copies the rows and panels of a piece, from row and panel on, to their

@@ -221,7 +221,9 @@ type JobSpec struct {
 	// Order of LRN and pooling in alexnet-2012: article (after) or paper (before).
 	LrnOrder string `protobuf:"bytes,17,opt,name=lrn_order,json=lrnOrder,proto3" json:"lrn_order,omitempty"`
 	// Outputs of the network; 0: its own.
-	Classes       uint32 `protobuf:"varint,18,opt,name=classes,proto3" json:"classes,omitempty"`
+	Classes uint32 `protobuf:"varint,18,opt,name=classes,proto3" json:"classes,omitempty"`
+	// Precision of the factors of products: f32 (or empty), bf16.
+	Precision     string `protobuf:"bytes,19,opt,name=precision,proto3" json:"precision,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -373,6 +375,13 @@ func (x *JobSpec) GetClasses() uint32 {
 		return x.Classes
 	}
 	return 0
+}
+
+func (x *JobSpec) GetPrecision() string {
+	if x != nil {
+		return x.Precision
+	}
+	return ""
 }
 
 // DataInfo identifies the images a worker holds.
@@ -2687,7 +2696,7 @@ var File_muster_v1_muster_proto protoreflect.FileDescriptor
 
 const file_muster_v1_muster_proto_rawDesc = "" +
 	"\n" +
-	"\x16muster/v1/muster.proto\x12\tmuster.v1\"\xe8\x03\n" +
+	"\x16muster/v1/muster.proto\x12\tmuster.v1\"\x86\x04\n" +
 	"\aJobSpec\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +
 	"\anetwork\x18\x02 \x01(\tR\anetwork\x12\x1e\n" +
@@ -2709,7 +2718,8 @@ const file_muster_v1_muster_proto_rawDesc = "" +
 	"\n" +
 	"input_size\x18\x10 \x01(\rR\tinputSize\x12\x1b\n" +
 	"\tlrn_order\x18\x11 \x01(\tR\blrnOrder\x12\x18\n" +
-	"\aclasses\x18\x12 \x01(\rR\aclassesJ\x04\b\x0e\x10\x0f\"\xc9\x01\n" +
+	"\aclasses\x18\x12 \x01(\rR\aclasses\x12\x1c\n" +
+	"\tprecision\x18\x13 \x01(\tR\tprecisionJ\x04\b\x0e\x10\x0f\"\xc9\x01\n" +
 	"\bDataInfo\x12 \n" +
 	"\vfingerprint\x18\x01 \x01(\tR\vfingerprint\x12!\n" +
 	"\ftrain_images\x18\x02 \x01(\rR\vtrainImages\x12\x1f\n" +
