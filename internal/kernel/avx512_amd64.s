@@ -94,6 +94,10 @@ zero1x2:
 	VPXORD     Z1, Z1, Z1
 	CMPQ       stack+80(FP), $0x00000000
 	JEQ        asked1x2
+	MOVQ       tile+24(FP), AX
+	MOVBLZX    65(AX), AX
+	TESTL      AX, AX
+	JNE        asked1x2
 	MOVQ       c+0(FP), AX
 	MOVQ       tile+24(FP), CX
 	MOVQ       16(CX), CX
@@ -207,6 +211,10 @@ on1x2:
 	JNE  block1x2
 
 end1x2:
+	MOVQ    tile+24(FP), AX
+	MOVBLZX 65(AX), AX
+	TESTL   AX, AX
+	JNE     far1x2
 	MOVQ    c+0(FP), AX
 	MOVQ    tile+24(FP), CX
 	MOVQ    16(CX), CX
@@ -216,6 +224,19 @@ end1x2:
 	SHLQ    $0x02, CX
 	VMOVUPS Z0, (AX)
 	VMOVUPS Z1, (AX)(CX*1)
+	VZEROUPPER
+	RET
+
+far1x2:
+	MOVQ     c+0(FP), AX
+	MOVQ     tile+24(FP), CX
+	MOVQ     16(CX), CX
+	SHLQ     $0x02, CX
+	MOVQ     tile+24(FP), CX
+	MOVQ     24(CX), CX
+	SHLQ     $0x02, CX
+	VMOVNTPS Z0, (AX)
+	VMOVNTPS Z1, (AX)(CX*1)
 	VZEROUPPER
 	RET
 
@@ -254,6 +275,10 @@ zero2x2:
 	VPXORD     Z3, Z3, Z3
 	CMPQ       stack+80(FP), $0x00000000
 	JEQ        asked2x2
+	MOVQ       tile+24(FP), AX
+	MOVBLZX    65(AX), AX
+	TESTL      AX, AX
+	JNE        asked2x2
 	MOVQ       c+0(FP), AX
 	MOVQ       tile+24(FP), CX
 	MOVQ       16(CX), CX
@@ -394,6 +419,10 @@ on2x2:
 	JNE  block2x2
 
 end2x2:
+	MOVQ    tile+24(FP), AX
+	MOVBLZX 65(AX), AX
+	TESTL   AX, AX
+	JNE     far2x2
 	MOVQ    c+0(FP), AX
 	MOVQ    tile+24(FP), CX
 	MOVQ    16(CX), CX
@@ -406,6 +435,22 @@ end2x2:
 	ADDQ    CX, AX
 	VMOVUPS Z2, (AX)
 	VMOVUPS Z3, (AX)(DX*1)
+	VZEROUPPER
+	RET
+
+far2x2:
+	MOVQ     c+0(FP), AX
+	MOVQ     tile+24(FP), CX
+	MOVQ     16(CX), CX
+	SHLQ     $0x02, CX
+	MOVQ     tile+24(FP), DX
+	MOVQ     24(DX), DX
+	SHLQ     $0x02, DX
+	VMOVNTPS Z0, (AX)
+	VMOVNTPS Z1, (AX)(DX*1)
+	ADDQ     CX, AX
+	VMOVNTPS Z2, (AX)
+	VMOVNTPS Z3, (AX)(DX*1)
 	VZEROUPPER
 	RET
 
@@ -451,6 +496,10 @@ zero3x2:
 	VPXORD     Z5, Z5, Z5
 	CMPQ       stack+80(FP), $0x00000000
 	JEQ        asked3x2
+	MOVQ       tile+24(FP), AX
+	MOVBLZX    65(AX), AX
+	TESTL      AX, AX
+	JNE        asked3x2
 	MOVQ       c+0(FP), AX
 	MOVQ       tile+24(FP), CX
 	MOVQ       16(CX), CX
@@ -615,6 +664,10 @@ on3x2:
 	JNE  block3x2
 
 end3x2:
+	MOVQ    tile+24(FP), AX
+	MOVBLZX 65(AX), AX
+	TESTL   AX, AX
+	JNE     far3x2
 	MOVQ    c+0(FP), AX
 	MOVQ    tile+24(FP), CX
 	MOVQ    16(CX), CX
@@ -630,6 +683,25 @@ end3x2:
 	ADDQ    CX, AX
 	VMOVUPS Z4, (AX)
 	VMOVUPS Z5, (AX)(DX*1)
+	VZEROUPPER
+	RET
+
+far3x2:
+	MOVQ     c+0(FP), AX
+	MOVQ     tile+24(FP), CX
+	MOVQ     16(CX), CX
+	SHLQ     $0x02, CX
+	MOVQ     tile+24(FP), DX
+	MOVQ     24(DX), DX
+	SHLQ     $0x02, DX
+	VMOVNTPS Z0, (AX)
+	VMOVNTPS Z1, (AX)(DX*1)
+	ADDQ     CX, AX
+	VMOVNTPS Z2, (AX)
+	VMOVNTPS Z3, (AX)(DX*1)
+	ADDQ     CX, AX
+	VMOVNTPS Z4, (AX)
+	VMOVNTPS Z5, (AX)(DX*1)
 	VZEROUPPER
 	RET
 
@@ -682,6 +754,10 @@ zero4x2:
 	VPXORD     Z7, Z7, Z7
 	CMPQ       stack+80(FP), $0x00000000
 	JEQ        asked4x2
+	MOVQ       tile+24(FP), AX
+	MOVBLZX    65(AX), AX
+	TESTL      AX, AX
+	JNE        asked4x2
 	MOVQ       c+0(FP), AX
 	MOVQ       tile+24(FP), CX
 	MOVQ       16(CX), CX
@@ -871,6 +947,10 @@ on4x2:
 	JNE  block4x2
 
 end4x2:
+	MOVQ    tile+24(FP), AX
+	MOVBLZX 65(AX), AX
+	TESTL   AX, AX
+	JNE     far4x2
 	MOVQ    c+0(FP), AX
 	MOVQ    tile+24(FP), CX
 	MOVQ    16(CX), CX
@@ -889,6 +969,28 @@ end4x2:
 	ADDQ    CX, AX
 	VMOVUPS Z6, (AX)
 	VMOVUPS Z7, (AX)(DX*1)
+	VZEROUPPER
+	RET
+
+far4x2:
+	MOVQ     c+0(FP), AX
+	MOVQ     tile+24(FP), CX
+	MOVQ     16(CX), CX
+	SHLQ     $0x02, CX
+	MOVQ     tile+24(FP), DX
+	MOVQ     24(DX), DX
+	SHLQ     $0x02, DX
+	VMOVNTPS Z0, (AX)
+	VMOVNTPS Z1, (AX)(DX*1)
+	ADDQ     CX, AX
+	VMOVNTPS Z2, (AX)
+	VMOVNTPS Z3, (AX)(DX*1)
+	ADDQ     CX, AX
+	VMOVNTPS Z4, (AX)
+	VMOVNTPS Z5, (AX)(DX*1)
+	ADDQ     CX, AX
+	VMOVNTPS Z6, (AX)
+	VMOVNTPS Z7, (AX)(DX*1)
 	VZEROUPPER
 	RET
 
@@ -948,6 +1050,10 @@ zero5x2:
 	VPXORD     Z9, Z9, Z9
 	CMPQ       stack+80(FP), $0x00000000
 	JEQ        asked5x2
+	MOVQ       tile+24(FP), AX
+	MOVBLZX    65(AX), AX
+	TESTL      AX, AX
+	JNE        asked5x2
 	MOVQ       c+0(FP), AX
 	MOVQ       tile+24(FP), CX
 	MOVQ       16(CX), CX
@@ -1161,6 +1267,10 @@ on5x2:
 	JNE  block5x2
 
 end5x2:
+	MOVQ    tile+24(FP), AX
+	MOVBLZX 65(AX), AX
+	TESTL   AX, AX
+	JNE     far5x2
 	MOVQ    c+0(FP), AX
 	MOVQ    tile+24(FP), CX
 	MOVQ    16(CX), CX
@@ -1182,6 +1292,31 @@ end5x2:
 	ADDQ    CX, AX
 	VMOVUPS Z8, (AX)
 	VMOVUPS Z9, (AX)(DX*1)
+	VZEROUPPER
+	RET
+
+far5x2:
+	MOVQ     c+0(FP), AX
+	MOVQ     tile+24(FP), CX
+	MOVQ     16(CX), CX
+	SHLQ     $0x02, CX
+	MOVQ     tile+24(FP), DX
+	MOVQ     24(DX), DX
+	SHLQ     $0x02, DX
+	VMOVNTPS Z0, (AX)
+	VMOVNTPS Z1, (AX)(DX*1)
+	ADDQ     CX, AX
+	VMOVNTPS Z2, (AX)
+	VMOVNTPS Z3, (AX)(DX*1)
+	ADDQ     CX, AX
+	VMOVNTPS Z4, (AX)
+	VMOVNTPS Z5, (AX)(DX*1)
+	ADDQ     CX, AX
+	VMOVNTPS Z6, (AX)
+	VMOVNTPS Z7, (AX)(DX*1)
+	ADDQ     CX, AX
+	VMOVNTPS Z8, (AX)
+	VMOVNTPS Z9, (AX)(DX*1)
 	VZEROUPPER
 	RET
 
@@ -1248,6 +1383,10 @@ zero6x2:
 	VPXORD     Z11, Z11, Z11
 	CMPQ       stack+80(FP), $0x00000000
 	JEQ        asked6x2
+	MOVQ       tile+24(FP), AX
+	MOVBLZX    65(AX), AX
+	TESTL      AX, AX
+	JNE        asked6x2
 	MOVQ       c+0(FP), AX
 	MOVQ       tile+24(FP), CX
 	MOVQ       16(CX), CX
@@ -1486,6 +1625,10 @@ on6x2:
 	JNE  block6x2
 
 end6x2:
+	MOVQ    tile+24(FP), AX
+	MOVBLZX 65(AX), AX
+	TESTL   AX, AX
+	JNE     far6x2
 	MOVQ    c+0(FP), AX
 	MOVQ    tile+24(FP), CX
 	MOVQ    16(CX), CX
@@ -1510,6 +1653,34 @@ end6x2:
 	ADDQ    CX, AX
 	VMOVUPS Z10, (AX)
 	VMOVUPS Z11, (AX)(DX*1)
+	VZEROUPPER
+	RET
+
+far6x2:
+	MOVQ     c+0(FP), AX
+	MOVQ     tile+24(FP), CX
+	MOVQ     16(CX), CX
+	SHLQ     $0x02, CX
+	MOVQ     tile+24(FP), DX
+	MOVQ     24(DX), DX
+	SHLQ     $0x02, DX
+	VMOVNTPS Z0, (AX)
+	VMOVNTPS Z1, (AX)(DX*1)
+	ADDQ     CX, AX
+	VMOVNTPS Z2, (AX)
+	VMOVNTPS Z3, (AX)(DX*1)
+	ADDQ     CX, AX
+	VMOVNTPS Z4, (AX)
+	VMOVNTPS Z5, (AX)(DX*1)
+	ADDQ     CX, AX
+	VMOVNTPS Z6, (AX)
+	VMOVNTPS Z7, (AX)(DX*1)
+	ADDQ     CX, AX
+	VMOVNTPS Z8, (AX)
+	VMOVNTPS Z9, (AX)(DX*1)
+	ADDQ     CX, AX
+	VMOVNTPS Z10, (AX)
+	VMOVNTPS Z11, (AX)(DX*1)
 	VZEROUPPER
 	RET
 
@@ -1583,6 +1754,10 @@ zero7x2:
 	VPXORD     Z13, Z13, Z13
 	CMPQ       stack+80(FP), $0x00000000
 	JEQ        asked7x2
+	MOVQ       tile+24(FP), AX
+	MOVBLZX    65(AX), AX
+	TESTL      AX, AX
+	JNE        asked7x2
 	MOVQ       c+0(FP), AX
 	MOVQ       tile+24(FP), CX
 	MOVQ       16(CX), CX
@@ -1845,6 +2020,10 @@ on7x2:
 	JNE  block7x2
 
 end7x2:
+	MOVQ    tile+24(FP), AX
+	MOVBLZX 65(AX), AX
+	TESTL   AX, AX
+	JNE     far7x2
 	MOVQ    c+0(FP), AX
 	MOVQ    tile+24(FP), CX
 	MOVQ    16(CX), CX
@@ -1872,6 +2051,37 @@ end7x2:
 	ADDQ    CX, AX
 	VMOVUPS Z12, (AX)
 	VMOVUPS Z13, (AX)(DX*1)
+	VZEROUPPER
+	RET
+
+far7x2:
+	MOVQ     c+0(FP), AX
+	MOVQ     tile+24(FP), CX
+	MOVQ     16(CX), CX
+	SHLQ     $0x02, CX
+	MOVQ     tile+24(FP), DX
+	MOVQ     24(DX), DX
+	SHLQ     $0x02, DX
+	VMOVNTPS Z0, (AX)
+	VMOVNTPS Z1, (AX)(DX*1)
+	ADDQ     CX, AX
+	VMOVNTPS Z2, (AX)
+	VMOVNTPS Z3, (AX)(DX*1)
+	ADDQ     CX, AX
+	VMOVNTPS Z4, (AX)
+	VMOVNTPS Z5, (AX)(DX*1)
+	ADDQ     CX, AX
+	VMOVNTPS Z6, (AX)
+	VMOVNTPS Z7, (AX)(DX*1)
+	ADDQ     CX, AX
+	VMOVNTPS Z8, (AX)
+	VMOVNTPS Z9, (AX)(DX*1)
+	ADDQ     CX, AX
+	VMOVNTPS Z10, (AX)
+	VMOVNTPS Z11, (AX)(DX*1)
+	ADDQ     CX, AX
+	VMOVNTPS Z12, (AX)
+	VMOVNTPS Z13, (AX)(DX*1)
 	VZEROUPPER
 	RET
 
@@ -1952,6 +2162,10 @@ zero8x2:
 	VPXORD     Z15, Z15, Z15
 	CMPQ       stack+80(FP), $0x00000000
 	JEQ        asked8x2
+	MOVQ       tile+24(FP), AX
+	MOVBLZX    65(AX), AX
+	TESTL      AX, AX
+	JNE        asked8x2
 	MOVQ       c+0(FP), AX
 	MOVQ       tile+24(FP), CX
 	MOVQ       16(CX), CX
@@ -2245,6 +2459,10 @@ on8x2:
 	JNE  block8x2
 
 end8x2:
+	MOVQ    tile+24(FP), AX
+	MOVBLZX 65(AX), AX
+	TESTL   AX, AX
+	JNE     far8x2
 	MOVQ    c+0(FP), AX
 	MOVQ    tile+24(FP), CX
 	MOVQ    16(CX), CX
@@ -2275,6 +2493,40 @@ end8x2:
 	ADDQ    CX, AX
 	VMOVUPS Z14, (AX)
 	VMOVUPS Z15, (AX)(DX*1)
+	VZEROUPPER
+	RET
+
+far8x2:
+	MOVQ     c+0(FP), AX
+	MOVQ     tile+24(FP), CX
+	MOVQ     16(CX), CX
+	SHLQ     $0x02, CX
+	MOVQ     tile+24(FP), DX
+	MOVQ     24(DX), DX
+	SHLQ     $0x02, DX
+	VMOVNTPS Z0, (AX)
+	VMOVNTPS Z1, (AX)(DX*1)
+	ADDQ     CX, AX
+	VMOVNTPS Z2, (AX)
+	VMOVNTPS Z3, (AX)(DX*1)
+	ADDQ     CX, AX
+	VMOVNTPS Z4, (AX)
+	VMOVNTPS Z5, (AX)(DX*1)
+	ADDQ     CX, AX
+	VMOVNTPS Z6, (AX)
+	VMOVNTPS Z7, (AX)(DX*1)
+	ADDQ     CX, AX
+	VMOVNTPS Z8, (AX)
+	VMOVNTPS Z9, (AX)(DX*1)
+	ADDQ     CX, AX
+	VMOVNTPS Z10, (AX)
+	VMOVNTPS Z11, (AX)(DX*1)
+	ADDQ     CX, AX
+	VMOVNTPS Z12, (AX)
+	VMOVNTPS Z13, (AX)(DX*1)
+	ADDQ     CX, AX
+	VMOVNTPS Z14, (AX)
+	VMOVNTPS Z15, (AX)(DX*1)
 	VZEROUPPER
 	RET
 
@@ -2362,6 +2614,10 @@ zero9x2:
 	VPXORD     Z17, Z17, Z17
 	CMPQ       stack+80(FP), $0x00000000
 	JEQ        asked9x2
+	MOVQ       tile+24(FP), AX
+	MOVBLZX    65(AX), AX
+	TESTL      AX, AX
+	JNE        asked9x2
 	MOVQ       c+0(FP), AX
 	MOVQ       tile+24(FP), CX
 	MOVQ       16(CX), CX
@@ -2679,6 +2935,10 @@ on9x2:
 	JNE  block9x2
 
 end9x2:
+	MOVQ    tile+24(FP), AX
+	MOVBLZX 65(AX), AX
+	TESTL   AX, AX
+	JNE     far9x2
 	MOVQ    c+0(FP), AX
 	MOVQ    tile+24(FP), CX
 	MOVQ    16(CX), CX
@@ -2712,6 +2972,43 @@ end9x2:
 	ADDQ    CX, AX
 	VMOVUPS Z16, (AX)
 	VMOVUPS Z17, (AX)(DX*1)
+	VZEROUPPER
+	RET
+
+far9x2:
+	MOVQ     c+0(FP), AX
+	MOVQ     tile+24(FP), CX
+	MOVQ     16(CX), CX
+	SHLQ     $0x02, CX
+	MOVQ     tile+24(FP), DX
+	MOVQ     24(DX), DX
+	SHLQ     $0x02, DX
+	VMOVNTPS Z0, (AX)
+	VMOVNTPS Z1, (AX)(DX*1)
+	ADDQ     CX, AX
+	VMOVNTPS Z2, (AX)
+	VMOVNTPS Z3, (AX)(DX*1)
+	ADDQ     CX, AX
+	VMOVNTPS Z4, (AX)
+	VMOVNTPS Z5, (AX)(DX*1)
+	ADDQ     CX, AX
+	VMOVNTPS Z6, (AX)
+	VMOVNTPS Z7, (AX)(DX*1)
+	ADDQ     CX, AX
+	VMOVNTPS Z8, (AX)
+	VMOVNTPS Z9, (AX)(DX*1)
+	ADDQ     CX, AX
+	VMOVNTPS Z10, (AX)
+	VMOVNTPS Z11, (AX)(DX*1)
+	ADDQ     CX, AX
+	VMOVNTPS Z12, (AX)
+	VMOVNTPS Z13, (AX)(DX*1)
+	ADDQ     CX, AX
+	VMOVNTPS Z14, (AX)
+	VMOVNTPS Z15, (AX)(DX*1)
+	ADDQ     CX, AX
+	VMOVNTPS Z16, (AX)
+	VMOVNTPS Z17, (AX)(DX*1)
 	VZEROUPPER
 	RET
 
@@ -2806,6 +3103,10 @@ zero10x2:
 	VPXORD     Z19, Z19, Z19
 	CMPQ       stack+80(FP), $0x00000000
 	JEQ        asked10x2
+	MOVQ       tile+24(FP), AX
+	MOVBLZX    65(AX), AX
+	TESTL      AX, AX
+	JNE        asked10x2
 	MOVQ       c+0(FP), AX
 	MOVQ       tile+24(FP), CX
 	MOVQ       16(CX), CX
@@ -3147,6 +3448,10 @@ on10x2:
 	JNE  block10x2
 
 end10x2:
+	MOVQ    tile+24(FP), AX
+	MOVBLZX 65(AX), AX
+	TESTL   AX, AX
+	JNE     far10x2
 	MOVQ    c+0(FP), AX
 	MOVQ    tile+24(FP), CX
 	MOVQ    16(CX), CX
@@ -3183,6 +3488,46 @@ end10x2:
 	ADDQ    CX, AX
 	VMOVUPS Z18, (AX)
 	VMOVUPS Z19, (AX)(DX*1)
+	VZEROUPPER
+	RET
+
+far10x2:
+	MOVQ     c+0(FP), AX
+	MOVQ     tile+24(FP), CX
+	MOVQ     16(CX), CX
+	SHLQ     $0x02, CX
+	MOVQ     tile+24(FP), DX
+	MOVQ     24(DX), DX
+	SHLQ     $0x02, DX
+	VMOVNTPS Z0, (AX)
+	VMOVNTPS Z1, (AX)(DX*1)
+	ADDQ     CX, AX
+	VMOVNTPS Z2, (AX)
+	VMOVNTPS Z3, (AX)(DX*1)
+	ADDQ     CX, AX
+	VMOVNTPS Z4, (AX)
+	VMOVNTPS Z5, (AX)(DX*1)
+	ADDQ     CX, AX
+	VMOVNTPS Z6, (AX)
+	VMOVNTPS Z7, (AX)(DX*1)
+	ADDQ     CX, AX
+	VMOVNTPS Z8, (AX)
+	VMOVNTPS Z9, (AX)(DX*1)
+	ADDQ     CX, AX
+	VMOVNTPS Z10, (AX)
+	VMOVNTPS Z11, (AX)(DX*1)
+	ADDQ     CX, AX
+	VMOVNTPS Z12, (AX)
+	VMOVNTPS Z13, (AX)(DX*1)
+	ADDQ     CX, AX
+	VMOVNTPS Z14, (AX)
+	VMOVNTPS Z15, (AX)(DX*1)
+	ADDQ     CX, AX
+	VMOVNTPS Z16, (AX)
+	VMOVNTPS Z17, (AX)(DX*1)
+	ADDQ     CX, AX
+	VMOVNTPS Z18, (AX)
+	VMOVNTPS Z19, (AX)(DX*1)
 	VZEROUPPER
 	RET
 
@@ -3284,6 +3629,10 @@ zero11x2:
 	VPXORD     Z21, Z21, Z21
 	CMPQ       stack+80(FP), $0x00000000
 	JEQ        asked11x2
+	MOVQ       tile+24(FP), AX
+	MOVBLZX    65(AX), AX
+	TESTL      AX, AX
+	JNE        asked11x2
 	MOVQ       c+0(FP), AX
 	MOVQ       tile+24(FP), CX
 	MOVQ       16(CX), CX
@@ -3649,6 +3998,10 @@ on11x2:
 	JNE  block11x2
 
 end11x2:
+	MOVQ    tile+24(FP), AX
+	MOVBLZX 65(AX), AX
+	TESTL   AX, AX
+	JNE     far11x2
 	MOVQ    c+0(FP), AX
 	MOVQ    tile+24(FP), CX
 	MOVQ    16(CX), CX
@@ -3688,6 +4041,49 @@ end11x2:
 	ADDQ    CX, AX
 	VMOVUPS Z20, (AX)
 	VMOVUPS Z21, (AX)(DX*1)
+	VZEROUPPER
+	RET
+
+far11x2:
+	MOVQ     c+0(FP), AX
+	MOVQ     tile+24(FP), CX
+	MOVQ     16(CX), CX
+	SHLQ     $0x02, CX
+	MOVQ     tile+24(FP), DX
+	MOVQ     24(DX), DX
+	SHLQ     $0x02, DX
+	VMOVNTPS Z0, (AX)
+	VMOVNTPS Z1, (AX)(DX*1)
+	ADDQ     CX, AX
+	VMOVNTPS Z2, (AX)
+	VMOVNTPS Z3, (AX)(DX*1)
+	ADDQ     CX, AX
+	VMOVNTPS Z4, (AX)
+	VMOVNTPS Z5, (AX)(DX*1)
+	ADDQ     CX, AX
+	VMOVNTPS Z6, (AX)
+	VMOVNTPS Z7, (AX)(DX*1)
+	ADDQ     CX, AX
+	VMOVNTPS Z8, (AX)
+	VMOVNTPS Z9, (AX)(DX*1)
+	ADDQ     CX, AX
+	VMOVNTPS Z10, (AX)
+	VMOVNTPS Z11, (AX)(DX*1)
+	ADDQ     CX, AX
+	VMOVNTPS Z12, (AX)
+	VMOVNTPS Z13, (AX)(DX*1)
+	ADDQ     CX, AX
+	VMOVNTPS Z14, (AX)
+	VMOVNTPS Z15, (AX)(DX*1)
+	ADDQ     CX, AX
+	VMOVNTPS Z16, (AX)
+	VMOVNTPS Z17, (AX)(DX*1)
+	ADDQ     CX, AX
+	VMOVNTPS Z18, (AX)
+	VMOVNTPS Z19, (AX)(DX*1)
+	ADDQ     CX, AX
+	VMOVNTPS Z20, (AX)
+	VMOVNTPS Z21, (AX)(DX*1)
 	VZEROUPPER
 	RET
 
@@ -3796,6 +4192,10 @@ zero12x2:
 	VPXORD     Z23, Z23, Z23
 	CMPQ       stack+80(FP), $0x00000000
 	JEQ        asked12x2
+	MOVQ       tile+24(FP), AX
+	MOVBLZX    65(AX), AX
+	TESTL      AX, AX
+	JNE        asked12x2
 	MOVQ       c+0(FP), AX
 	MOVQ       tile+24(FP), CX
 	MOVQ       16(CX), CX
@@ -4185,6 +4585,10 @@ on12x2:
 	JNE  block12x2
 
 end12x2:
+	MOVQ    tile+24(FP), AX
+	MOVBLZX 65(AX), AX
+	TESTL   AX, AX
+	JNE     far12x2
 	MOVQ    c+0(FP), AX
 	MOVQ    tile+24(FP), CX
 	MOVQ    16(CX), CX
@@ -4227,6 +4631,52 @@ end12x2:
 	ADDQ    CX, AX
 	VMOVUPS Z22, (AX)
 	VMOVUPS Z23, (AX)(DX*1)
+	VZEROUPPER
+	RET
+
+far12x2:
+	MOVQ     c+0(FP), AX
+	MOVQ     tile+24(FP), CX
+	MOVQ     16(CX), CX
+	SHLQ     $0x02, CX
+	MOVQ     tile+24(FP), DX
+	MOVQ     24(DX), DX
+	SHLQ     $0x02, DX
+	VMOVNTPS Z0, (AX)
+	VMOVNTPS Z1, (AX)(DX*1)
+	ADDQ     CX, AX
+	VMOVNTPS Z2, (AX)
+	VMOVNTPS Z3, (AX)(DX*1)
+	ADDQ     CX, AX
+	VMOVNTPS Z4, (AX)
+	VMOVNTPS Z5, (AX)(DX*1)
+	ADDQ     CX, AX
+	VMOVNTPS Z6, (AX)
+	VMOVNTPS Z7, (AX)(DX*1)
+	ADDQ     CX, AX
+	VMOVNTPS Z8, (AX)
+	VMOVNTPS Z9, (AX)(DX*1)
+	ADDQ     CX, AX
+	VMOVNTPS Z10, (AX)
+	VMOVNTPS Z11, (AX)(DX*1)
+	ADDQ     CX, AX
+	VMOVNTPS Z12, (AX)
+	VMOVNTPS Z13, (AX)(DX*1)
+	ADDQ     CX, AX
+	VMOVNTPS Z14, (AX)
+	VMOVNTPS Z15, (AX)(DX*1)
+	ADDQ     CX, AX
+	VMOVNTPS Z16, (AX)
+	VMOVNTPS Z17, (AX)(DX*1)
+	ADDQ     CX, AX
+	VMOVNTPS Z18, (AX)
+	VMOVNTPS Z19, (AX)(DX*1)
+	ADDQ     CX, AX
+	VMOVNTPS Z20, (AX)
+	VMOVNTPS Z21, (AX)(DX*1)
+	ADDQ     CX, AX
+	VMOVNTPS Z22, (AX)
+	VMOVNTPS Z23, (AX)(DX*1)
 	VZEROUPPER
 	RET
 
@@ -4342,6 +4792,10 @@ zero13x2:
 	VPXORD     Z25, Z25, Z25
 	CMPQ       stack+80(FP), $0x00000000
 	JEQ        asked13x2
+	MOVQ       tile+24(FP), AX
+	MOVBLZX    65(AX), AX
+	TESTL      AX, AX
+	JNE        asked13x2
 	MOVQ       c+0(FP), AX
 	MOVQ       tile+24(FP), CX
 	MOVQ       16(CX), CX
@@ -4755,6 +5209,10 @@ on13x2:
 	JNE  block13x2
 
 end13x2:
+	MOVQ    tile+24(FP), AX
+	MOVBLZX 65(AX), AX
+	TESTL   AX, AX
+	JNE     far13x2
 	MOVQ    c+0(FP), AX
 	MOVQ    tile+24(FP), CX
 	MOVQ    16(CX), CX
@@ -4800,6 +5258,55 @@ end13x2:
 	ADDQ    CX, AX
 	VMOVUPS Z24, (AX)
 	VMOVUPS Z25, (AX)(DX*1)
+	VZEROUPPER
+	RET
+
+far13x2:
+	MOVQ     c+0(FP), AX
+	MOVQ     tile+24(FP), CX
+	MOVQ     16(CX), CX
+	SHLQ     $0x02, CX
+	MOVQ     tile+24(FP), DX
+	MOVQ     24(DX), DX
+	SHLQ     $0x02, DX
+	VMOVNTPS Z0, (AX)
+	VMOVNTPS Z1, (AX)(DX*1)
+	ADDQ     CX, AX
+	VMOVNTPS Z2, (AX)
+	VMOVNTPS Z3, (AX)(DX*1)
+	ADDQ     CX, AX
+	VMOVNTPS Z4, (AX)
+	VMOVNTPS Z5, (AX)(DX*1)
+	ADDQ     CX, AX
+	VMOVNTPS Z6, (AX)
+	VMOVNTPS Z7, (AX)(DX*1)
+	ADDQ     CX, AX
+	VMOVNTPS Z8, (AX)
+	VMOVNTPS Z9, (AX)(DX*1)
+	ADDQ     CX, AX
+	VMOVNTPS Z10, (AX)
+	VMOVNTPS Z11, (AX)(DX*1)
+	ADDQ     CX, AX
+	VMOVNTPS Z12, (AX)
+	VMOVNTPS Z13, (AX)(DX*1)
+	ADDQ     CX, AX
+	VMOVNTPS Z14, (AX)
+	VMOVNTPS Z15, (AX)(DX*1)
+	ADDQ     CX, AX
+	VMOVNTPS Z16, (AX)
+	VMOVNTPS Z17, (AX)(DX*1)
+	ADDQ     CX, AX
+	VMOVNTPS Z18, (AX)
+	VMOVNTPS Z19, (AX)(DX*1)
+	ADDQ     CX, AX
+	VMOVNTPS Z20, (AX)
+	VMOVNTPS Z21, (AX)(DX*1)
+	ADDQ     CX, AX
+	VMOVNTPS Z22, (AX)
+	VMOVNTPS Z23, (AX)(DX*1)
+	ADDQ     CX, AX
+	VMOVNTPS Z24, (AX)
+	VMOVNTPS Z25, (AX)(DX*1)
 	VZEROUPPER
 	RET
 
@@ -4922,6 +5429,10 @@ zero14x2:
 	VPXORD     Z27, Z27, Z27
 	CMPQ       stack+80(FP), $0x00000000
 	JEQ        asked14x2
+	MOVQ       tile+24(FP), AX
+	MOVBLZX    65(AX), AX
+	TESTL      AX, AX
+	JNE        asked14x2
 	MOVQ       c+0(FP), AX
 	MOVQ       tile+24(FP), CX
 	MOVQ       16(CX), CX
@@ -5359,6 +5870,10 @@ on14x2:
 	JNE  block14x2
 
 end14x2:
+	MOVQ    tile+24(FP), AX
+	MOVBLZX 65(AX), AX
+	TESTL   AX, AX
+	JNE     far14x2
 	MOVQ    c+0(FP), AX
 	MOVQ    tile+24(FP), CX
 	MOVQ    16(CX), CX
@@ -5410,6 +5925,58 @@ end14x2:
 	VZEROUPPER
 	RET
 
+far14x2:
+	MOVQ     c+0(FP), AX
+	MOVQ     tile+24(FP), CX
+	MOVQ     16(CX), CX
+	SHLQ     $0x02, CX
+	MOVQ     tile+24(FP), DX
+	MOVQ     24(DX), DX
+	SHLQ     $0x02, DX
+	VMOVNTPS Z0, (AX)
+	VMOVNTPS Z1, (AX)(DX*1)
+	ADDQ     CX, AX
+	VMOVNTPS Z2, (AX)
+	VMOVNTPS Z3, (AX)(DX*1)
+	ADDQ     CX, AX
+	VMOVNTPS Z4, (AX)
+	VMOVNTPS Z5, (AX)(DX*1)
+	ADDQ     CX, AX
+	VMOVNTPS Z6, (AX)
+	VMOVNTPS Z7, (AX)(DX*1)
+	ADDQ     CX, AX
+	VMOVNTPS Z8, (AX)
+	VMOVNTPS Z9, (AX)(DX*1)
+	ADDQ     CX, AX
+	VMOVNTPS Z10, (AX)
+	VMOVNTPS Z11, (AX)(DX*1)
+	ADDQ     CX, AX
+	VMOVNTPS Z12, (AX)
+	VMOVNTPS Z13, (AX)(DX*1)
+	ADDQ     CX, AX
+	VMOVNTPS Z14, (AX)
+	VMOVNTPS Z15, (AX)(DX*1)
+	ADDQ     CX, AX
+	VMOVNTPS Z16, (AX)
+	VMOVNTPS Z17, (AX)(DX*1)
+	ADDQ     CX, AX
+	VMOVNTPS Z18, (AX)
+	VMOVNTPS Z19, (AX)(DX*1)
+	ADDQ     CX, AX
+	VMOVNTPS Z20, (AX)
+	VMOVNTPS Z21, (AX)(DX*1)
+	ADDQ     CX, AX
+	VMOVNTPS Z22, (AX)
+	VMOVNTPS Z23, (AX)(DX*1)
+	ADDQ     CX, AX
+	VMOVNTPS Z24, (AX)
+	VMOVNTPS Z25, (AX)(DX*1)
+	ADDQ     CX, AX
+	VMOVNTPS Z26, (AX)
+	VMOVNTPS Z27, (AX)(DX*1)
+	VZEROUPPER
+	RET
+
 rows1x1:
 	// Rows: 1, columns: 1
 	MOVQ    begin+64(FP), AX
@@ -5432,6 +5999,10 @@ zero1x1:
 	VPXORD     Z0, Z0, Z0
 	CMPQ       stack+80(FP), $0x00000000
 	JEQ        asked1x1
+	MOVQ       tile+24(FP), AX
+	MOVBLZX    65(AX), AX
+	TESTL      AX, AX
+	JNE        asked1x1
 	MOVQ       c+0(FP), AX
 	MOVQ       tile+24(FP), CX
 	MOVQ       16(CX), CX
@@ -5525,11 +6096,24 @@ on1x1:
 	JNE  block1x1
 
 end1x1:
+	MOVQ    tile+24(FP), AX
+	MOVBLZX 65(AX), AX
+	TESTL   AX, AX
+	JNE     far1x1
 	MOVQ    c+0(FP), AX
 	MOVQ    tile+24(FP), CX
 	MOVQ    16(CX), CX
 	SHLQ    $0x02, CX
 	VMOVUPS Z0, (AX)
+	VZEROUPPER
+	RET
+
+far1x1:
+	MOVQ     c+0(FP), AX
+	MOVQ     tile+24(FP), CX
+	MOVQ     16(CX), CX
+	SHLQ     $0x02, CX
+	VMOVNTPS Z0, (AX)
 	VZEROUPPER
 	RET
 
@@ -5559,6 +6143,10 @@ zero2x1:
 	VPXORD     Z1, Z1, Z1
 	CMPQ       stack+80(FP), $0x00000000
 	JEQ        asked2x1
+	MOVQ       tile+24(FP), AX
+	MOVBLZX    65(AX), AX
+	TESTL      AX, AX
+	JNE        asked2x1
 	MOVQ       c+0(FP), AX
 	MOVQ       tile+24(FP), CX
 	MOVQ       16(CX), CX
@@ -5670,6 +6258,10 @@ on2x1:
 	JNE  block2x1
 
 end2x1:
+	MOVQ    tile+24(FP), AX
+	MOVBLZX 65(AX), AX
+	TESTL   AX, AX
+	JNE     far2x1
 	MOVQ    c+0(FP), AX
 	MOVQ    tile+24(FP), CX
 	MOVQ    16(CX), CX
@@ -5677,6 +6269,17 @@ end2x1:
 	VMOVUPS Z0, (AX)
 	ADDQ    CX, AX
 	VMOVUPS Z1, (AX)
+	VZEROUPPER
+	RET
+
+far2x1:
+	MOVQ     c+0(FP), AX
+	MOVQ     tile+24(FP), CX
+	MOVQ     16(CX), CX
+	SHLQ     $0x02, CX
+	VMOVNTPS Z0, (AX)
+	ADDQ     CX, AX
+	VMOVNTPS Z1, (AX)
 	VZEROUPPER
 	RET
 
@@ -5710,6 +6313,10 @@ zero3x1:
 	VPXORD     Z2, Z2, Z2
 	CMPQ       stack+80(FP), $0x00000000
 	JEQ        asked3x1
+	MOVQ       tile+24(FP), AX
+	MOVBLZX    65(AX), AX
+	TESTL      AX, AX
+	JNE        asked3x1
 	MOVQ       c+0(FP), AX
 	MOVQ       tile+24(FP), CX
 	MOVQ       16(CX), CX
@@ -5836,6 +6443,10 @@ on3x1:
 	JNE  block3x1
 
 end3x1:
+	MOVQ    tile+24(FP), AX
+	MOVBLZX 65(AX), AX
+	TESTL   AX, AX
+	JNE     far3x1
 	MOVQ    c+0(FP), AX
 	MOVQ    tile+24(FP), CX
 	MOVQ    16(CX), CX
@@ -5845,6 +6456,19 @@ end3x1:
 	VMOVUPS Z1, (AX)
 	ADDQ    CX, AX
 	VMOVUPS Z2, (AX)
+	VZEROUPPER
+	RET
+
+far3x1:
+	MOVQ     c+0(FP), AX
+	MOVQ     tile+24(FP), CX
+	MOVQ     16(CX), CX
+	SHLQ     $0x02, CX
+	VMOVNTPS Z0, (AX)
+	ADDQ     CX, AX
+	VMOVNTPS Z1, (AX)
+	ADDQ     CX, AX
+	VMOVNTPS Z2, (AX)
 	VZEROUPPER
 	RET
 
@@ -5882,6 +6506,10 @@ zero4x1:
 	VPXORD     Z3, Z3, Z3
 	CMPQ       stack+80(FP), $0x00000000
 	JEQ        asked4x1
+	MOVQ       tile+24(FP), AX
+	MOVBLZX    65(AX), AX
+	TESTL      AX, AX
+	JNE        asked4x1
 	MOVQ       c+0(FP), AX
 	MOVQ       tile+24(FP), CX
 	MOVQ       16(CX), CX
@@ -6024,6 +6652,10 @@ on4x1:
 	JNE  block4x1
 
 end4x1:
+	MOVQ    tile+24(FP), AX
+	MOVBLZX 65(AX), AX
+	TESTL   AX, AX
+	JNE     far4x1
 	MOVQ    c+0(FP), AX
 	MOVQ    tile+24(FP), CX
 	MOVQ    16(CX), CX
@@ -6035,6 +6667,21 @@ end4x1:
 	VMOVUPS Z2, (AX)
 	ADDQ    CX, AX
 	VMOVUPS Z3, (AX)
+	VZEROUPPER
+	RET
+
+far4x1:
+	MOVQ     c+0(FP), AX
+	MOVQ     tile+24(FP), CX
+	MOVQ     16(CX), CX
+	SHLQ     $0x02, CX
+	VMOVNTPS Z0, (AX)
+	ADDQ     CX, AX
+	VMOVNTPS Z1, (AX)
+	ADDQ     CX, AX
+	VMOVNTPS Z2, (AX)
+	ADDQ     CX, AX
+	VMOVNTPS Z3, (AX)
 	VZEROUPPER
 	RET
 
@@ -6076,6 +6723,10 @@ zero5x1:
 	VPXORD     Z4, Z4, Z4
 	CMPQ       stack+80(FP), $0x00000000
 	JEQ        asked5x1
+	MOVQ       tile+24(FP), AX
+	MOVBLZX    65(AX), AX
+	TESTL      AX, AX
+	JNE        asked5x1
 	MOVQ       c+0(FP), AX
 	MOVQ       tile+24(FP), CX
 	MOVQ       16(CX), CX
@@ -6233,6 +6884,10 @@ on5x1:
 	JNE  block5x1
 
 end5x1:
+	MOVQ    tile+24(FP), AX
+	MOVBLZX 65(AX), AX
+	TESTL   AX, AX
+	JNE     far5x1
 	MOVQ    c+0(FP), AX
 	MOVQ    tile+24(FP), CX
 	MOVQ    16(CX), CX
@@ -6246,6 +6901,23 @@ end5x1:
 	VMOVUPS Z3, (AX)
 	ADDQ    CX, AX
 	VMOVUPS Z4, (AX)
+	VZEROUPPER
+	RET
+
+far5x1:
+	MOVQ     c+0(FP), AX
+	MOVQ     tile+24(FP), CX
+	MOVQ     16(CX), CX
+	SHLQ     $0x02, CX
+	VMOVNTPS Z0, (AX)
+	ADDQ     CX, AX
+	VMOVNTPS Z1, (AX)
+	ADDQ     CX, AX
+	VMOVNTPS Z2, (AX)
+	ADDQ     CX, AX
+	VMOVNTPS Z3, (AX)
+	ADDQ     CX, AX
+	VMOVNTPS Z4, (AX)
 	VZEROUPPER
 	RET
 
@@ -6291,6 +6963,10 @@ zero6x1:
 	VPXORD     Z5, Z5, Z5
 	CMPQ       stack+80(FP), $0x00000000
 	JEQ        asked6x1
+	MOVQ       tile+24(FP), AX
+	MOVBLZX    65(AX), AX
+	TESTL      AX, AX
+	JNE        asked6x1
 	MOVQ       c+0(FP), AX
 	MOVQ       tile+24(FP), CX
 	MOVQ       16(CX), CX
@@ -6464,6 +7140,10 @@ on6x1:
 	JNE  block6x1
 
 end6x1:
+	MOVQ    tile+24(FP), AX
+	MOVBLZX 65(AX), AX
+	TESTL   AX, AX
+	JNE     far6x1
 	MOVQ    c+0(FP), AX
 	MOVQ    tile+24(FP), CX
 	MOVQ    16(CX), CX
@@ -6479,6 +7159,25 @@ end6x1:
 	VMOVUPS Z4, (AX)
 	ADDQ    CX, AX
 	VMOVUPS Z5, (AX)
+	VZEROUPPER
+	RET
+
+far6x1:
+	MOVQ     c+0(FP), AX
+	MOVQ     tile+24(FP), CX
+	MOVQ     16(CX), CX
+	SHLQ     $0x02, CX
+	VMOVNTPS Z0, (AX)
+	ADDQ     CX, AX
+	VMOVNTPS Z1, (AX)
+	ADDQ     CX, AX
+	VMOVNTPS Z2, (AX)
+	ADDQ     CX, AX
+	VMOVNTPS Z3, (AX)
+	ADDQ     CX, AX
+	VMOVNTPS Z4, (AX)
+	ADDQ     CX, AX
+	VMOVNTPS Z5, (AX)
 	VZEROUPPER
 	RET
 
@@ -6528,6 +7227,10 @@ zero7x1:
 	VPXORD     Z6, Z6, Z6
 	CMPQ       stack+80(FP), $0x00000000
 	JEQ        asked7x1
+	MOVQ       tile+24(FP), AX
+	MOVBLZX    65(AX), AX
+	TESTL      AX, AX
+	JNE        asked7x1
 	MOVQ       c+0(FP), AX
 	MOVQ       tile+24(FP), CX
 	MOVQ       16(CX), CX
@@ -6716,6 +7419,10 @@ on7x1:
 	JNE  block7x1
 
 end7x1:
+	MOVQ    tile+24(FP), AX
+	MOVBLZX 65(AX), AX
+	TESTL   AX, AX
+	JNE     far7x1
 	MOVQ    c+0(FP), AX
 	MOVQ    tile+24(FP), CX
 	MOVQ    16(CX), CX
@@ -6733,6 +7440,27 @@ end7x1:
 	VMOVUPS Z5, (AX)
 	ADDQ    CX, AX
 	VMOVUPS Z6, (AX)
+	VZEROUPPER
+	RET
+
+far7x1:
+	MOVQ     c+0(FP), AX
+	MOVQ     tile+24(FP), CX
+	MOVQ     16(CX), CX
+	SHLQ     $0x02, CX
+	VMOVNTPS Z0, (AX)
+	ADDQ     CX, AX
+	VMOVNTPS Z1, (AX)
+	ADDQ     CX, AX
+	VMOVNTPS Z2, (AX)
+	ADDQ     CX, AX
+	VMOVNTPS Z3, (AX)
+	ADDQ     CX, AX
+	VMOVNTPS Z4, (AX)
+	ADDQ     CX, AX
+	VMOVNTPS Z5, (AX)
+	ADDQ     CX, AX
+	VMOVNTPS Z6, (AX)
 	VZEROUPPER
 	RET
 
@@ -6786,6 +7514,10 @@ zero8x1:
 	VPXORD     Z7, Z7, Z7
 	CMPQ       stack+80(FP), $0x00000000
 	JEQ        asked8x1
+	MOVQ       tile+24(FP), AX
+	MOVBLZX    65(AX), AX
+	TESTL      AX, AX
+	JNE        asked8x1
 	MOVQ       c+0(FP), AX
 	MOVQ       tile+24(FP), CX
 	MOVQ       16(CX), CX
@@ -6996,6 +7728,10 @@ on8x1:
 	JNE  block8x1
 
 end8x1:
+	MOVQ    tile+24(FP), AX
+	MOVBLZX 65(AX), AX
+	TESTL   AX, AX
+	JNE     far8x1
 	MOVQ    c+0(FP), AX
 	MOVQ    tile+24(FP), CX
 	MOVQ    16(CX), CX
@@ -7015,6 +7751,29 @@ end8x1:
 	VMOVUPS Z6, (AX)
 	ADDQ    CX, AX
 	VMOVUPS Z7, (AX)
+	VZEROUPPER
+	RET
+
+far8x1:
+	MOVQ     c+0(FP), AX
+	MOVQ     tile+24(FP), CX
+	MOVQ     16(CX), CX
+	SHLQ     $0x02, CX
+	VMOVNTPS Z0, (AX)
+	ADDQ     CX, AX
+	VMOVNTPS Z1, (AX)
+	ADDQ     CX, AX
+	VMOVNTPS Z2, (AX)
+	ADDQ     CX, AX
+	VMOVNTPS Z3, (AX)
+	ADDQ     CX, AX
+	VMOVNTPS Z4, (AX)
+	ADDQ     CX, AX
+	VMOVNTPS Z5, (AX)
+	ADDQ     CX, AX
+	VMOVNTPS Z6, (AX)
+	ADDQ     CX, AX
+	VMOVNTPS Z7, (AX)
 	VZEROUPPER
 	RET
 
@@ -7072,6 +7831,10 @@ zero9x1:
 	VPXORD     Z8, Z8, Z8
 	CMPQ       stack+80(FP), $0x00000000
 	JEQ        asked9x1
+	MOVQ       tile+24(FP), AX
+	MOVBLZX    65(AX), AX
+	TESTL      AX, AX
+	JNE        asked9x1
 	MOVQ       c+0(FP), AX
 	MOVQ       tile+24(FP), CX
 	MOVQ       16(CX), CX
@@ -7297,6 +8060,10 @@ on9x1:
 	JNE  block9x1
 
 end9x1:
+	MOVQ    tile+24(FP), AX
+	MOVBLZX 65(AX), AX
+	TESTL   AX, AX
+	JNE     far9x1
 	MOVQ    c+0(FP), AX
 	MOVQ    tile+24(FP), CX
 	MOVQ    16(CX), CX
@@ -7318,6 +8085,31 @@ end9x1:
 	VMOVUPS Z7, (AX)
 	ADDQ    CX, AX
 	VMOVUPS Z8, (AX)
+	VZEROUPPER
+	RET
+
+far9x1:
+	MOVQ     c+0(FP), AX
+	MOVQ     tile+24(FP), CX
+	MOVQ     16(CX), CX
+	SHLQ     $0x02, CX
+	VMOVNTPS Z0, (AX)
+	ADDQ     CX, AX
+	VMOVNTPS Z1, (AX)
+	ADDQ     CX, AX
+	VMOVNTPS Z2, (AX)
+	ADDQ     CX, AX
+	VMOVNTPS Z3, (AX)
+	ADDQ     CX, AX
+	VMOVNTPS Z4, (AX)
+	ADDQ     CX, AX
+	VMOVNTPS Z5, (AX)
+	ADDQ     CX, AX
+	VMOVNTPS Z6, (AX)
+	ADDQ     CX, AX
+	VMOVNTPS Z7, (AX)
+	ADDQ     CX, AX
+	VMOVNTPS Z8, (AX)
 	VZEROUPPER
 	RET
 
@@ -7379,6 +8171,10 @@ zero10x1:
 	VPXORD     Z9, Z9, Z9
 	CMPQ       stack+80(FP), $0x00000000
 	JEQ        asked10x1
+	MOVQ       tile+24(FP), AX
+	MOVBLZX    65(AX), AX
+	TESTL      AX, AX
+	JNE        asked10x1
 	MOVQ       c+0(FP), AX
 	MOVQ       tile+24(FP), CX
 	MOVQ       16(CX), CX
@@ -7619,6 +8415,10 @@ on10x1:
 	JNE  block10x1
 
 end10x1:
+	MOVQ    tile+24(FP), AX
+	MOVBLZX 65(AX), AX
+	TESTL   AX, AX
+	JNE     far10x1
 	MOVQ    c+0(FP), AX
 	MOVQ    tile+24(FP), CX
 	MOVQ    16(CX), CX
@@ -7642,6 +8442,33 @@ end10x1:
 	VMOVUPS Z8, (AX)
 	ADDQ    CX, AX
 	VMOVUPS Z9, (AX)
+	VZEROUPPER
+	RET
+
+far10x1:
+	MOVQ     c+0(FP), AX
+	MOVQ     tile+24(FP), CX
+	MOVQ     16(CX), CX
+	SHLQ     $0x02, CX
+	VMOVNTPS Z0, (AX)
+	ADDQ     CX, AX
+	VMOVNTPS Z1, (AX)
+	ADDQ     CX, AX
+	VMOVNTPS Z2, (AX)
+	ADDQ     CX, AX
+	VMOVNTPS Z3, (AX)
+	ADDQ     CX, AX
+	VMOVNTPS Z4, (AX)
+	ADDQ     CX, AX
+	VMOVNTPS Z5, (AX)
+	ADDQ     CX, AX
+	VMOVNTPS Z6, (AX)
+	ADDQ     CX, AX
+	VMOVNTPS Z7, (AX)
+	ADDQ     CX, AX
+	VMOVNTPS Z8, (AX)
+	ADDQ     CX, AX
+	VMOVNTPS Z9, (AX)
 	VZEROUPPER
 	RET
 
@@ -7707,6 +8534,10 @@ zero11x1:
 	VPXORD     Z10, Z10, Z10
 	CMPQ       stack+80(FP), $0x00000000
 	JEQ        asked11x1
+	MOVQ       tile+24(FP), AX
+	MOVBLZX    65(AX), AX
+	TESTL      AX, AX
+	JNE        asked11x1
 	MOVQ       c+0(FP), AX
 	MOVQ       tile+24(FP), CX
 	MOVQ       16(CX), CX
@@ -7962,6 +8793,10 @@ on11x1:
 	JNE  block11x1
 
 end11x1:
+	MOVQ    tile+24(FP), AX
+	MOVBLZX 65(AX), AX
+	TESTL   AX, AX
+	JNE     far11x1
 	MOVQ    c+0(FP), AX
 	MOVQ    tile+24(FP), CX
 	MOVQ    16(CX), CX
@@ -7987,6 +8822,35 @@ end11x1:
 	VMOVUPS Z9, (AX)
 	ADDQ    CX, AX
 	VMOVUPS Z10, (AX)
+	VZEROUPPER
+	RET
+
+far11x1:
+	MOVQ     c+0(FP), AX
+	MOVQ     tile+24(FP), CX
+	MOVQ     16(CX), CX
+	SHLQ     $0x02, CX
+	VMOVNTPS Z0, (AX)
+	ADDQ     CX, AX
+	VMOVNTPS Z1, (AX)
+	ADDQ     CX, AX
+	VMOVNTPS Z2, (AX)
+	ADDQ     CX, AX
+	VMOVNTPS Z3, (AX)
+	ADDQ     CX, AX
+	VMOVNTPS Z4, (AX)
+	ADDQ     CX, AX
+	VMOVNTPS Z5, (AX)
+	ADDQ     CX, AX
+	VMOVNTPS Z6, (AX)
+	ADDQ     CX, AX
+	VMOVNTPS Z7, (AX)
+	ADDQ     CX, AX
+	VMOVNTPS Z8, (AX)
+	ADDQ     CX, AX
+	VMOVNTPS Z9, (AX)
+	ADDQ     CX, AX
+	VMOVNTPS Z10, (AX)
 	VZEROUPPER
 	RET
 
@@ -8056,6 +8920,10 @@ zero12x1:
 	VPXORD     Z11, Z11, Z11
 	CMPQ       stack+80(FP), $0x00000000
 	JEQ        asked12x1
+	MOVQ       tile+24(FP), AX
+	MOVBLZX    65(AX), AX
+	TESTL      AX, AX
+	JNE        asked12x1
 	MOVQ       c+0(FP), AX
 	MOVQ       tile+24(FP), CX
 	MOVQ       16(CX), CX
@@ -8326,6 +9194,10 @@ on12x1:
 	JNE  block12x1
 
 end12x1:
+	MOVQ    tile+24(FP), AX
+	MOVBLZX 65(AX), AX
+	TESTL   AX, AX
+	JNE     far12x1
 	MOVQ    c+0(FP), AX
 	MOVQ    tile+24(FP), CX
 	MOVQ    16(CX), CX
@@ -8353,6 +9225,37 @@ end12x1:
 	VMOVUPS Z10, (AX)
 	ADDQ    CX, AX
 	VMOVUPS Z11, (AX)
+	VZEROUPPER
+	RET
+
+far12x1:
+	MOVQ     c+0(FP), AX
+	MOVQ     tile+24(FP), CX
+	MOVQ     16(CX), CX
+	SHLQ     $0x02, CX
+	VMOVNTPS Z0, (AX)
+	ADDQ     CX, AX
+	VMOVNTPS Z1, (AX)
+	ADDQ     CX, AX
+	VMOVNTPS Z2, (AX)
+	ADDQ     CX, AX
+	VMOVNTPS Z3, (AX)
+	ADDQ     CX, AX
+	VMOVNTPS Z4, (AX)
+	ADDQ     CX, AX
+	VMOVNTPS Z5, (AX)
+	ADDQ     CX, AX
+	VMOVNTPS Z6, (AX)
+	ADDQ     CX, AX
+	VMOVNTPS Z7, (AX)
+	ADDQ     CX, AX
+	VMOVNTPS Z8, (AX)
+	ADDQ     CX, AX
+	VMOVNTPS Z9, (AX)
+	ADDQ     CX, AX
+	VMOVNTPS Z10, (AX)
+	ADDQ     CX, AX
+	VMOVNTPS Z11, (AX)
 	VZEROUPPER
 	RET
 
@@ -8426,6 +9329,10 @@ zero13x1:
 	VPXORD     Z12, Z12, Z12
 	CMPQ       stack+80(FP), $0x00000000
 	JEQ        asked13x1
+	MOVQ       tile+24(FP), AX
+	MOVBLZX    65(AX), AX
+	TESTL      AX, AX
+	JNE        asked13x1
 	MOVQ       c+0(FP), AX
 	MOVQ       tile+24(FP), CX
 	MOVQ       16(CX), CX
@@ -8711,6 +9618,10 @@ on13x1:
 	JNE  block13x1
 
 end13x1:
+	MOVQ    tile+24(FP), AX
+	MOVBLZX 65(AX), AX
+	TESTL   AX, AX
+	JNE     far13x1
 	MOVQ    c+0(FP), AX
 	MOVQ    tile+24(FP), CX
 	MOVQ    16(CX), CX
@@ -8740,6 +9651,39 @@ end13x1:
 	VMOVUPS Z11, (AX)
 	ADDQ    CX, AX
 	VMOVUPS Z12, (AX)
+	VZEROUPPER
+	RET
+
+far13x1:
+	MOVQ     c+0(FP), AX
+	MOVQ     tile+24(FP), CX
+	MOVQ     16(CX), CX
+	SHLQ     $0x02, CX
+	VMOVNTPS Z0, (AX)
+	ADDQ     CX, AX
+	VMOVNTPS Z1, (AX)
+	ADDQ     CX, AX
+	VMOVNTPS Z2, (AX)
+	ADDQ     CX, AX
+	VMOVNTPS Z3, (AX)
+	ADDQ     CX, AX
+	VMOVNTPS Z4, (AX)
+	ADDQ     CX, AX
+	VMOVNTPS Z5, (AX)
+	ADDQ     CX, AX
+	VMOVNTPS Z6, (AX)
+	ADDQ     CX, AX
+	VMOVNTPS Z7, (AX)
+	ADDQ     CX, AX
+	VMOVNTPS Z8, (AX)
+	ADDQ     CX, AX
+	VMOVNTPS Z9, (AX)
+	ADDQ     CX, AX
+	VMOVNTPS Z10, (AX)
+	ADDQ     CX, AX
+	VMOVNTPS Z11, (AX)
+	ADDQ     CX, AX
+	VMOVNTPS Z12, (AX)
 	VZEROUPPER
 	RET
 
@@ -8817,6 +9761,10 @@ zero14x1:
 	VPXORD     Z13, Z13, Z13
 	CMPQ       stack+80(FP), $0x00000000
 	JEQ        asked14x1
+	MOVQ       tile+24(FP), AX
+	MOVBLZX    65(AX), AX
+	TESTL      AX, AX
+	JNE        asked14x1
 	MOVQ       c+0(FP), AX
 	MOVQ       tile+24(FP), CX
 	MOVQ       16(CX), CX
@@ -9117,6 +10065,10 @@ on14x1:
 	JNE  block14x1
 
 end14x1:
+	MOVQ    tile+24(FP), AX
+	MOVBLZX 65(AX), AX
+	TESTL   AX, AX
+	JNE     far14x1
 	MOVQ    c+0(FP), AX
 	MOVQ    tile+24(FP), CX
 	MOVQ    16(CX), CX
@@ -9148,6 +10100,41 @@ end14x1:
 	VMOVUPS Z12, (AX)
 	ADDQ    CX, AX
 	VMOVUPS Z13, (AX)
+	VZEROUPPER
+	RET
+
+far14x1:
+	MOVQ     c+0(FP), AX
+	MOVQ     tile+24(FP), CX
+	MOVQ     16(CX), CX
+	SHLQ     $0x02, CX
+	VMOVNTPS Z0, (AX)
+	ADDQ     CX, AX
+	VMOVNTPS Z1, (AX)
+	ADDQ     CX, AX
+	VMOVNTPS Z2, (AX)
+	ADDQ     CX, AX
+	VMOVNTPS Z3, (AX)
+	ADDQ     CX, AX
+	VMOVNTPS Z4, (AX)
+	ADDQ     CX, AX
+	VMOVNTPS Z5, (AX)
+	ADDQ     CX, AX
+	VMOVNTPS Z6, (AX)
+	ADDQ     CX, AX
+	VMOVNTPS Z7, (AX)
+	ADDQ     CX, AX
+	VMOVNTPS Z8, (AX)
+	ADDQ     CX, AX
+	VMOVNTPS Z9, (AX)
+	ADDQ     CX, AX
+	VMOVNTPS Z10, (AX)
+	ADDQ     CX, AX
+	VMOVNTPS Z11, (AX)
+	ADDQ     CX, AX
+	VMOVNTPS Z12, (AX)
+	ADDQ     CX, AX
+	VMOVNTPS Z13, (AX)
 	VZEROUPPER
 	RET
 
@@ -9243,6 +10230,10 @@ zero1x2:
 	VPXORD     Z1, Z1, Z1
 	CMPQ       stack+80(FP), $0x00000000
 	JEQ        asked1x2
+	MOVQ       tile+24(FP), AX
+	MOVBLZX    65(AX), AX
+	TESTL      AX, AX
+	JNE        asked1x2
 	MOVQ       c+0(FP), AX
 	MOVQ       tile+24(FP), CX
 	MOVQ       16(CX), CX
@@ -9356,6 +10347,10 @@ on1x2:
 	JNE  block1x2
 
 end1x2:
+	MOVQ    tile+24(FP), AX
+	MOVBLZX 65(AX), AX
+	TESTL   AX, AX
+	JNE     far1x2
 	MOVQ    c+0(FP), AX
 	MOVQ    tile+24(FP), CX
 	MOVQ    16(CX), CX
@@ -9365,6 +10360,19 @@ end1x2:
 	SHLQ    $0x02, CX
 	VMOVUPS Z0, (AX)
 	VMOVUPS Z1, (AX)(CX*1)
+	VZEROUPPER
+	RET
+
+far1x2:
+	MOVQ     c+0(FP), AX
+	MOVQ     tile+24(FP), CX
+	MOVQ     16(CX), CX
+	SHLQ     $0x02, CX
+	MOVQ     tile+24(FP), CX
+	MOVQ     24(CX), CX
+	SHLQ     $0x02, CX
+	VMOVNTPS Z0, (AX)
+	VMOVNTPS Z1, (AX)(CX*1)
 	VZEROUPPER
 	RET
 
@@ -9403,6 +10411,10 @@ zero2x2:
 	VPXORD     Z3, Z3, Z3
 	CMPQ       stack+80(FP), $0x00000000
 	JEQ        asked2x2
+	MOVQ       tile+24(FP), AX
+	MOVBLZX    65(AX), AX
+	TESTL      AX, AX
+	JNE        asked2x2
 	MOVQ       c+0(FP), AX
 	MOVQ       tile+24(FP), CX
 	MOVQ       16(CX), CX
@@ -9543,6 +10555,10 @@ on2x2:
 	JNE  block2x2
 
 end2x2:
+	MOVQ    tile+24(FP), AX
+	MOVBLZX 65(AX), AX
+	TESTL   AX, AX
+	JNE     far2x2
 	MOVQ    c+0(FP), AX
 	MOVQ    tile+24(FP), CX
 	MOVQ    16(CX), CX
@@ -9555,6 +10571,22 @@ end2x2:
 	ADDQ    CX, AX
 	VMOVUPS Z2, (AX)
 	VMOVUPS Z3, (AX)(DX*1)
+	VZEROUPPER
+	RET
+
+far2x2:
+	MOVQ     c+0(FP), AX
+	MOVQ     tile+24(FP), CX
+	MOVQ     16(CX), CX
+	SHLQ     $0x02, CX
+	MOVQ     tile+24(FP), DX
+	MOVQ     24(DX), DX
+	SHLQ     $0x02, DX
+	VMOVNTPS Z0, (AX)
+	VMOVNTPS Z1, (AX)(DX*1)
+	ADDQ     CX, AX
+	VMOVNTPS Z2, (AX)
+	VMOVNTPS Z3, (AX)(DX*1)
 	VZEROUPPER
 	RET
 
@@ -9600,6 +10632,10 @@ zero3x2:
 	VPXORD     Z5, Z5, Z5
 	CMPQ       stack+80(FP), $0x00000000
 	JEQ        asked3x2
+	MOVQ       tile+24(FP), AX
+	MOVBLZX    65(AX), AX
+	TESTL      AX, AX
+	JNE        asked3x2
 	MOVQ       c+0(FP), AX
 	MOVQ       tile+24(FP), CX
 	MOVQ       16(CX), CX
@@ -9764,6 +10800,10 @@ on3x2:
 	JNE  block3x2
 
 end3x2:
+	MOVQ    tile+24(FP), AX
+	MOVBLZX 65(AX), AX
+	TESTL   AX, AX
+	JNE     far3x2
 	MOVQ    c+0(FP), AX
 	MOVQ    tile+24(FP), CX
 	MOVQ    16(CX), CX
@@ -9779,6 +10819,25 @@ end3x2:
 	ADDQ    CX, AX
 	VMOVUPS Z4, (AX)
 	VMOVUPS Z5, (AX)(DX*1)
+	VZEROUPPER
+	RET
+
+far3x2:
+	MOVQ     c+0(FP), AX
+	MOVQ     tile+24(FP), CX
+	MOVQ     16(CX), CX
+	SHLQ     $0x02, CX
+	MOVQ     tile+24(FP), DX
+	MOVQ     24(DX), DX
+	SHLQ     $0x02, DX
+	VMOVNTPS Z0, (AX)
+	VMOVNTPS Z1, (AX)(DX*1)
+	ADDQ     CX, AX
+	VMOVNTPS Z2, (AX)
+	VMOVNTPS Z3, (AX)(DX*1)
+	ADDQ     CX, AX
+	VMOVNTPS Z4, (AX)
+	VMOVNTPS Z5, (AX)(DX*1)
 	VZEROUPPER
 	RET
 
@@ -9831,6 +10890,10 @@ zero4x2:
 	VPXORD     Z7, Z7, Z7
 	CMPQ       stack+80(FP), $0x00000000
 	JEQ        asked4x2
+	MOVQ       tile+24(FP), AX
+	MOVBLZX    65(AX), AX
+	TESTL      AX, AX
+	JNE        asked4x2
 	MOVQ       c+0(FP), AX
 	MOVQ       tile+24(FP), CX
 	MOVQ       16(CX), CX
@@ -10020,6 +11083,10 @@ on4x2:
 	JNE  block4x2
 
 end4x2:
+	MOVQ    tile+24(FP), AX
+	MOVBLZX 65(AX), AX
+	TESTL   AX, AX
+	JNE     far4x2
 	MOVQ    c+0(FP), AX
 	MOVQ    tile+24(FP), CX
 	MOVQ    16(CX), CX
@@ -10038,6 +11105,28 @@ end4x2:
 	ADDQ    CX, AX
 	VMOVUPS Z6, (AX)
 	VMOVUPS Z7, (AX)(DX*1)
+	VZEROUPPER
+	RET
+
+far4x2:
+	MOVQ     c+0(FP), AX
+	MOVQ     tile+24(FP), CX
+	MOVQ     16(CX), CX
+	SHLQ     $0x02, CX
+	MOVQ     tile+24(FP), DX
+	MOVQ     24(DX), DX
+	SHLQ     $0x02, DX
+	VMOVNTPS Z0, (AX)
+	VMOVNTPS Z1, (AX)(DX*1)
+	ADDQ     CX, AX
+	VMOVNTPS Z2, (AX)
+	VMOVNTPS Z3, (AX)(DX*1)
+	ADDQ     CX, AX
+	VMOVNTPS Z4, (AX)
+	VMOVNTPS Z5, (AX)(DX*1)
+	ADDQ     CX, AX
+	VMOVNTPS Z6, (AX)
+	VMOVNTPS Z7, (AX)(DX*1)
 	VZEROUPPER
 	RET
 
@@ -10097,6 +11186,10 @@ zero5x2:
 	VPXORD     Z9, Z9, Z9
 	CMPQ       stack+80(FP), $0x00000000
 	JEQ        asked5x2
+	MOVQ       tile+24(FP), AX
+	MOVBLZX    65(AX), AX
+	TESTL      AX, AX
+	JNE        asked5x2
 	MOVQ       c+0(FP), AX
 	MOVQ       tile+24(FP), CX
 	MOVQ       16(CX), CX
@@ -10310,6 +11403,10 @@ on5x2:
 	JNE  block5x2
 
 end5x2:
+	MOVQ    tile+24(FP), AX
+	MOVBLZX 65(AX), AX
+	TESTL   AX, AX
+	JNE     far5x2
 	MOVQ    c+0(FP), AX
 	MOVQ    tile+24(FP), CX
 	MOVQ    16(CX), CX
@@ -10331,6 +11428,31 @@ end5x2:
 	ADDQ    CX, AX
 	VMOVUPS Z8, (AX)
 	VMOVUPS Z9, (AX)(DX*1)
+	VZEROUPPER
+	RET
+
+far5x2:
+	MOVQ     c+0(FP), AX
+	MOVQ     tile+24(FP), CX
+	MOVQ     16(CX), CX
+	SHLQ     $0x02, CX
+	MOVQ     tile+24(FP), DX
+	MOVQ     24(DX), DX
+	SHLQ     $0x02, DX
+	VMOVNTPS Z0, (AX)
+	VMOVNTPS Z1, (AX)(DX*1)
+	ADDQ     CX, AX
+	VMOVNTPS Z2, (AX)
+	VMOVNTPS Z3, (AX)(DX*1)
+	ADDQ     CX, AX
+	VMOVNTPS Z4, (AX)
+	VMOVNTPS Z5, (AX)(DX*1)
+	ADDQ     CX, AX
+	VMOVNTPS Z6, (AX)
+	VMOVNTPS Z7, (AX)(DX*1)
+	ADDQ     CX, AX
+	VMOVNTPS Z8, (AX)
+	VMOVNTPS Z9, (AX)(DX*1)
 	VZEROUPPER
 	RET
 
@@ -10397,6 +11519,10 @@ zero6x2:
 	VPXORD     Z11, Z11, Z11
 	CMPQ       stack+80(FP), $0x00000000
 	JEQ        asked6x2
+	MOVQ       tile+24(FP), AX
+	MOVBLZX    65(AX), AX
+	TESTL      AX, AX
+	JNE        asked6x2
 	MOVQ       c+0(FP), AX
 	MOVQ       tile+24(FP), CX
 	MOVQ       16(CX), CX
@@ -10635,6 +11761,10 @@ on6x2:
 	JNE  block6x2
 
 end6x2:
+	MOVQ    tile+24(FP), AX
+	MOVBLZX 65(AX), AX
+	TESTL   AX, AX
+	JNE     far6x2
 	MOVQ    c+0(FP), AX
 	MOVQ    tile+24(FP), CX
 	MOVQ    16(CX), CX
@@ -10659,6 +11789,34 @@ end6x2:
 	ADDQ    CX, AX
 	VMOVUPS Z10, (AX)
 	VMOVUPS Z11, (AX)(DX*1)
+	VZEROUPPER
+	RET
+
+far6x2:
+	MOVQ     c+0(FP), AX
+	MOVQ     tile+24(FP), CX
+	MOVQ     16(CX), CX
+	SHLQ     $0x02, CX
+	MOVQ     tile+24(FP), DX
+	MOVQ     24(DX), DX
+	SHLQ     $0x02, DX
+	VMOVNTPS Z0, (AX)
+	VMOVNTPS Z1, (AX)(DX*1)
+	ADDQ     CX, AX
+	VMOVNTPS Z2, (AX)
+	VMOVNTPS Z3, (AX)(DX*1)
+	ADDQ     CX, AX
+	VMOVNTPS Z4, (AX)
+	VMOVNTPS Z5, (AX)(DX*1)
+	ADDQ     CX, AX
+	VMOVNTPS Z6, (AX)
+	VMOVNTPS Z7, (AX)(DX*1)
+	ADDQ     CX, AX
+	VMOVNTPS Z8, (AX)
+	VMOVNTPS Z9, (AX)(DX*1)
+	ADDQ     CX, AX
+	VMOVNTPS Z10, (AX)
+	VMOVNTPS Z11, (AX)(DX*1)
 	VZEROUPPER
 	RET
 
@@ -10732,6 +11890,10 @@ zero7x2:
 	VPXORD     Z13, Z13, Z13
 	CMPQ       stack+80(FP), $0x00000000
 	JEQ        asked7x2
+	MOVQ       tile+24(FP), AX
+	MOVBLZX    65(AX), AX
+	TESTL      AX, AX
+	JNE        asked7x2
 	MOVQ       c+0(FP), AX
 	MOVQ       tile+24(FP), CX
 	MOVQ       16(CX), CX
@@ -10994,6 +12156,10 @@ on7x2:
 	JNE  block7x2
 
 end7x2:
+	MOVQ    tile+24(FP), AX
+	MOVBLZX 65(AX), AX
+	TESTL   AX, AX
+	JNE     far7x2
 	MOVQ    c+0(FP), AX
 	MOVQ    tile+24(FP), CX
 	MOVQ    16(CX), CX
@@ -11021,6 +12187,37 @@ end7x2:
 	ADDQ    CX, AX
 	VMOVUPS Z12, (AX)
 	VMOVUPS Z13, (AX)(DX*1)
+	VZEROUPPER
+	RET
+
+far7x2:
+	MOVQ     c+0(FP), AX
+	MOVQ     tile+24(FP), CX
+	MOVQ     16(CX), CX
+	SHLQ     $0x02, CX
+	MOVQ     tile+24(FP), DX
+	MOVQ     24(DX), DX
+	SHLQ     $0x02, DX
+	VMOVNTPS Z0, (AX)
+	VMOVNTPS Z1, (AX)(DX*1)
+	ADDQ     CX, AX
+	VMOVNTPS Z2, (AX)
+	VMOVNTPS Z3, (AX)(DX*1)
+	ADDQ     CX, AX
+	VMOVNTPS Z4, (AX)
+	VMOVNTPS Z5, (AX)(DX*1)
+	ADDQ     CX, AX
+	VMOVNTPS Z6, (AX)
+	VMOVNTPS Z7, (AX)(DX*1)
+	ADDQ     CX, AX
+	VMOVNTPS Z8, (AX)
+	VMOVNTPS Z9, (AX)(DX*1)
+	ADDQ     CX, AX
+	VMOVNTPS Z10, (AX)
+	VMOVNTPS Z11, (AX)(DX*1)
+	ADDQ     CX, AX
+	VMOVNTPS Z12, (AX)
+	VMOVNTPS Z13, (AX)(DX*1)
 	VZEROUPPER
 	RET
 
@@ -11101,6 +12298,10 @@ zero8x2:
 	VPXORD     Z15, Z15, Z15
 	CMPQ       stack+80(FP), $0x00000000
 	JEQ        asked8x2
+	MOVQ       tile+24(FP), AX
+	MOVBLZX    65(AX), AX
+	TESTL      AX, AX
+	JNE        asked8x2
 	MOVQ       c+0(FP), AX
 	MOVQ       tile+24(FP), CX
 	MOVQ       16(CX), CX
@@ -11394,6 +12595,10 @@ on8x2:
 	JNE  block8x2
 
 end8x2:
+	MOVQ    tile+24(FP), AX
+	MOVBLZX 65(AX), AX
+	TESTL   AX, AX
+	JNE     far8x2
 	MOVQ    c+0(FP), AX
 	MOVQ    tile+24(FP), CX
 	MOVQ    16(CX), CX
@@ -11424,6 +12629,40 @@ end8x2:
 	ADDQ    CX, AX
 	VMOVUPS Z14, (AX)
 	VMOVUPS Z15, (AX)(DX*1)
+	VZEROUPPER
+	RET
+
+far8x2:
+	MOVQ     c+0(FP), AX
+	MOVQ     tile+24(FP), CX
+	MOVQ     16(CX), CX
+	SHLQ     $0x02, CX
+	MOVQ     tile+24(FP), DX
+	MOVQ     24(DX), DX
+	SHLQ     $0x02, DX
+	VMOVNTPS Z0, (AX)
+	VMOVNTPS Z1, (AX)(DX*1)
+	ADDQ     CX, AX
+	VMOVNTPS Z2, (AX)
+	VMOVNTPS Z3, (AX)(DX*1)
+	ADDQ     CX, AX
+	VMOVNTPS Z4, (AX)
+	VMOVNTPS Z5, (AX)(DX*1)
+	ADDQ     CX, AX
+	VMOVNTPS Z6, (AX)
+	VMOVNTPS Z7, (AX)(DX*1)
+	ADDQ     CX, AX
+	VMOVNTPS Z8, (AX)
+	VMOVNTPS Z9, (AX)(DX*1)
+	ADDQ     CX, AX
+	VMOVNTPS Z10, (AX)
+	VMOVNTPS Z11, (AX)(DX*1)
+	ADDQ     CX, AX
+	VMOVNTPS Z12, (AX)
+	VMOVNTPS Z13, (AX)(DX*1)
+	ADDQ     CX, AX
+	VMOVNTPS Z14, (AX)
+	VMOVNTPS Z15, (AX)(DX*1)
 	VZEROUPPER
 	RET
 
@@ -11511,6 +12750,10 @@ zero9x2:
 	VPXORD     Z17, Z17, Z17
 	CMPQ       stack+80(FP), $0x00000000
 	JEQ        asked9x2
+	MOVQ       tile+24(FP), AX
+	MOVBLZX    65(AX), AX
+	TESTL      AX, AX
+	JNE        asked9x2
 	MOVQ       c+0(FP), AX
 	MOVQ       tile+24(FP), CX
 	MOVQ       16(CX), CX
@@ -11828,6 +13071,10 @@ on9x2:
 	JNE  block9x2
 
 end9x2:
+	MOVQ    tile+24(FP), AX
+	MOVBLZX 65(AX), AX
+	TESTL   AX, AX
+	JNE     far9x2
 	MOVQ    c+0(FP), AX
 	MOVQ    tile+24(FP), CX
 	MOVQ    16(CX), CX
@@ -11861,6 +13108,43 @@ end9x2:
 	ADDQ    CX, AX
 	VMOVUPS Z16, (AX)
 	VMOVUPS Z17, (AX)(DX*1)
+	VZEROUPPER
+	RET
+
+far9x2:
+	MOVQ     c+0(FP), AX
+	MOVQ     tile+24(FP), CX
+	MOVQ     16(CX), CX
+	SHLQ     $0x02, CX
+	MOVQ     tile+24(FP), DX
+	MOVQ     24(DX), DX
+	SHLQ     $0x02, DX
+	VMOVNTPS Z0, (AX)
+	VMOVNTPS Z1, (AX)(DX*1)
+	ADDQ     CX, AX
+	VMOVNTPS Z2, (AX)
+	VMOVNTPS Z3, (AX)(DX*1)
+	ADDQ     CX, AX
+	VMOVNTPS Z4, (AX)
+	VMOVNTPS Z5, (AX)(DX*1)
+	ADDQ     CX, AX
+	VMOVNTPS Z6, (AX)
+	VMOVNTPS Z7, (AX)(DX*1)
+	ADDQ     CX, AX
+	VMOVNTPS Z8, (AX)
+	VMOVNTPS Z9, (AX)(DX*1)
+	ADDQ     CX, AX
+	VMOVNTPS Z10, (AX)
+	VMOVNTPS Z11, (AX)(DX*1)
+	ADDQ     CX, AX
+	VMOVNTPS Z12, (AX)
+	VMOVNTPS Z13, (AX)(DX*1)
+	ADDQ     CX, AX
+	VMOVNTPS Z14, (AX)
+	VMOVNTPS Z15, (AX)(DX*1)
+	ADDQ     CX, AX
+	VMOVNTPS Z16, (AX)
+	VMOVNTPS Z17, (AX)(DX*1)
 	VZEROUPPER
 	RET
 
@@ -11955,6 +13239,10 @@ zero10x2:
 	VPXORD     Z19, Z19, Z19
 	CMPQ       stack+80(FP), $0x00000000
 	JEQ        asked10x2
+	MOVQ       tile+24(FP), AX
+	MOVBLZX    65(AX), AX
+	TESTL      AX, AX
+	JNE        asked10x2
 	MOVQ       c+0(FP), AX
 	MOVQ       tile+24(FP), CX
 	MOVQ       16(CX), CX
@@ -12296,6 +13584,10 @@ on10x2:
 	JNE  block10x2
 
 end10x2:
+	MOVQ    tile+24(FP), AX
+	MOVBLZX 65(AX), AX
+	TESTL   AX, AX
+	JNE     far10x2
 	MOVQ    c+0(FP), AX
 	MOVQ    tile+24(FP), CX
 	MOVQ    16(CX), CX
@@ -12332,6 +13624,46 @@ end10x2:
 	ADDQ    CX, AX
 	VMOVUPS Z18, (AX)
 	VMOVUPS Z19, (AX)(DX*1)
+	VZEROUPPER
+	RET
+
+far10x2:
+	MOVQ     c+0(FP), AX
+	MOVQ     tile+24(FP), CX
+	MOVQ     16(CX), CX
+	SHLQ     $0x02, CX
+	MOVQ     tile+24(FP), DX
+	MOVQ     24(DX), DX
+	SHLQ     $0x02, DX
+	VMOVNTPS Z0, (AX)
+	VMOVNTPS Z1, (AX)(DX*1)
+	ADDQ     CX, AX
+	VMOVNTPS Z2, (AX)
+	VMOVNTPS Z3, (AX)(DX*1)
+	ADDQ     CX, AX
+	VMOVNTPS Z4, (AX)
+	VMOVNTPS Z5, (AX)(DX*1)
+	ADDQ     CX, AX
+	VMOVNTPS Z6, (AX)
+	VMOVNTPS Z7, (AX)(DX*1)
+	ADDQ     CX, AX
+	VMOVNTPS Z8, (AX)
+	VMOVNTPS Z9, (AX)(DX*1)
+	ADDQ     CX, AX
+	VMOVNTPS Z10, (AX)
+	VMOVNTPS Z11, (AX)(DX*1)
+	ADDQ     CX, AX
+	VMOVNTPS Z12, (AX)
+	VMOVNTPS Z13, (AX)(DX*1)
+	ADDQ     CX, AX
+	VMOVNTPS Z14, (AX)
+	VMOVNTPS Z15, (AX)(DX*1)
+	ADDQ     CX, AX
+	VMOVNTPS Z16, (AX)
+	VMOVNTPS Z17, (AX)(DX*1)
+	ADDQ     CX, AX
+	VMOVNTPS Z18, (AX)
+	VMOVNTPS Z19, (AX)(DX*1)
 	VZEROUPPER
 	RET
 
@@ -12433,6 +13765,10 @@ zero11x2:
 	VPXORD     Z21, Z21, Z21
 	CMPQ       stack+80(FP), $0x00000000
 	JEQ        asked11x2
+	MOVQ       tile+24(FP), AX
+	MOVBLZX    65(AX), AX
+	TESTL      AX, AX
+	JNE        asked11x2
 	MOVQ       c+0(FP), AX
 	MOVQ       tile+24(FP), CX
 	MOVQ       16(CX), CX
@@ -12798,6 +14134,10 @@ on11x2:
 	JNE  block11x2
 
 end11x2:
+	MOVQ    tile+24(FP), AX
+	MOVBLZX 65(AX), AX
+	TESTL   AX, AX
+	JNE     far11x2
 	MOVQ    c+0(FP), AX
 	MOVQ    tile+24(FP), CX
 	MOVQ    16(CX), CX
@@ -12837,6 +14177,49 @@ end11x2:
 	ADDQ    CX, AX
 	VMOVUPS Z20, (AX)
 	VMOVUPS Z21, (AX)(DX*1)
+	VZEROUPPER
+	RET
+
+far11x2:
+	MOVQ     c+0(FP), AX
+	MOVQ     tile+24(FP), CX
+	MOVQ     16(CX), CX
+	SHLQ     $0x02, CX
+	MOVQ     tile+24(FP), DX
+	MOVQ     24(DX), DX
+	SHLQ     $0x02, DX
+	VMOVNTPS Z0, (AX)
+	VMOVNTPS Z1, (AX)(DX*1)
+	ADDQ     CX, AX
+	VMOVNTPS Z2, (AX)
+	VMOVNTPS Z3, (AX)(DX*1)
+	ADDQ     CX, AX
+	VMOVNTPS Z4, (AX)
+	VMOVNTPS Z5, (AX)(DX*1)
+	ADDQ     CX, AX
+	VMOVNTPS Z6, (AX)
+	VMOVNTPS Z7, (AX)(DX*1)
+	ADDQ     CX, AX
+	VMOVNTPS Z8, (AX)
+	VMOVNTPS Z9, (AX)(DX*1)
+	ADDQ     CX, AX
+	VMOVNTPS Z10, (AX)
+	VMOVNTPS Z11, (AX)(DX*1)
+	ADDQ     CX, AX
+	VMOVNTPS Z12, (AX)
+	VMOVNTPS Z13, (AX)(DX*1)
+	ADDQ     CX, AX
+	VMOVNTPS Z14, (AX)
+	VMOVNTPS Z15, (AX)(DX*1)
+	ADDQ     CX, AX
+	VMOVNTPS Z16, (AX)
+	VMOVNTPS Z17, (AX)(DX*1)
+	ADDQ     CX, AX
+	VMOVNTPS Z18, (AX)
+	VMOVNTPS Z19, (AX)(DX*1)
+	ADDQ     CX, AX
+	VMOVNTPS Z20, (AX)
+	VMOVNTPS Z21, (AX)(DX*1)
 	VZEROUPPER
 	RET
 
@@ -12945,6 +14328,10 @@ zero12x2:
 	VPXORD     Z23, Z23, Z23
 	CMPQ       stack+80(FP), $0x00000000
 	JEQ        asked12x2
+	MOVQ       tile+24(FP), AX
+	MOVBLZX    65(AX), AX
+	TESTL      AX, AX
+	JNE        asked12x2
 	MOVQ       c+0(FP), AX
 	MOVQ       tile+24(FP), CX
 	MOVQ       16(CX), CX
@@ -13334,6 +14721,10 @@ on12x2:
 	JNE  block12x2
 
 end12x2:
+	MOVQ    tile+24(FP), AX
+	MOVBLZX 65(AX), AX
+	TESTL   AX, AX
+	JNE     far12x2
 	MOVQ    c+0(FP), AX
 	MOVQ    tile+24(FP), CX
 	MOVQ    16(CX), CX
@@ -13376,6 +14767,52 @@ end12x2:
 	ADDQ    CX, AX
 	VMOVUPS Z22, (AX)
 	VMOVUPS Z23, (AX)(DX*1)
+	VZEROUPPER
+	RET
+
+far12x2:
+	MOVQ     c+0(FP), AX
+	MOVQ     tile+24(FP), CX
+	MOVQ     16(CX), CX
+	SHLQ     $0x02, CX
+	MOVQ     tile+24(FP), DX
+	MOVQ     24(DX), DX
+	SHLQ     $0x02, DX
+	VMOVNTPS Z0, (AX)
+	VMOVNTPS Z1, (AX)(DX*1)
+	ADDQ     CX, AX
+	VMOVNTPS Z2, (AX)
+	VMOVNTPS Z3, (AX)(DX*1)
+	ADDQ     CX, AX
+	VMOVNTPS Z4, (AX)
+	VMOVNTPS Z5, (AX)(DX*1)
+	ADDQ     CX, AX
+	VMOVNTPS Z6, (AX)
+	VMOVNTPS Z7, (AX)(DX*1)
+	ADDQ     CX, AX
+	VMOVNTPS Z8, (AX)
+	VMOVNTPS Z9, (AX)(DX*1)
+	ADDQ     CX, AX
+	VMOVNTPS Z10, (AX)
+	VMOVNTPS Z11, (AX)(DX*1)
+	ADDQ     CX, AX
+	VMOVNTPS Z12, (AX)
+	VMOVNTPS Z13, (AX)(DX*1)
+	ADDQ     CX, AX
+	VMOVNTPS Z14, (AX)
+	VMOVNTPS Z15, (AX)(DX*1)
+	ADDQ     CX, AX
+	VMOVNTPS Z16, (AX)
+	VMOVNTPS Z17, (AX)(DX*1)
+	ADDQ     CX, AX
+	VMOVNTPS Z18, (AX)
+	VMOVNTPS Z19, (AX)(DX*1)
+	ADDQ     CX, AX
+	VMOVNTPS Z20, (AX)
+	VMOVNTPS Z21, (AX)(DX*1)
+	ADDQ     CX, AX
+	VMOVNTPS Z22, (AX)
+	VMOVNTPS Z23, (AX)(DX*1)
 	VZEROUPPER
 	RET
 
@@ -13491,6 +14928,10 @@ zero13x2:
 	VPXORD     Z25, Z25, Z25
 	CMPQ       stack+80(FP), $0x00000000
 	JEQ        asked13x2
+	MOVQ       tile+24(FP), AX
+	MOVBLZX    65(AX), AX
+	TESTL      AX, AX
+	JNE        asked13x2
 	MOVQ       c+0(FP), AX
 	MOVQ       tile+24(FP), CX
 	MOVQ       16(CX), CX
@@ -13904,6 +15345,10 @@ on13x2:
 	JNE  block13x2
 
 end13x2:
+	MOVQ    tile+24(FP), AX
+	MOVBLZX 65(AX), AX
+	TESTL   AX, AX
+	JNE     far13x2
 	MOVQ    c+0(FP), AX
 	MOVQ    tile+24(FP), CX
 	MOVQ    16(CX), CX
@@ -13949,6 +15394,55 @@ end13x2:
 	ADDQ    CX, AX
 	VMOVUPS Z24, (AX)
 	VMOVUPS Z25, (AX)(DX*1)
+	VZEROUPPER
+	RET
+
+far13x2:
+	MOVQ     c+0(FP), AX
+	MOVQ     tile+24(FP), CX
+	MOVQ     16(CX), CX
+	SHLQ     $0x02, CX
+	MOVQ     tile+24(FP), DX
+	MOVQ     24(DX), DX
+	SHLQ     $0x02, DX
+	VMOVNTPS Z0, (AX)
+	VMOVNTPS Z1, (AX)(DX*1)
+	ADDQ     CX, AX
+	VMOVNTPS Z2, (AX)
+	VMOVNTPS Z3, (AX)(DX*1)
+	ADDQ     CX, AX
+	VMOVNTPS Z4, (AX)
+	VMOVNTPS Z5, (AX)(DX*1)
+	ADDQ     CX, AX
+	VMOVNTPS Z6, (AX)
+	VMOVNTPS Z7, (AX)(DX*1)
+	ADDQ     CX, AX
+	VMOVNTPS Z8, (AX)
+	VMOVNTPS Z9, (AX)(DX*1)
+	ADDQ     CX, AX
+	VMOVNTPS Z10, (AX)
+	VMOVNTPS Z11, (AX)(DX*1)
+	ADDQ     CX, AX
+	VMOVNTPS Z12, (AX)
+	VMOVNTPS Z13, (AX)(DX*1)
+	ADDQ     CX, AX
+	VMOVNTPS Z14, (AX)
+	VMOVNTPS Z15, (AX)(DX*1)
+	ADDQ     CX, AX
+	VMOVNTPS Z16, (AX)
+	VMOVNTPS Z17, (AX)(DX*1)
+	ADDQ     CX, AX
+	VMOVNTPS Z18, (AX)
+	VMOVNTPS Z19, (AX)(DX*1)
+	ADDQ     CX, AX
+	VMOVNTPS Z20, (AX)
+	VMOVNTPS Z21, (AX)(DX*1)
+	ADDQ     CX, AX
+	VMOVNTPS Z22, (AX)
+	VMOVNTPS Z23, (AX)(DX*1)
+	ADDQ     CX, AX
+	VMOVNTPS Z24, (AX)
+	VMOVNTPS Z25, (AX)(DX*1)
 	VZEROUPPER
 	RET
 
@@ -14071,6 +15565,10 @@ zero14x2:
 	VPXORD     Z27, Z27, Z27
 	CMPQ       stack+80(FP), $0x00000000
 	JEQ        asked14x2
+	MOVQ       tile+24(FP), AX
+	MOVBLZX    65(AX), AX
+	TESTL      AX, AX
+	JNE        asked14x2
 	MOVQ       c+0(FP), AX
 	MOVQ       tile+24(FP), CX
 	MOVQ       16(CX), CX
@@ -14508,6 +16006,10 @@ on14x2:
 	JNE  block14x2
 
 end14x2:
+	MOVQ    tile+24(FP), AX
+	MOVBLZX 65(AX), AX
+	TESTL   AX, AX
+	JNE     far14x2
 	MOVQ    c+0(FP), AX
 	MOVQ    tile+24(FP), CX
 	MOVQ    16(CX), CX
@@ -14559,6 +16061,58 @@ end14x2:
 	VZEROUPPER
 	RET
 
+far14x2:
+	MOVQ     c+0(FP), AX
+	MOVQ     tile+24(FP), CX
+	MOVQ     16(CX), CX
+	SHLQ     $0x02, CX
+	MOVQ     tile+24(FP), DX
+	MOVQ     24(DX), DX
+	SHLQ     $0x02, DX
+	VMOVNTPS Z0, (AX)
+	VMOVNTPS Z1, (AX)(DX*1)
+	ADDQ     CX, AX
+	VMOVNTPS Z2, (AX)
+	VMOVNTPS Z3, (AX)(DX*1)
+	ADDQ     CX, AX
+	VMOVNTPS Z4, (AX)
+	VMOVNTPS Z5, (AX)(DX*1)
+	ADDQ     CX, AX
+	VMOVNTPS Z6, (AX)
+	VMOVNTPS Z7, (AX)(DX*1)
+	ADDQ     CX, AX
+	VMOVNTPS Z8, (AX)
+	VMOVNTPS Z9, (AX)(DX*1)
+	ADDQ     CX, AX
+	VMOVNTPS Z10, (AX)
+	VMOVNTPS Z11, (AX)(DX*1)
+	ADDQ     CX, AX
+	VMOVNTPS Z12, (AX)
+	VMOVNTPS Z13, (AX)(DX*1)
+	ADDQ     CX, AX
+	VMOVNTPS Z14, (AX)
+	VMOVNTPS Z15, (AX)(DX*1)
+	ADDQ     CX, AX
+	VMOVNTPS Z16, (AX)
+	VMOVNTPS Z17, (AX)(DX*1)
+	ADDQ     CX, AX
+	VMOVNTPS Z18, (AX)
+	VMOVNTPS Z19, (AX)(DX*1)
+	ADDQ     CX, AX
+	VMOVNTPS Z20, (AX)
+	VMOVNTPS Z21, (AX)(DX*1)
+	ADDQ     CX, AX
+	VMOVNTPS Z22, (AX)
+	VMOVNTPS Z23, (AX)(DX*1)
+	ADDQ     CX, AX
+	VMOVNTPS Z24, (AX)
+	VMOVNTPS Z25, (AX)(DX*1)
+	ADDQ     CX, AX
+	VMOVNTPS Z26, (AX)
+	VMOVNTPS Z27, (AX)(DX*1)
+	VZEROUPPER
+	RET
+
 rows1x1:
 	// Rows: 1, columns: 1
 	MOVQ    begin+64(FP), AX
@@ -14581,6 +16135,10 @@ zero1x1:
 	VPXORD     Z0, Z0, Z0
 	CMPQ       stack+80(FP), $0x00000000
 	JEQ        asked1x1
+	MOVQ       tile+24(FP), AX
+	MOVBLZX    65(AX), AX
+	TESTL      AX, AX
+	JNE        asked1x1
 	MOVQ       c+0(FP), AX
 	MOVQ       tile+24(FP), CX
 	MOVQ       16(CX), CX
@@ -14674,11 +16232,24 @@ on1x1:
 	JNE  block1x1
 
 end1x1:
+	MOVQ    tile+24(FP), AX
+	MOVBLZX 65(AX), AX
+	TESTL   AX, AX
+	JNE     far1x1
 	MOVQ    c+0(FP), AX
 	MOVQ    tile+24(FP), CX
 	MOVQ    16(CX), CX
 	SHLQ    $0x02, CX
 	VMOVUPS Z0, (AX)
+	VZEROUPPER
+	RET
+
+far1x1:
+	MOVQ     c+0(FP), AX
+	MOVQ     tile+24(FP), CX
+	MOVQ     16(CX), CX
+	SHLQ     $0x02, CX
+	VMOVNTPS Z0, (AX)
 	VZEROUPPER
 	RET
 
@@ -14708,6 +16279,10 @@ zero2x1:
 	VPXORD     Z1, Z1, Z1
 	CMPQ       stack+80(FP), $0x00000000
 	JEQ        asked2x1
+	MOVQ       tile+24(FP), AX
+	MOVBLZX    65(AX), AX
+	TESTL      AX, AX
+	JNE        asked2x1
 	MOVQ       c+0(FP), AX
 	MOVQ       tile+24(FP), CX
 	MOVQ       16(CX), CX
@@ -14819,6 +16394,10 @@ on2x1:
 	JNE  block2x1
 
 end2x1:
+	MOVQ    tile+24(FP), AX
+	MOVBLZX 65(AX), AX
+	TESTL   AX, AX
+	JNE     far2x1
 	MOVQ    c+0(FP), AX
 	MOVQ    tile+24(FP), CX
 	MOVQ    16(CX), CX
@@ -14826,6 +16405,17 @@ end2x1:
 	VMOVUPS Z0, (AX)
 	ADDQ    CX, AX
 	VMOVUPS Z1, (AX)
+	VZEROUPPER
+	RET
+
+far2x1:
+	MOVQ     c+0(FP), AX
+	MOVQ     tile+24(FP), CX
+	MOVQ     16(CX), CX
+	SHLQ     $0x02, CX
+	VMOVNTPS Z0, (AX)
+	ADDQ     CX, AX
+	VMOVNTPS Z1, (AX)
 	VZEROUPPER
 	RET
 
@@ -14859,6 +16449,10 @@ zero3x1:
 	VPXORD     Z2, Z2, Z2
 	CMPQ       stack+80(FP), $0x00000000
 	JEQ        asked3x1
+	MOVQ       tile+24(FP), AX
+	MOVBLZX    65(AX), AX
+	TESTL      AX, AX
+	JNE        asked3x1
 	MOVQ       c+0(FP), AX
 	MOVQ       tile+24(FP), CX
 	MOVQ       16(CX), CX
@@ -14985,6 +16579,10 @@ on3x1:
 	JNE  block3x1
 
 end3x1:
+	MOVQ    tile+24(FP), AX
+	MOVBLZX 65(AX), AX
+	TESTL   AX, AX
+	JNE     far3x1
 	MOVQ    c+0(FP), AX
 	MOVQ    tile+24(FP), CX
 	MOVQ    16(CX), CX
@@ -14994,6 +16592,19 @@ end3x1:
 	VMOVUPS Z1, (AX)
 	ADDQ    CX, AX
 	VMOVUPS Z2, (AX)
+	VZEROUPPER
+	RET
+
+far3x1:
+	MOVQ     c+0(FP), AX
+	MOVQ     tile+24(FP), CX
+	MOVQ     16(CX), CX
+	SHLQ     $0x02, CX
+	VMOVNTPS Z0, (AX)
+	ADDQ     CX, AX
+	VMOVNTPS Z1, (AX)
+	ADDQ     CX, AX
+	VMOVNTPS Z2, (AX)
 	VZEROUPPER
 	RET
 
@@ -15031,6 +16642,10 @@ zero4x1:
 	VPXORD     Z3, Z3, Z3
 	CMPQ       stack+80(FP), $0x00000000
 	JEQ        asked4x1
+	MOVQ       tile+24(FP), AX
+	MOVBLZX    65(AX), AX
+	TESTL      AX, AX
+	JNE        asked4x1
 	MOVQ       c+0(FP), AX
 	MOVQ       tile+24(FP), CX
 	MOVQ       16(CX), CX
@@ -15173,6 +16788,10 @@ on4x1:
 	JNE  block4x1
 
 end4x1:
+	MOVQ    tile+24(FP), AX
+	MOVBLZX 65(AX), AX
+	TESTL   AX, AX
+	JNE     far4x1
 	MOVQ    c+0(FP), AX
 	MOVQ    tile+24(FP), CX
 	MOVQ    16(CX), CX
@@ -15184,6 +16803,21 @@ end4x1:
 	VMOVUPS Z2, (AX)
 	ADDQ    CX, AX
 	VMOVUPS Z3, (AX)
+	VZEROUPPER
+	RET
+
+far4x1:
+	MOVQ     c+0(FP), AX
+	MOVQ     tile+24(FP), CX
+	MOVQ     16(CX), CX
+	SHLQ     $0x02, CX
+	VMOVNTPS Z0, (AX)
+	ADDQ     CX, AX
+	VMOVNTPS Z1, (AX)
+	ADDQ     CX, AX
+	VMOVNTPS Z2, (AX)
+	ADDQ     CX, AX
+	VMOVNTPS Z3, (AX)
 	VZEROUPPER
 	RET
 
@@ -15225,6 +16859,10 @@ zero5x1:
 	VPXORD     Z4, Z4, Z4
 	CMPQ       stack+80(FP), $0x00000000
 	JEQ        asked5x1
+	MOVQ       tile+24(FP), AX
+	MOVBLZX    65(AX), AX
+	TESTL      AX, AX
+	JNE        asked5x1
 	MOVQ       c+0(FP), AX
 	MOVQ       tile+24(FP), CX
 	MOVQ       16(CX), CX
@@ -15382,6 +17020,10 @@ on5x1:
 	JNE  block5x1
 
 end5x1:
+	MOVQ    tile+24(FP), AX
+	MOVBLZX 65(AX), AX
+	TESTL   AX, AX
+	JNE     far5x1
 	MOVQ    c+0(FP), AX
 	MOVQ    tile+24(FP), CX
 	MOVQ    16(CX), CX
@@ -15395,6 +17037,23 @@ end5x1:
 	VMOVUPS Z3, (AX)
 	ADDQ    CX, AX
 	VMOVUPS Z4, (AX)
+	VZEROUPPER
+	RET
+
+far5x1:
+	MOVQ     c+0(FP), AX
+	MOVQ     tile+24(FP), CX
+	MOVQ     16(CX), CX
+	SHLQ     $0x02, CX
+	VMOVNTPS Z0, (AX)
+	ADDQ     CX, AX
+	VMOVNTPS Z1, (AX)
+	ADDQ     CX, AX
+	VMOVNTPS Z2, (AX)
+	ADDQ     CX, AX
+	VMOVNTPS Z3, (AX)
+	ADDQ     CX, AX
+	VMOVNTPS Z4, (AX)
 	VZEROUPPER
 	RET
 
@@ -15440,6 +17099,10 @@ zero6x1:
 	VPXORD     Z5, Z5, Z5
 	CMPQ       stack+80(FP), $0x00000000
 	JEQ        asked6x1
+	MOVQ       tile+24(FP), AX
+	MOVBLZX    65(AX), AX
+	TESTL      AX, AX
+	JNE        asked6x1
 	MOVQ       c+0(FP), AX
 	MOVQ       tile+24(FP), CX
 	MOVQ       16(CX), CX
@@ -15613,6 +17276,10 @@ on6x1:
 	JNE  block6x1
 
 end6x1:
+	MOVQ    tile+24(FP), AX
+	MOVBLZX 65(AX), AX
+	TESTL   AX, AX
+	JNE     far6x1
 	MOVQ    c+0(FP), AX
 	MOVQ    tile+24(FP), CX
 	MOVQ    16(CX), CX
@@ -15628,6 +17295,25 @@ end6x1:
 	VMOVUPS Z4, (AX)
 	ADDQ    CX, AX
 	VMOVUPS Z5, (AX)
+	VZEROUPPER
+	RET
+
+far6x1:
+	MOVQ     c+0(FP), AX
+	MOVQ     tile+24(FP), CX
+	MOVQ     16(CX), CX
+	SHLQ     $0x02, CX
+	VMOVNTPS Z0, (AX)
+	ADDQ     CX, AX
+	VMOVNTPS Z1, (AX)
+	ADDQ     CX, AX
+	VMOVNTPS Z2, (AX)
+	ADDQ     CX, AX
+	VMOVNTPS Z3, (AX)
+	ADDQ     CX, AX
+	VMOVNTPS Z4, (AX)
+	ADDQ     CX, AX
+	VMOVNTPS Z5, (AX)
 	VZEROUPPER
 	RET
 
@@ -15677,6 +17363,10 @@ zero7x1:
 	VPXORD     Z6, Z6, Z6
 	CMPQ       stack+80(FP), $0x00000000
 	JEQ        asked7x1
+	MOVQ       tile+24(FP), AX
+	MOVBLZX    65(AX), AX
+	TESTL      AX, AX
+	JNE        asked7x1
 	MOVQ       c+0(FP), AX
 	MOVQ       tile+24(FP), CX
 	MOVQ       16(CX), CX
@@ -15865,6 +17555,10 @@ on7x1:
 	JNE  block7x1
 
 end7x1:
+	MOVQ    tile+24(FP), AX
+	MOVBLZX 65(AX), AX
+	TESTL   AX, AX
+	JNE     far7x1
 	MOVQ    c+0(FP), AX
 	MOVQ    tile+24(FP), CX
 	MOVQ    16(CX), CX
@@ -15882,6 +17576,27 @@ end7x1:
 	VMOVUPS Z5, (AX)
 	ADDQ    CX, AX
 	VMOVUPS Z6, (AX)
+	VZEROUPPER
+	RET
+
+far7x1:
+	MOVQ     c+0(FP), AX
+	MOVQ     tile+24(FP), CX
+	MOVQ     16(CX), CX
+	SHLQ     $0x02, CX
+	VMOVNTPS Z0, (AX)
+	ADDQ     CX, AX
+	VMOVNTPS Z1, (AX)
+	ADDQ     CX, AX
+	VMOVNTPS Z2, (AX)
+	ADDQ     CX, AX
+	VMOVNTPS Z3, (AX)
+	ADDQ     CX, AX
+	VMOVNTPS Z4, (AX)
+	ADDQ     CX, AX
+	VMOVNTPS Z5, (AX)
+	ADDQ     CX, AX
+	VMOVNTPS Z6, (AX)
 	VZEROUPPER
 	RET
 
@@ -15935,6 +17650,10 @@ zero8x1:
 	VPXORD     Z7, Z7, Z7
 	CMPQ       stack+80(FP), $0x00000000
 	JEQ        asked8x1
+	MOVQ       tile+24(FP), AX
+	MOVBLZX    65(AX), AX
+	TESTL      AX, AX
+	JNE        asked8x1
 	MOVQ       c+0(FP), AX
 	MOVQ       tile+24(FP), CX
 	MOVQ       16(CX), CX
@@ -16145,6 +17864,10 @@ on8x1:
 	JNE  block8x1
 
 end8x1:
+	MOVQ    tile+24(FP), AX
+	MOVBLZX 65(AX), AX
+	TESTL   AX, AX
+	JNE     far8x1
 	MOVQ    c+0(FP), AX
 	MOVQ    tile+24(FP), CX
 	MOVQ    16(CX), CX
@@ -16164,6 +17887,29 @@ end8x1:
 	VMOVUPS Z6, (AX)
 	ADDQ    CX, AX
 	VMOVUPS Z7, (AX)
+	VZEROUPPER
+	RET
+
+far8x1:
+	MOVQ     c+0(FP), AX
+	MOVQ     tile+24(FP), CX
+	MOVQ     16(CX), CX
+	SHLQ     $0x02, CX
+	VMOVNTPS Z0, (AX)
+	ADDQ     CX, AX
+	VMOVNTPS Z1, (AX)
+	ADDQ     CX, AX
+	VMOVNTPS Z2, (AX)
+	ADDQ     CX, AX
+	VMOVNTPS Z3, (AX)
+	ADDQ     CX, AX
+	VMOVNTPS Z4, (AX)
+	ADDQ     CX, AX
+	VMOVNTPS Z5, (AX)
+	ADDQ     CX, AX
+	VMOVNTPS Z6, (AX)
+	ADDQ     CX, AX
+	VMOVNTPS Z7, (AX)
 	VZEROUPPER
 	RET
 
@@ -16221,6 +17967,10 @@ zero9x1:
 	VPXORD     Z8, Z8, Z8
 	CMPQ       stack+80(FP), $0x00000000
 	JEQ        asked9x1
+	MOVQ       tile+24(FP), AX
+	MOVBLZX    65(AX), AX
+	TESTL      AX, AX
+	JNE        asked9x1
 	MOVQ       c+0(FP), AX
 	MOVQ       tile+24(FP), CX
 	MOVQ       16(CX), CX
@@ -16446,6 +18196,10 @@ on9x1:
 	JNE  block9x1
 
 end9x1:
+	MOVQ    tile+24(FP), AX
+	MOVBLZX 65(AX), AX
+	TESTL   AX, AX
+	JNE     far9x1
 	MOVQ    c+0(FP), AX
 	MOVQ    tile+24(FP), CX
 	MOVQ    16(CX), CX
@@ -16467,6 +18221,31 @@ end9x1:
 	VMOVUPS Z7, (AX)
 	ADDQ    CX, AX
 	VMOVUPS Z8, (AX)
+	VZEROUPPER
+	RET
+
+far9x1:
+	MOVQ     c+0(FP), AX
+	MOVQ     tile+24(FP), CX
+	MOVQ     16(CX), CX
+	SHLQ     $0x02, CX
+	VMOVNTPS Z0, (AX)
+	ADDQ     CX, AX
+	VMOVNTPS Z1, (AX)
+	ADDQ     CX, AX
+	VMOVNTPS Z2, (AX)
+	ADDQ     CX, AX
+	VMOVNTPS Z3, (AX)
+	ADDQ     CX, AX
+	VMOVNTPS Z4, (AX)
+	ADDQ     CX, AX
+	VMOVNTPS Z5, (AX)
+	ADDQ     CX, AX
+	VMOVNTPS Z6, (AX)
+	ADDQ     CX, AX
+	VMOVNTPS Z7, (AX)
+	ADDQ     CX, AX
+	VMOVNTPS Z8, (AX)
 	VZEROUPPER
 	RET
 
@@ -16528,6 +18307,10 @@ zero10x1:
 	VPXORD     Z9, Z9, Z9
 	CMPQ       stack+80(FP), $0x00000000
 	JEQ        asked10x1
+	MOVQ       tile+24(FP), AX
+	MOVBLZX    65(AX), AX
+	TESTL      AX, AX
+	JNE        asked10x1
 	MOVQ       c+0(FP), AX
 	MOVQ       tile+24(FP), CX
 	MOVQ       16(CX), CX
@@ -16768,6 +18551,10 @@ on10x1:
 	JNE  block10x1
 
 end10x1:
+	MOVQ    tile+24(FP), AX
+	MOVBLZX 65(AX), AX
+	TESTL   AX, AX
+	JNE     far10x1
 	MOVQ    c+0(FP), AX
 	MOVQ    tile+24(FP), CX
 	MOVQ    16(CX), CX
@@ -16791,6 +18578,33 @@ end10x1:
 	VMOVUPS Z8, (AX)
 	ADDQ    CX, AX
 	VMOVUPS Z9, (AX)
+	VZEROUPPER
+	RET
+
+far10x1:
+	MOVQ     c+0(FP), AX
+	MOVQ     tile+24(FP), CX
+	MOVQ     16(CX), CX
+	SHLQ     $0x02, CX
+	VMOVNTPS Z0, (AX)
+	ADDQ     CX, AX
+	VMOVNTPS Z1, (AX)
+	ADDQ     CX, AX
+	VMOVNTPS Z2, (AX)
+	ADDQ     CX, AX
+	VMOVNTPS Z3, (AX)
+	ADDQ     CX, AX
+	VMOVNTPS Z4, (AX)
+	ADDQ     CX, AX
+	VMOVNTPS Z5, (AX)
+	ADDQ     CX, AX
+	VMOVNTPS Z6, (AX)
+	ADDQ     CX, AX
+	VMOVNTPS Z7, (AX)
+	ADDQ     CX, AX
+	VMOVNTPS Z8, (AX)
+	ADDQ     CX, AX
+	VMOVNTPS Z9, (AX)
 	VZEROUPPER
 	RET
 
@@ -16856,6 +18670,10 @@ zero11x1:
 	VPXORD     Z10, Z10, Z10
 	CMPQ       stack+80(FP), $0x00000000
 	JEQ        asked11x1
+	MOVQ       tile+24(FP), AX
+	MOVBLZX    65(AX), AX
+	TESTL      AX, AX
+	JNE        asked11x1
 	MOVQ       c+0(FP), AX
 	MOVQ       tile+24(FP), CX
 	MOVQ       16(CX), CX
@@ -17111,6 +18929,10 @@ on11x1:
 	JNE  block11x1
 
 end11x1:
+	MOVQ    tile+24(FP), AX
+	MOVBLZX 65(AX), AX
+	TESTL   AX, AX
+	JNE     far11x1
 	MOVQ    c+0(FP), AX
 	MOVQ    tile+24(FP), CX
 	MOVQ    16(CX), CX
@@ -17136,6 +18958,35 @@ end11x1:
 	VMOVUPS Z9, (AX)
 	ADDQ    CX, AX
 	VMOVUPS Z10, (AX)
+	VZEROUPPER
+	RET
+
+far11x1:
+	MOVQ     c+0(FP), AX
+	MOVQ     tile+24(FP), CX
+	MOVQ     16(CX), CX
+	SHLQ     $0x02, CX
+	VMOVNTPS Z0, (AX)
+	ADDQ     CX, AX
+	VMOVNTPS Z1, (AX)
+	ADDQ     CX, AX
+	VMOVNTPS Z2, (AX)
+	ADDQ     CX, AX
+	VMOVNTPS Z3, (AX)
+	ADDQ     CX, AX
+	VMOVNTPS Z4, (AX)
+	ADDQ     CX, AX
+	VMOVNTPS Z5, (AX)
+	ADDQ     CX, AX
+	VMOVNTPS Z6, (AX)
+	ADDQ     CX, AX
+	VMOVNTPS Z7, (AX)
+	ADDQ     CX, AX
+	VMOVNTPS Z8, (AX)
+	ADDQ     CX, AX
+	VMOVNTPS Z9, (AX)
+	ADDQ     CX, AX
+	VMOVNTPS Z10, (AX)
 	VZEROUPPER
 	RET
 
@@ -17205,6 +19056,10 @@ zero12x1:
 	VPXORD     Z11, Z11, Z11
 	CMPQ       stack+80(FP), $0x00000000
 	JEQ        asked12x1
+	MOVQ       tile+24(FP), AX
+	MOVBLZX    65(AX), AX
+	TESTL      AX, AX
+	JNE        asked12x1
 	MOVQ       c+0(FP), AX
 	MOVQ       tile+24(FP), CX
 	MOVQ       16(CX), CX
@@ -17475,6 +19330,10 @@ on12x1:
 	JNE  block12x1
 
 end12x1:
+	MOVQ    tile+24(FP), AX
+	MOVBLZX 65(AX), AX
+	TESTL   AX, AX
+	JNE     far12x1
 	MOVQ    c+0(FP), AX
 	MOVQ    tile+24(FP), CX
 	MOVQ    16(CX), CX
@@ -17502,6 +19361,37 @@ end12x1:
 	VMOVUPS Z10, (AX)
 	ADDQ    CX, AX
 	VMOVUPS Z11, (AX)
+	VZEROUPPER
+	RET
+
+far12x1:
+	MOVQ     c+0(FP), AX
+	MOVQ     tile+24(FP), CX
+	MOVQ     16(CX), CX
+	SHLQ     $0x02, CX
+	VMOVNTPS Z0, (AX)
+	ADDQ     CX, AX
+	VMOVNTPS Z1, (AX)
+	ADDQ     CX, AX
+	VMOVNTPS Z2, (AX)
+	ADDQ     CX, AX
+	VMOVNTPS Z3, (AX)
+	ADDQ     CX, AX
+	VMOVNTPS Z4, (AX)
+	ADDQ     CX, AX
+	VMOVNTPS Z5, (AX)
+	ADDQ     CX, AX
+	VMOVNTPS Z6, (AX)
+	ADDQ     CX, AX
+	VMOVNTPS Z7, (AX)
+	ADDQ     CX, AX
+	VMOVNTPS Z8, (AX)
+	ADDQ     CX, AX
+	VMOVNTPS Z9, (AX)
+	ADDQ     CX, AX
+	VMOVNTPS Z10, (AX)
+	ADDQ     CX, AX
+	VMOVNTPS Z11, (AX)
 	VZEROUPPER
 	RET
 
@@ -17575,6 +19465,10 @@ zero13x1:
 	VPXORD     Z12, Z12, Z12
 	CMPQ       stack+80(FP), $0x00000000
 	JEQ        asked13x1
+	MOVQ       tile+24(FP), AX
+	MOVBLZX    65(AX), AX
+	TESTL      AX, AX
+	JNE        asked13x1
 	MOVQ       c+0(FP), AX
 	MOVQ       tile+24(FP), CX
 	MOVQ       16(CX), CX
@@ -17860,6 +19754,10 @@ on13x1:
 	JNE  block13x1
 
 end13x1:
+	MOVQ    tile+24(FP), AX
+	MOVBLZX 65(AX), AX
+	TESTL   AX, AX
+	JNE     far13x1
 	MOVQ    c+0(FP), AX
 	MOVQ    tile+24(FP), CX
 	MOVQ    16(CX), CX
@@ -17889,6 +19787,39 @@ end13x1:
 	VMOVUPS Z11, (AX)
 	ADDQ    CX, AX
 	VMOVUPS Z12, (AX)
+	VZEROUPPER
+	RET
+
+far13x1:
+	MOVQ     c+0(FP), AX
+	MOVQ     tile+24(FP), CX
+	MOVQ     16(CX), CX
+	SHLQ     $0x02, CX
+	VMOVNTPS Z0, (AX)
+	ADDQ     CX, AX
+	VMOVNTPS Z1, (AX)
+	ADDQ     CX, AX
+	VMOVNTPS Z2, (AX)
+	ADDQ     CX, AX
+	VMOVNTPS Z3, (AX)
+	ADDQ     CX, AX
+	VMOVNTPS Z4, (AX)
+	ADDQ     CX, AX
+	VMOVNTPS Z5, (AX)
+	ADDQ     CX, AX
+	VMOVNTPS Z6, (AX)
+	ADDQ     CX, AX
+	VMOVNTPS Z7, (AX)
+	ADDQ     CX, AX
+	VMOVNTPS Z8, (AX)
+	ADDQ     CX, AX
+	VMOVNTPS Z9, (AX)
+	ADDQ     CX, AX
+	VMOVNTPS Z10, (AX)
+	ADDQ     CX, AX
+	VMOVNTPS Z11, (AX)
+	ADDQ     CX, AX
+	VMOVNTPS Z12, (AX)
 	VZEROUPPER
 	RET
 
@@ -17966,6 +19897,10 @@ zero14x1:
 	VPXORD     Z13, Z13, Z13
 	CMPQ       stack+80(FP), $0x00000000
 	JEQ        asked14x1
+	MOVQ       tile+24(FP), AX
+	MOVBLZX    65(AX), AX
+	TESTL      AX, AX
+	JNE        asked14x1
 	MOVQ       c+0(FP), AX
 	MOVQ       tile+24(FP), CX
 	MOVQ       16(CX), CX
@@ -18266,6 +20201,10 @@ on14x1:
 	JNE  block14x1
 
 end14x1:
+	MOVQ    tile+24(FP), AX
+	MOVBLZX 65(AX), AX
+	TESTL   AX, AX
+	JNE     far14x1
 	MOVQ    c+0(FP), AX
 	MOVQ    tile+24(FP), CX
 	MOVQ    16(CX), CX
@@ -18297,6 +20236,41 @@ end14x1:
 	VMOVUPS Z12, (AX)
 	ADDQ    CX, AX
 	VMOVUPS Z13, (AX)
+	VZEROUPPER
+	RET
+
+far14x1:
+	MOVQ     c+0(FP), AX
+	MOVQ     tile+24(FP), CX
+	MOVQ     16(CX), CX
+	SHLQ     $0x02, CX
+	VMOVNTPS Z0, (AX)
+	ADDQ     CX, AX
+	VMOVNTPS Z1, (AX)
+	ADDQ     CX, AX
+	VMOVNTPS Z2, (AX)
+	ADDQ     CX, AX
+	VMOVNTPS Z3, (AX)
+	ADDQ     CX, AX
+	VMOVNTPS Z4, (AX)
+	ADDQ     CX, AX
+	VMOVNTPS Z5, (AX)
+	ADDQ     CX, AX
+	VMOVNTPS Z6, (AX)
+	ADDQ     CX, AX
+	VMOVNTPS Z7, (AX)
+	ADDQ     CX, AX
+	VMOVNTPS Z8, (AX)
+	ADDQ     CX, AX
+	VMOVNTPS Z9, (AX)
+	ADDQ     CX, AX
+	VMOVNTPS Z10, (AX)
+	ADDQ     CX, AX
+	VMOVNTPS Z11, (AX)
+	ADDQ     CX, AX
+	VMOVNTPS Z12, (AX)
+	ADDQ     CX, AX
+	VMOVNTPS Z13, (AX)
 	VZEROUPPER
 	RET
 

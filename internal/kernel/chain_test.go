@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"testing"
+	"unsafe"
 )
 
 // naiveChain is the definition of Chain.
@@ -341,4 +342,44 @@ func TestKernelsAllocateNothing(t *testing.T) {
 			}
 		}
 	})
+}
+
+// Results that are written past the caches are the same, of chains and of trees,
+// and nothing beside them is touched.
+func TestFarResultsAreTheSame(t *testing.T) {
+	eachPairKernel(t, func(t *testing.T) {
+		r := rand.New(rand.NewPCG(41, 42))
+		for range draws(100) {
+			s, depth := randomTree(r, randomShape(r))
+			s.RowC = s.Columns*Lanes + r.IntN(3)*Lanes
+			s.ColumnC, s.Pairs = Lanes, r.IntN(2) == 0
+			c, a, b := s.call(r)
+			c = aligned(c)
+			stack := filled(depth * s.Values())
+			far := s
+			far.Far = true
+
+			want, got := slices.Clone(c), aligned(c)
+			ChainTree(want, a, b, &s.Tile, s.blocks, stack)
+			ChainTree(got, a, b, &far.Tile, s.blocks, stack)
+			compare(t, fmt.Sprintf("ChainTree %+v", far), got, want)
+
+			for i := range s.blocks {
+				s.blocks[i].Then = 0
+			}
+			want, got = slices.Clone(c), aligned(c)
+			Chain(want, a, b, &s.Tile, s.blocks)
+			Chain(got, a, b, &far.Tile, s.blocks)
+			compare(t, fmt.Sprintf("Chain %+v", far), got, want)
+		}
+	})
+}
+
+// aligned returns a copy of x that begins at a multiple of 64 bytes.
+func aligned(x []float32) []float32 {
+	y := make([]float32, len(x)+Lanes)
+	for uintptr(unsafe.Pointer(&y[0]))%64 != 0 {
+		y = y[1:]
+	}
+	return y[:copy(y, x)]
 }

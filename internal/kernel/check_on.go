@@ -2,7 +2,10 @@
 
 package kernel
 
-import "fmt"
+import (
+	"fmt"
+	"unsafe"
+)
 
 // checked says that arguments are checked: under the race detector and with
 // the build tag kernelcheck.
@@ -15,6 +18,9 @@ func checkChain(c, a, b []float32, t *Tile, blocks []Block) {
 	}
 	if t.Columns < 1 || t.Columns > TileColumns {
 		panic(fmt.Sprintf("kernel: columns = %d, want 1 to %d", t.Columns, TileColumns))
+	}
+	if t.Far && (uintptr(unsafe.Pointer(&c[0]))%64 != 0 || t.RowC%Lanes != 0 || t.ColumnC%Lanes != 0) {
+		panic("kernel: far results must begin at multiples of 64 bytes")
 	}
 	within("c", 0, (t.Rows-1)*t.RowC, (t.Columns-1)*t.ColumnC, 0, len(c))
 	within("c", 0, (t.Rows-1)*t.RowC, (t.Columns-1)*t.ColumnC, Lanes-1, len(c))

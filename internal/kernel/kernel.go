@@ -19,13 +19,14 @@ type Tile struct {
 	StepB, ColumnB int // between steps of k, and columns, of b
 
 	Pairs bool // elements of a and b are pairs: see Chain
+	Far   bool // c is written past the caches; its vectors must begin at multiples of 64 bytes
 }
 
 // Values returns the number of values of a tile.
 func (t *Tile) Values() int { return t.Rows * t.Columns * Lanes }
 
 // Block is one stretch of a chain: the offsets, in values, of its first
-// elements in a and b, and its length K >= 0. Then is read by ChainTree alone.
+// elements in a and b, and its length K >= 0. Then is 0 but for ChainTree.
 type Block struct{ A, B, K, Then int }
 
 // Chain continues one chain of fused multiply-adds for each element of a tile:
@@ -40,6 +41,10 @@ type Block struct{ A, B, K, Then int }
 // Where a and b hold pairs, each k is two steps: with the upper factors, then with
 // the lower ones. Subnormal factors and sums are then taken as zeros of their
 // sign, and so are results below the smallest normal number.
+//
+// What is Far does not come into the caches, which saves reading what is
+// overwritten: for results that nobody will read soon. Another goroutine may read it
+// once an atomic operation, a channel or a lock has told it to.
 //
 // Strides and offsets may be what they like as long as what they lead to is
 // inside the slices. Tile and blocks are read, not kept. c overlaps neither a

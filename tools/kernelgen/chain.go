@@ -17,6 +17,7 @@ const (
 	tileRowCAt, tileColumnCAt   = 16, 24
 	tileRowAAt, tileStepAAt     = 32, 40
 	tileStepBAt, tileColumnBAt  = 48, 56
+	tileFarAt                   = 65
 	blockAAt, blockBAt, blockK  = 0, 8, 16
 	blockThenAt, blockBytes     = 24, 32
 	beginC, beginZero, beginRow = 0, 1, 2 // values of the argument begin
@@ -196,12 +197,24 @@ func chainRows(v set, rows, columns int, former Mem) {
 	JNE(here("block"))
 
 	place("end")
+	if v.wide() {
+		far := GP32()
+		MOVBLZX(at(argument("tile"), tileFarAt), far)
+		TESTL(far, far)
+		JNE(here("far"))
+	}
 	t.eachInC(func(sum reg.VecVirtual, m Mem) { VMOVUPS(sum, m) })
 	if v.pairs && !v.wide() {
 		LDMXCSR(former)
 	}
 	VZEROUPPER()
 	RET()
+	if v.wide() {
+		place("far")
+		t.eachInC(func(sum reg.VecVirtual, m Mem) { VMOVNTPS(sum, m) })
+		VZEROUPPER()
+		RET()
+	}
 }
 
 // tile is a tile held in registers, and where its operands are.
@@ -302,11 +315,15 @@ func (t *tile) step() {
 	ADDQ(t.stepB, t.q)
 }
 
-// ask fetches c, of a tree: it is far away, and a tree's time is
-// long enough for it to come.
+// ask fetches c, of a tree, unless it is written past the caches: it is far away,
+// and a tree's time is long enough for it to come.
 func (t *tile) ask(here func(string) LabelRef) {
 	CMPQ(parameter("stack"), U32(0))
 	JEQ(here("asked"))
+	far := GP32()
+	MOVBLZX(at(argument("tile"), tileFarAt), far)
+	TESTL(far, far)
+	JNE(here("asked"))
 	t.eachInC(func(_ reg.VecVirtual, m Mem) { PREFETCHT0(m) })
 }
 

@@ -1,6 +1,10 @@
 package cpu
 
-import "github.com/muster-train/muster/internal/kernel"
+import (
+	"unsafe"
+
+	"github.com/muster-train/muster/internal/kernel"
+)
 
 // weightGradient is the gradient of a layer's weights: for each shard one chain
 // over output pixels and images, with dy's channels as rows and, as columns, 16
@@ -238,10 +242,11 @@ func (d *weightGradient) tree(l *matmul, u *piece, node int, program []int, thre
 			a, b := d.operands(l, u, row, panel, &shape)
 			if to := d.place(l, u, row, panel, &shape); to >= 0 {
 				shape.RowC, shape.ColumnC = d.dstRow, lanes
+				shape.Far = l.weight.Len() >= farValues && d.dstRow%lanes == 0 && uintptr(unsafe.Pointer(&sums[to]))%64 == 0
 				kernel.ChainTree(sums[to:], a, b, &shape, blocks, stack)
 				continue
 			}
-			shape.RowC, shape.ColumnC = shape.Columns*lanes, lanes
+			shape.RowC, shape.ColumnC, shape.Far = shape.Columns*lanes, lanes, false
 			kernel.ChainTree(c, a, b, &shape, blocks, stack)
 			d.store(l, sums, c, u, row, shape.Rows, panel, shape.Columns)
 		}
