@@ -22,3 +22,17 @@ func TestConformance(t *testing.T) {
 		})
 	}
 }
+
+func TestConformanceWithBfloat16(t *testing.T) {
+	for _, threads := range []int{1, 3} {
+		t.Run(fmt.Sprint(threads, " threads"), func(t *testing.T) {
+			devicetest.RunPrecision(t, device.BF16, func(t *testing.T) device.Device {
+				d, err := cpu.New(threads)
+				if err != nil {
+					t.Fatal(err)
+				}
+				return d
+			})
+		})
+	}
+}

@@ -14,6 +14,9 @@
 //	weights        for each shard, starts from +0; the output pixels in row-major
 //	               order, and the shard's images of each
 //
+// With device.BF16 two factors that follow each other stand where one stands
+// here: pairs of channels, or of images (pairs.go).
+//
 // Where a group has fewer than 16 input channels, the chains of its weights
 // take taps outside the image as zeros. Chains of a shard are then added along
 // params' tree. Bias gradients take the weights' order with plain additions.

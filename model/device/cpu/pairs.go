@@ -96,7 +96,8 @@ func (t *pairing) do(_, unit int) {
 // take in the next shard's images: where a shard ends within a pair, that pair
 // keeps its first image, and the other stands, behind zero, in a second copy, the
 // edge. What it meets, images in order, needs no such care: a factor of zero
-// leaves a chain as it is.
+// leaves a chain as it is, unless it meets what is not finite, and then no sum of
+// that step counts.
 
 // imagePairs is the gradients of a layer's outputs, as pairs of images:
 // [edge][lane block][pixel][channel][8].

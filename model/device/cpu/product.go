@@ -22,8 +22,8 @@ type product struct {
 // one: a tile has a column for each.
 func (p *plan) columns() int { return (p.blocks + kernel.TileColumns - 1) / kernel.TileColumns }
 
-// pair returns the first lane block of a pair, and how many it has.
-func (p *plan) pair(i int) (block, count int) {
+// columnsOf returns the first lane block of pair i, and how many it has.
+func (p *plan) columnsOf(i int) (block, count int) {
 	block = i * kernel.TileColumns
 	return block, min(kernel.TileColumns, p.blocks-block)
 }
@@ -72,7 +72,7 @@ func (t *forwardTask) do(thread, unit int) {
 			for i := range i1 - i0 {
 				l.fetchRows(w, f, t0, t1, tile, s, i, i1-i0)
 				var block int
-				block, shape.Columns = l.p.pair(pair)
+				block, shape.Columns = l.p.columnsOf(pair)
 				st := &f.stops[pixel]
 				blocks := st.route[s]
 				y := l.outputAt(block, pixel, tl.first)
@@ -245,7 +245,7 @@ func (t *backwardTask) do(thread, unit int) {
 					l.fetchStrip(tiles, end, i*(i1-i0)+item, len(tiles)*(i1-i0))
 				}
 				var block int
-				block, shape.Columns = l.p.pair(pair)
+				block, shape.Columns = l.p.columnsOf(pair)
 				st := &b.stops[pixel]
 				blocks := st.route[s]
 				dx := l.dxAt(block, pixel, tl.first)

@@ -12,9 +12,9 @@ type check struct {
 	run  func(d device.Device) error
 }
 
-// checks returns the suite.
-func checks() []check {
-	all := []check{
+// promises returns the checks that hold whatever the precision of products.
+func promises() []check {
+	return []check{
 		{"ShardAloneOrAmongOthersGivesSameBits", shardAmongOthers},
 		{"CallsBeforeChangeNothing", callsBefore},
 		{"BatchOfAnySizeGivesSameBits", anySize},
@@ -25,9 +25,7 @@ func checks() []check {
 		{"PlansSideBySideGiveSameBits", sideBySide},
 		{"TestingFormDrawsNothing", testingForm},
 		{"EvaluatingPlanNeedsNoNodes", evaluationOnly},
-		{"EqualValuesSendGradientToFirst", firstOfEquals},
 		{"TapsOutsideImagesHaveZeroGradient", tapsOutside},
-		{"LargeLogitsGiveFiniteLoss", largeLogits},
 		{"NaNIsNotLost", nanIsNotLost},
 		{"RanksCountEqualLogitsInOrder", ranks},
 		{"PredictedClassesAreThoseTop1Counts", predicted},
@@ -36,6 +34,14 @@ func checks() []check {
 		{"UnsoundBatchesAreErrors", unsoundBatches},
 		{"StepAllocatesNothing", allocations},
 	}
+}
+
+// checks returns the suite.
+func checks() []check {
+	all := append(promises(),
+		check{"EqualValuesSendGradientToFirst", firstOfEquals},
+		check{"LargeLogitsGiveFiniteLoss", largeLogits},
+	)
 	for _, c := range cases() {
 		all = append(all,
 			check{"ForwardAgrees/" + c.name, func(d device.Device) error { return forwardAgrees(d, c) }},
@@ -49,7 +55,28 @@ func checks() []check {
 // Run runs the suite, each check on a device of its own from newDevice, which
 // it closes.
 func Run(t *testing.T, newDevice func(t *testing.T) device.Device) {
-	for _, c := range checks() {
+	run(t, newDevice, checks())
+}
+
+// RunPrecision runs the suite on newDevice's devices with a precision, without
+// what compares with values of float32 or float64.
+func RunPrecision(t *testing.T, precision device.Precision, newDevice func(t *testing.T) device.Device) {
+	run(t, func(t *testing.T) device.Device { return &precise{newDevice(t), precision} }, promises())
+}
+
+// precise is a device whose plans have a precision.
+type precise struct {
+	device.Device
+	precision device.Precision
+}
+
+func (d *precise) Compile(g *device.Graph, o device.Options) (device.Plan, error) {
+	o.Precision = d.precision
+	return d.Device.Compile(g, o)
+}
+
+func run(t *testing.T, newDevice func(t *testing.T) device.Device, checks []check) {
+	for _, c := range checks {
 		t.Run(c.name, func(t *testing.T) {
 			d := newDevice(t)
 			if err := c.run(d); err != nil {
