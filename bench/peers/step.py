@@ -42,7 +42,7 @@ def options():
     p.add_argument("--threads", default="1", help="numbers of threads, separated by commas")
     p.add_argument("--rounds", type=int, default=7, help="turns of each (default 7)")
     p.add_argument("--seconds", type=float, default=2, help="length of a turn (default 2)")
-    p.add_argument("--precision", default="f32", choices=["f32", "bf16"], help="PyTorch's")
+    p.add_argument("--precision", default="f32", choices=["f32", "bf16"], help="of the factors of products, of both")
     p.add_argument("--no-compile", action="store_true", help="leave torch.compile out of the search: it takes a minute for each network")
     p.add_argument("--cpus", default="", help="processors to stay on, separated by commas")
     p.add_argument("--output", help="file for the table and all runs")
@@ -77,7 +77,7 @@ class Runs:
 
     def muster(self, what, network, threads):
         return self.run(what, threads, [
-            self.o.muster, "bench", "step", "--network", network, "--threads", str(threads),
+            self.o.muster, "bench", "step", "--precision", self.o.precision, "--network", network, "--threads", str(threads),
             "--time", "%gs" % self.o.seconds, "--json", "--log-level", "error"])
 
     def torch(self, what, threads, python, ours, seconds, variant):
