@@ -10139,7 +10139,7 @@ far14x1:
 	RET
 
 // func chainPairsAVX512(c *float32, a *float32, b *float32, tile *int, blocks *int, rows int, columns int, count int, begin int, from *float32, stack *float32)
-// Requires: AVX, AVX512F, MMX+
+// Requires: AVX, AVX512F, AVX512_BF16, MMX+
 TEXT ·chainPairsAVX512(SB), NOSPLIT, $0-88
 	MOVQ rows+40(FP), AX
 	MOVQ columns+48(FP), CX

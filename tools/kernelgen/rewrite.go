@@ -7,17 +7,27 @@ import (
 	"strconv"
 
 	. "github.com/mmcloughlin/avo/build"
+	"github.com/mmcloughlin/avo/ir"
+	"github.com/mmcloughlin/avo/operand"
 	"github.com/mmcloughlin/avo/reg"
 )
 
-// Neither avo nor Go's assembler knows VDPBF16PS. It is written as another
-// instruction of the same form, which nothing here needs, and that is replaced
-// once registers have been chosen.
+// Neither avo nor Go's assembler knows VDPBF16PS. avo chooses its registers and
+// prints it all the same; in the file that it has written, the instruction is
+// replaced by its bytes.
 
 // dotPairs advances sum by the products of two vectors of pairs: VDPBF16PS.
-func dotPairs(x, y, sum reg.VecVirtual) { VFNMADD231PS(x, y, sum) }
+func dotPairs(x, y, sum reg.VecVirtual) {
+	Instruction(&ir.Instruction{
+		Opcode:   "VDPBF16PS",
+		Operands: []operand.Op{x, y, sum},
+		Inputs:   []operand.Op{x, y, sum},
+		Outputs:  []operand.Op{sum},
+		ISA:      []string{"AVX512_BF16"},
+	})
+}
 
-var dotPairsLine = regexp.MustCompile(`(?m)^\tVFNMADD231PS +Z(\d+), Z(\d+), Z(\d+)$`)
+var dotPairsLine = regexp.MustCompile(`(?m)^\tVDPBF16PS +Z(\d+), Z(\d+), Z(\d+)$`)
 
 // rewrite replaces the instructions in a file that Generate has written.
 func rewrite(path string) error {

@@ -25,9 +25,9 @@ func TestDotPairsIsEncoded(t *testing.T) {
 	}
 }
 
-func TestRewriteReplacesTheStandIn(t *testing.T) {
+func TestRewriteReplacesTheInstruction(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "x.s")
-	if err := os.WriteFile(path, []byte("turn:\n\tVFNMADD231PS Z28, Z30, Z0\n\tVFMADD231PS  Z28, Z30, Z1\n"), 0o644); err != nil {
+	if err := os.WriteFile(path, []byte("turn:\n\tVDPBF16PS Z28, Z30, Z0\n\tVFMADD231PS  Z28, Z30, Z1\n"), 0o644); err != nil {
 		t.Fatal(err)
 	}
 	if err := rewrite(path); err != nil {
