@@ -107,8 +107,12 @@ func (c *Config) Validate() error {
 
 // Describe names a job in one line, for messages.
 func Describe(j *musterv1.JobSpec) string {
-	return fmt.Sprintf("%s, %d shards, batch %d, %d epochs, seed %d, lr %v, %s",
+	s := fmt.Sprintf("%s, %d shards, batch %d, %d epochs, seed %d, lr %v, %s",
 		strings.Join([]string{j.Name, j.Network}, " "), j.Shards, j.Batch, j.Epochs, j.Seed, j.LearningRate, j.Schedule)
+	if j.Precision != "" {
+		s += ", " + j.Precision
+	}
+	return s
 }
 
 func rule(j *musterv1.JobSpec) optim.Rule {

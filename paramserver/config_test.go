@@ -4,6 +4,8 @@ import (
 	"math"
 	"strings"
 	"testing"
+
+	musterv1 "github.com/muster-train/muster/proto/muster/v1"
 )
 
 func TestConfigRefusesWhatCannotWork(t *testing.T) {
@@ -35,5 +37,14 @@ func TestConfigRefusesWhatCannotWork(t *testing.T) {
 	c := testConfig(t)
 	if err := c.Validate(); err != nil {
 		t.Errorf("Validate of a good configuration: %v", err)
+	}
+}
+
+func TestDescriptionsTellThePrecision(t *testing.T) {
+	j := &musterv1.JobSpec{Name: "j", Network: "lenet5", Schedule: "constant"}
+	f32 := Describe(j)
+	j.Precision = "bf16"
+	if got, want := Describe(j), f32+", bf16"; got != want {
+		t.Errorf("%q, want %q", got, want)
 	}
 }

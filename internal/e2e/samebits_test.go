@@ -336,6 +336,28 @@ func TestSameBitsWithDropout(t *testing.T) {
 	}
 }
 
+// The precision is the job's: all who take part use it, and it gives other bits.
+func TestSameBitsWithBfloat16(t *testing.T) {
+	spec := func(precision string) *musterv1.JobSpec {
+		j := job()
+		j.Epochs, j.Precision = 1, precision
+		return j
+	}
+	want := inProcess(t, spec("bf16"), 1, 1).Hash
+	for _, tc := range []struct{ workers, threads int }{{1, 3}, {3, 1}} {
+		if got := inProcess(t, spec("bf16"), tc.workers, tc.threads).Hash; got != want {
+			t.Errorf("%d workers of %d threads: %s, want %s", tc.workers, tc.threads, got, want)
+		}
+	}
+	f32 := inProcess(t, spec(""), 1, 1).Hash
+	if f32 == want {
+		t.Error("bf16 gives the bits of f32")
+	}
+	if got := inProcess(t, spec("f32"), 1, 1).Hash; got != f32 {
+		t.Errorf("f32 by name: %s, want %s", got, f32)
+	}
+}
+
 // A server that dies takes its worker processes with it, and leaves nothing
 // that would join another job.
 func TestWorkersDoNotOutliveMusterTrain(t *testing.T) {

@@ -9,33 +9,59 @@ import (
 // Where a narrower array goes with one of float32s, its pointer is moved on by
 // itself: the index counts the bytes of the float32s.
 
+// rounder rounds float32s to bfloat16, as ToBfloat16 does.
+type rounder struct {
+	set
+	half, one, quiet reg.VecVirtual
+}
+
+func newRounder(v set) *rounder {
+	r := &rounder{v, v.vector(), v.vector(), v.vector()}
+	v.constant(0x7fff, r.half)
+	v.constant(1, r.one)
+	v.constant(0x40, r.quiet)
+	return r
+}
+
+// round returns words whose lower halves are from's values; their upper halves are 0.
+func (r *rounder) round(from reg.VecVirtual) reg.VecVirtual {
+	cut, rounded := r.vector(), r.vector()
+	VPSRLD(U8(16), from, cut)
+	r.move(cut, rounded)
+	r.and(r.one, rounded)
+	VPADDD(r.half, rounded, rounded)
+	VPADDD(from, rounded, rounded)
+	VPSRLD(U8(16), rounded, rounded)
+	r.or(r.quiet, cut)
+	if r.wide() {
+		nan := K()
+		VCMPPS(U8(unordered), from, from, nan)
+		VPBLENDMD(cut, rounded, nan, rounded)
+		return rounded
+	}
+	nan := r.vector()
+	VCMPPS(U8(unordered), from, from, nan)
+	VBLENDVPS(nan, cut, rounded, rounded)
+	return rounded
+}
+
+// load rounds the vector at m.
+func (r *rounder) load(m Mem) reg.VecVirtual {
+	x := r.vector()
+	VMOVUPS(m, x)
+	return r.round(x)
+}
+
 func toBfloat16(v set) {
 	var dst, x reg.GPVirtual
-	var half, one, quiet reg.VecVirtual
+	var r *rounder
 	elementwise(v, "toBfloat16", "func(dst *uint16, x *float32, count int)", "is ToBfloat16", func() {
-		dst, x = argument("dst"), argument("x")
-		half, one, quiet = v.vector(), v.vector(), v.vector()
-		v.constant(0x7fff, half)
-		v.constant(1, one)
-		v.constant(0x40, quiet)
+		dst, x, r = argument("dst"), argument("x"), newRounder(v)
 	}, func(i reg.GPVirtual) {
-		from, cut, rounded := v.vector(), v.vector(), v.vector()
-		VMOVUPS(element(x, i), from)
-		VPSRLD(U8(16), from, cut)
-		v.move(cut, rounded)
-		v.and(one, rounded)
-		VPADDD(half, rounded, rounded)
-		VPADDD(from, rounded, rounded)
-		VPSRLD(U8(16), rounded, rounded)
-		v.or(quiet, cut)
+		rounded := r.load(element(x, i))
 		if v.wide() {
-			nan := K()
-			VCMPPS(U8(unordered), from, from, nan)
-			VPBLENDMD(cut, rounded, nan, rounded)
 			VPMOVDW(rounded, Mem{Base: dst})
 		} else {
-			VCMPPS(U8(unordered), from, from, from)
-			VBLENDVPS(from, cut, rounded, rounded)
 			VPACKUSDW(rounded, rounded, rounded)
 			VPERMQ(U8(0b1000), rounded, rounded) // both halves' words into the lower one
 			VMOVDQU(rounded.AsX(), Mem{Base: dst})

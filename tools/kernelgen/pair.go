@@ -15,49 +15,6 @@ const (
 	ftz = 1 << 15
 )
 
-// rounder rounds float32s to bfloat16, as ToBfloat16 does.
-type rounder struct {
-	set
-	half, one, quiet reg.VecVirtual
-}
-
-func newRounder(v set) *rounder {
-	r := &rounder{v, v.vector(), v.vector(), v.vector()}
-	v.constant(0x7fff, r.half)
-	v.constant(1, r.one)
-	v.constant(0x40, r.quiet)
-	return r
-}
-
-// round returns words whose lower halves are from's values; their upper halves are 0.
-func (r *rounder) round(from reg.VecVirtual) reg.VecVirtual {
-	cut, rounded := r.vector(), r.vector()
-	VPSRLD(U8(16), from, cut)
-	r.move(cut, rounded)
-	r.and(r.one, rounded)
-	VPADDD(r.half, rounded, rounded)
-	VPADDD(from, rounded, rounded)
-	VPSRLD(U8(16), rounded, rounded)
-	r.or(r.quiet, cut)
-	if r.wide() {
-		nan := K()
-		VCMPPS(U8(unordered), from, from, nan)
-		VPBLENDMD(cut, rounded, nan, rounded)
-		return rounded
-	}
-	nan := r.vector()
-	VCMPPS(U8(unordered), from, from, nan)
-	VBLENDVPS(nan, cut, rounded, rounded)
-	return rounded
-}
-
-// load rounds the vector at m.
-func (r *rounder) load(m Mem) reg.VecVirtual {
-	x := r.vector()
-	VMOVUPS(m, x)
-	return r.round(x)
-}
-
 func pair(v set) {
 	var dst, upper, lower reg.GPVirtual
 	var r *rounder

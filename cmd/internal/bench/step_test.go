@@ -141,6 +141,28 @@ func TestStepTrains(t *testing.T) {
 	}
 }
 
+func TestStepsTakeTheirPrecision(t *testing.T) {
+	n, err := model.New("lenet5", model.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	after := map[device.Precision]string{}
+	for _, precision := range []device.Precision{device.F32, device.BF16} {
+		tr, err := newTrainer(StepConfig{Network: n, Threads: 1, Batch: 4, Shards: 2, Precision: precision})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := tr.step(); err != nil {
+			t.Fatal(err)
+		}
+		after[precision] = params.Hash(tr.plan.Parameters())
+		tr.close()
+	}
+	if after[device.F32] == after[device.BF16] {
+		t.Error("a step with bf16 leaves the bits of one with f32")
+	}
+}
+
 func TestBatchIsSharedByAllShards(t *testing.T) {
 	b := madeUp(StepConfig{Network: lenet(t), Batch: 24, Shards: 8})
 	images := 0

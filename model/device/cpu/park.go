@@ -6,7 +6,7 @@ import (
 )
 
 // looks is how often a thread looks for what it waits for before it is parked:
-// for some tens of microseconds, about what it costs to be woken. Now and then it
+// for some tens of microseconds (BenchmarkLooks). Now and then it
 // lets other goroutines run.
 const (
 	looks   = 1 << 14

@@ -180,3 +180,13 @@ func TestRunsFollowEachOther(t *testing.T) {
 		p.stop()
 	}
 }
+
+// BenchmarkLooks is how long a thread looks in vain before it sleeps.
+func BenchmarkLooks(b *testing.B) {
+	var k park
+	k.init()
+	for b.Loop() {
+		look := 0
+		k.until(func() bool { look++; return look == looks })
+	}
+}
