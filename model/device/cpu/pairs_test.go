@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"slices"
 	"testing"
 
 	"github.com/muster-train/muster/internal/kernel"
@@ -123,6 +124,31 @@ func checkShort(t *testing.T, what string, op device.Op, shards []int) {
 				}
 			}
 		}
+	}
+}
+
+// TestLargeGradientsNeedNotBeAligned gives a layer whose gradient is written past the
+// caches, by vectors that must begin at lines of them, a place where they do not.
+func TestLargeGradientsNeedNotBeAligned(t *testing.T) {
+	const side, images = 1 << 10, 4
+	gradient := func(first int) []float32 {
+		shape, n := device.Shape{C: side, H: 1, W: 1}, first+side*side
+		op := &device.Dense{
+			Place:  device.Place{In: shape, Out: shape},
+			Weight: params.Range{First: first, End: n}, Bias: params.Range{First: n, End: n + side},
+		}
+		p, l := alone(op, 2, images, n+side, device.F32)
+		defer p.pool.stop()
+		r := rand.New(rand.NewPCG(5, 6))
+		copy(p.input, short(r, side*lanes))
+		dy := short(r, side*lanes)
+		p.images, p.blocks = images, 1
+		p.sums.plan(&device.Batch{Shards: []device.ShardImages{{Shard: 0, Images: images}}, Nodes: []params.Node{{First: 0, End: 1}}})
+		l.gradient(dy)
+		return op.Weight.Of(p.totals[0])
+	}
+	if want := gradient(0); !slices.Equal(gradient(3), want) {
+		t.Error("the gradient depends on its place")
 	}
 }
 

@@ -129,11 +129,18 @@ func TestThreadsThatSleepAreWoken(t *testing.T) {
 		met := &meeting{want: 3, all: make(chan struct{})}
 		p.run(3, met) // ends once three threads have met: each has been woken
 		asleep(p.parks...)
-		p.run(2, unitOf(func(thread, _ int) {
+		var ended atomic.Int32
+		met = &meeting{want: 2, all: make(chan struct{})}
+		p.run(2, unitOf(func(thread, unit int) {
+			met.do(thread, unit)
 			if thread != 0 {
 				asleep(&p.caller)
 			}
+			ended.Add(1)
 		}))
+		if n := ended.Load(); n != 2 {
+			t.Fatalf("run returned after %d of 2 units", n)
+		}
 	}
 }
 
