@@ -51,6 +51,9 @@ func eachField(job *musterv1.JobSpec, f func(name, value string)) {
 		}
 		v := m.Get(fd)
 		text := v.String()
+		if fd.Name() == "precision" && text == "" {
+			text = "f32" // what jobs of before it could be chosen had, too
+		}
 		switch fd.Kind() {
 		case protoreflect.StringKind:
 			text = strconv.Quote(text)

@@ -148,3 +148,16 @@ func FuzzDecode(f *testing.F) {
 		}
 	})
 }
+
+func TestJobsWithoutAPrecisionHaveFloat32(t *testing.T) {
+	unset, f32, bf16 := &musterv1.JobSpec{}, &musterv1.JobSpec{Precision: "f32"}, &musterv1.JobSpec{Precision: "bf16"}
+	if JobHash(unset) != JobHash(f32) || JobDifference(unset, f32) != "" {
+		t.Error("a job without a precision is another one than with f32")
+	}
+	if got, want := JobDifference(unset, bf16), `precision is "f32" here and "bf16" there`; got != want {
+		t.Errorf("%s; want %s", got, want)
+	}
+	if JobHash(unset) == JobHash(bf16) {
+		t.Error("the hash does not know the precision")
+	}
+}

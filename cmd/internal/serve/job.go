@@ -75,7 +75,7 @@ func (o *JobOptions) Spec(cmd *cobra.Command) (*musterv1.JobSpec, error) {
 		LearningRate: recipe.LearningRate, Momentum: recipe.Momentum, WeightDecay: recipe.WeightDecay, Nesterov: recipe.Nesterov,
 		Schedule: recipe.Schedule, Augment: recipe.Augment,
 	}
-	if precision != device.F32 { // left empty, so that jobs of before it could be chosen keep their names
+	if precision != device.F32 { // which is what an empty field means
 		spec.Precision = precision.String()
 	}
 	given := func(name string, set func()) {
