@@ -170,9 +170,24 @@ func chainRows(v set, rows, columns int, former Mem) {
 		LEAQ(Mem{Base: t.p, Index: t.r, Scale: 1}, t.p2)
 		LEAQ(Mem{Base: t.p2, Index: t.r3, Scale: 2}, t.p2)
 	}
+	if v.wide() {
+		t.ahead(blocks, here, place)
+	}
 	MOVQ(at(blocks, blockK), k)
 	SUBQ(U32(unroll), k)
 	JLT(here("rest"))
+	if v.wide() {
+		CMPQ(k, U32(aheadSteps-unroll))
+		JGT(here("turn"))
+		place("fetching")
+		for range unroll {
+			t.fetchB()
+			t.step()
+		}
+		SUBQ(U32(unroll), k)
+		JGE(here("fetching"))
+		JMP(here("rest"))
+	}
 	place("turn")
 	for range unroll {
 		t.step()
@@ -225,6 +240,7 @@ type tile struct {
 	mask                     reg.VecVirtual // of the upper halves of pairs, where they are taken apart
 	r, r3, r5                reg.GPVirtual  // bytes between rows of a, times 1, 3 and 5
 	step1, stepB, columnB    reg.GPVirtual  // bytes between steps of a, steps and columns of b
+	next, nextColumn         reg.GPVirtual  // bytes from b to what the next block has in its place, in both columns
 	p, p2, q                 reg.GPVirtual  // the next values of a, seven rows on, and the next row of b
 }
 
@@ -313,6 +329,56 @@ func (t *tile) step() {
 		ADDQ(t.step1, t.p2)
 	}
 	ADDQ(t.stepB, t.q)
+}
+
+// aheadSteps is the length of blocks during which the next block is fetched:
+// longer ones are what processors foresee by themselves.
+const aheadSteps = 16
+
+// ahead fetches the rows of a where the next block begins, and finds the
+// distance there from this block's b.
+func (t *tile) ahead(blocks reg.GPVirtual, here func(string) LabelRef, place func(string)) {
+	t.next = GP64()
+	XORQ(t.next, t.next)
+	if t.columns > 1 {
+		t.nextColumn = GP64()
+		MOVQ(t.columnB, t.nextColumn)
+	}
+	CMPQ(parameter("count"), U32(1))
+	JEQ(here("last"))
+	d := GP64()
+	MOVQ(at(blocks, blockBytes+blockAAt), d)
+	SUBQ(at(blocks, blockAAt), d)
+	SHLQ(U8(2), d)
+	ADDQ(t.p, d)
+	near := *t
+	near.p = d
+	near.p2 = d
+	for i := range min(t.rows, rowsFromOne) {
+		PREFETCHT0(near.row(i))
+	}
+	if t.rows > rowsFromOne {
+		LEAQ(Mem{Base: d, Index: t.r, Scale: 1}, d)
+		LEAQ(Mem{Base: d, Index: t.r3, Scale: 2}, d)
+		for i := rowsFromOne; i < t.rows; i++ {
+			PREFETCHT0(near.row(i))
+		}
+	}
+	MOVQ(at(blocks, blockBytes+blockBAt), t.next)
+	SUBQ(at(blocks, blockBAt), t.next)
+	SHLQ(U8(2), t.next)
+	if t.columns > 1 {
+		ADDQ(t.next, t.nextColumn)
+	}
+	place("last")
+}
+
+// fetchB fetches what the next block has in place of the next row of b.
+func (t *tile) fetchB() {
+	PREFETCHT0(Mem{Base: t.q, Index: t.next, Scale: 1})
+	if t.columns > 1 {
+		PREFETCHT0(Mem{Base: t.q, Index: t.nextColumn, Scale: 1})
+	}
 }
 
 // ask fetches c, of a tree, unless it is written past the caches: it is far away,
