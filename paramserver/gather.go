@@ -3,14 +3,15 @@ package paramserver
 import (
 	"math"
 
+	"github.com/muster-train/muster/internal/wire"
 	"github.com/muster-train/muster/model/params"
 	musterv1 "github.com/muster-train/muster/proto/muster/v1"
 )
 
 // offer decides on a contribution and hands its values to a lane, or frees them.
-func (s *Server) offer(ses *session, step params.Step, node params.Node, chunk int, values buffer) {
+func (s *Server) offer(ses *session, step params.Step, node params.Node, chunk int, values *wire.Payload) {
 	if s.ended() {
-		values.free()
+		values.Free()
 		return
 	}
 	var o Outcome
@@ -26,7 +27,7 @@ func (s *Server) offer(ses *session, step params.Step, node params.Node, chunk i
 		s.lanes.submit(task{chunk: chunk, outcome: o, values: values, scale: s.scale, rate: s.rate})
 		return
 	}
-	values.free()
+	values.Free()
 	switch o.Verdict {
 	case Repeated:
 		s.counts.repeated++ // as a recomputed contribution looks: dropped

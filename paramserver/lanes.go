@@ -7,30 +7,16 @@ import (
 	"sync/atomic"
 
 	"github.com/muster-train/muster/internal/kernel"
+	"github.com/muster-train/muster/internal/wire"
 	"github.com/muster-train/muster/model/params"
 )
-
-// buffer holds the values of one contribution while it travels through the server.
-type buffer struct {
-	values []float32 // live ones of a chunk
-	memory *[params.ChunkValues]float32
-}
-
-var buffers = sync.Pool{New: func() any { return new([params.ChunkValues]float32) }}
-
-func newBuffer(n int) buffer {
-	m := buffers.Get().(*[params.ChunkValues]float32)
-	return buffer{m[:n], m}
-}
-
-func (b buffer) free() { buffers.Put(b.memory) }
 
 // task is the arithmetic that Round has decided on for one contribution.
 type task struct {
 	chunk   int
-	outcome Outcome // with slices of its own
-	values  buffer  // the lane's from now on
-	scale   float32 // 1 over the images of the round
+	outcome Outcome       // with slices of its own
+	values  *wire.Payload // live ones of the chunk; the lane's from now on
+	scale   float32       // 1 over the images of the round
 	rate    float32
 }
 
@@ -40,8 +26,8 @@ type task struct {
 type lanes struct {
 	store   *Store
 	queues  []chan task
-	slots   [][]buffer      // by chunk, then slot; a lane touches those of its chunks alone
-	applied chan<- struct{} // told of each chunk that has become whole
+	slots   [][]*wire.Payload // by chunk, then slot; a lane touches those of its chunks alone
+	applied chan<- struct{}   // told of each chunk that has become whole
 
 	diverged atomic.Bool // an update made parameters NaN or infinite
 }
@@ -50,7 +36,7 @@ func newLanes(store *Store, chunks int, applied chan<- struct{}) *lanes {
 	l := &lanes{
 		store:   store,
 		queues:  make([]chan task, min(runtime.GOMAXPROCS(0), chunks)),
-		slots:   make([][]buffer, chunks),
+		slots:   make([][]*wire.Payload, chunks),
 		applied: applied,
 	}
 	for i := range l.queues {
@@ -90,30 +76,30 @@ func (l *lanes) submit(t task) {
 // do uses whole for a chunk's gradient with its zeros.
 func (l *lanes) do(t task, whole []float32) {
 	for _, slot := range t.outcome.Drop {
-		l.take(t.chunk, slot).free()
+		l.take(t.chunk, slot).Free()
 	}
 	for _, slot := range t.outcome.Add {
 		other := l.take(t.chunk, slot)
-		kernel.Add(t.values.values, t.values.values, other.values)
-		other.free()
+		kernel.Add(t.values.Floats(), t.values.Floats(), other.Floats())
+		other.Free()
 	}
 	if t.outcome.Complete {
-		l.store.Apply(t.chunk, l.store.layout.Unpack(whole, t.values.values, t.chunk), t.scale, t.rate)
+		l.store.Apply(t.chunk, l.store.layout.Unpack(whole, t.values.Floats(), t.chunk), t.scale, t.rate)
 		if !l.store.Finite(t.chunk) {
 			l.diverged.Store(true)
 		}
-		t.values.free()
+		t.values.Free()
 		l.applied <- struct{}{}
 		return
 	}
 	for len(l.slots[t.chunk]) <= t.outcome.Slot {
-		l.slots[t.chunk] = append(l.slots[t.chunk], buffer{})
+		l.slots[t.chunk] = append(l.slots[t.chunk], nil)
 	}
 	l.slots[t.chunk][t.outcome.Slot] = t.values
 }
 
-func (l *lanes) take(chunk, slot int) buffer {
-	b := l.slots[chunk][slot]
-	l.slots[chunk][slot] = buffer{}
-	return b
+func (l *lanes) take(chunk, slot int) *wire.Payload {
+	p := l.slots[chunk][slot]
+	l.slots[chunk][slot] = nil
+	return p
 }

@@ -4,6 +4,7 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/muster-train/muster/internal/wire"
 	"github.com/muster-train/muster/model/params"
 	"github.com/muster-train/muster/paramserver/optim"
 )
@@ -51,8 +52,8 @@ func TestValuesWithoutAGradientAreUpdatedWithZero(t *testing.T) {
 	go func() { l.run(); close(done) }()
 	for chunk := range layout.Chunks() {
 		for k, g := range gradients {
-			b := newBuffer(layout.Live(chunk))
-			copy(b.values, layout.Pack(make([]float32, params.ChunkValues), g, chunk))
+			b := wire.NewPayload(layout.Live(chunk))
+			layout.Pack(b.Floats(), g, chunk)
 			o := Outcome{Verdict: Counted}
 			if k == 1 {
 				o.Add, o.Complete = []int{0}, true

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"sync"
 
+	"github.com/muster-train/muster/internal/wire"
 	musterv1 "github.com/muster-train/muster/proto/muster/v1"
 )
 
@@ -38,7 +39,7 @@ func (l *Local) Exchange(ctx context.Context, hello *musterv1.Hello) (*LocalStre
 }
 
 // LocalStream is an Exchange within the process: what is sent is received
-// before Send returns, and what Recv returns is valid until the next Recv.
+// before Send returns, and payloads change hands as they are.
 type LocalStream struct {
 	ctx     context.Context // of the stream: it has the life of one call to Exchange
 	cancel  context.CancelFunc
@@ -48,8 +49,8 @@ type LocalStream struct {
 	once    sync.Once
 }
 
-// Send hands a message to the server.
-func (l *LocalStream) Send(m *musterv1.ExchangeRequest) error {
+// Send hands a message to the server, with what it holds.
+func (l *LocalStream) Send(m *wire.Request) error {
 	err := l.session.receive(l.ctx, m)
 	if errors.Is(err, errLeft) {
 		l.left = true
@@ -58,8 +59,9 @@ func (l *LocalStream) Send(m *musterv1.ExchangeRequest) error {
 	return err
 }
 
-// Recv returns the server's next message, io.EOF at the end.
-func (l *LocalStream) Recv() (*musterv1.ExchangeResponse, error) { return l.session.next(l.ctx) }
+// Recv sets m to the server's next message, whose payload is the caller's to
+// free; io.EOF at the end.
+func (l *LocalStream) Recv(m *wire.Response) error { return l.session.next(l.ctx, m) }
 
 // Close ends the stream.
 func (l *LocalStream) Close() error {

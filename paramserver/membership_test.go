@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/muster-train/muster/internal/wire"
 	musterv1 "github.com/muster-train/muster/proto/muster/v1"
 )
 
@@ -102,8 +103,8 @@ func TestALateWorkerHearsOfTheEnd(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer stream.Close()
-	m, err := stream.Recv()
-	if err != nil || !m.GetDone().GetSuccess() {
-		t.Errorf("the late worker heard %v, %v; want success", m, err)
+	var m wire.Response
+	if err := stream.Recv(&m); err != nil || !m.Message.GetDone().GetSuccess() {
+		t.Errorf("the late worker heard %v, %v; want success", m.Message, err)
 	}
 }

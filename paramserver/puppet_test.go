@@ -143,7 +143,8 @@ func pinnedPuppet(t *testing.T, s *Server, id string, shard int) *puppet {
 func (p *puppet) work() *musterv1.Work {
 	p.t.Helper()
 	for {
-		m, err := p.stream.Recv()
+		var m wire.Response
+		err := p.stream.Recv(&m)
 		if errors.Is(err, io.EOF) {
 			p.stream.Close()
 			return nil
@@ -151,15 +152,20 @@ func (p *puppet) work() *musterv1.Work {
 		if err != nil {
 			p.t.Fatalf("%s: %v", p.id, err)
 		}
-		switch m := m.Message.(type) {
+		if c := &m.Parameters; c.Payload != nil {
+			r := p.layout.Chunk(int(c.Chunk))
+			if err := c.Payload.Check(r.Len()); err != nil {
+				p.t.Fatal(err)
+			}
+			copy(r.Of(p.vector), c.Payload.Floats())
+			m.Free()
+			continue
+		}
+		switch m := m.Message.Message.(type) {
 		case *musterv1.ExchangeResponse_Assignment:
 			p.shards = p.shards[:0]
 			for _, s := range m.Assignment.Shards {
 				p.shards = append(p.shards, int(s))
-			}
-		case *musterv1.ExchangeResponse_Parameters:
-			if err := wire.Decode(p.layout.Chunk(int(m.Parameters.Chunk)).Of(p.vector), m.Parameters); err != nil {
-				p.t.Fatal(err)
 			}
 		case *musterv1.ExchangeResponse_Refusal:
 			p.refused = append(p.refused, m.Refusal)
@@ -220,12 +226,12 @@ func (p *puppet) pushValue(step uint64, d params.Node, chunk int, value float32)
 	for i := range values {
 		values[i] = value
 	}
-	p.send(&musterv1.ExchangeRequest{Message: &musterv1.ExchangeRequest_Gradient{Gradient: wire.Gradient(step, d.First, d.End, chunk, values)}})
+	p.send(&musterv1.ExchangeRequest{Message: &musterv1.ExchangeRequest_Gradient{Gradient: wire.NewGradientChunk(step, d.First, d.End, chunk, values)}})
 }
 
 func (p *puppet) send(m *musterv1.ExchangeRequest) {
 	p.t.Helper()
-	if err := p.stream.Send(m); err != nil {
+	if err := p.stream.Send(wire.RequestOf(m)); err != nil {
 		p.t.Fatalf("%s: send: %v", p.id, err)
 	}
 }

@@ -69,9 +69,9 @@ func TestContributionsThatDoNotCount(t *testing.T) {
 		t.Errorf("%d repeats counted, want 2", got)
 	}
 
-	flip := wire.Gradient(0, 1, 2, 0, make([]float32, p.layout.Chunk(0).Len()))
+	flip := wire.NewGradientChunk(0, 1, 2, 0, make([]float32, p.layout.Chunk(0).Len()))
 	flip.Checksum++
-	short := wire.Gradient(0, 1, 2, 0, make([]float32, 10))
+	short := wire.NewGradientChunk(0, 1, 2, 0, make([]float32, 10))
 	for i, bad := range []struct {
 		send func()
 		want musterv1.RefusalReason
@@ -85,7 +85,7 @@ func TestContributionsThatDoNotCount(t *testing.T) {
 			p.send(&musterv1.ExchangeRequest{Message: &musterv1.ExchangeRequest_Gradient{Gradient: short}})
 		}, musterv1.RefusalReason_REFUSAL_REASON_MALFORMED},
 		{func() {
-			g := wire.Gradient(0, 1, 2, 0, make([]float32, 10))
+			g := wire.NewGradientChunk(0, 1, 2, 0, make([]float32, 10))
 			g.Chunk = 99
 			p.send(&musterv1.ExchangeRequest{Message: &musterv1.ExchangeRequest_Gradient{Gradient: g}})
 		}, musterv1.RefusalReason_REFUSAL_REASON_MALFORMED},

@@ -37,6 +37,7 @@ const (
 // a moment. It returns the first listener's error, if one failed.
 func (s *Server) Serve(ctx context.Context, listeners ...net.Listener) error {
 	g := grpc.NewServer(
+		grpc.ForceServerCodecV2(wire.Codec{}),
 		grpc.MaxRecvMsgSize(maxMessageBytes),
 		grpc.MaxSendMsgSize(maxMessageBytes),
 		grpc.InitialWindowSize(windowBytes),
@@ -114,11 +115,12 @@ func (v service) Join(ctx context.Context, req *musterv1.JoinRequest) (*musterv1
 // Exchange serves one worker's stream: this goroutine sends, another receives.
 func (v service) Exchange(stream grpc.BidiStreamingServer[musterv1.ExchangeRequest, musterv1.ExchangeResponse]) error {
 	ctx := stream.Context()
-	first, err := stream.Recv()
-	if err != nil {
+	var first wire.Request
+	if err := stream.RecvMsg(&first); err != nil {
 		return err
 	}
-	hello := first.GetHello()
+	defer first.Free() // where it is none
+	hello := first.Message.GetHello()
 	if hello == nil {
 		return status.Error(codes.InvalidArgument, "exchange: the first message must be hello")
 	}
@@ -131,12 +133,19 @@ func (v service) Exchange(stream grpc.BidiStreamingServer[musterv1.ExchangeReque
 		return asStatus(err)
 	}
 
+	// A client keeps what it has sent until the first answer, in case it has to
+	// send it again elsewhere.
+	if err := stream.SendHeader(nil); err != nil {
+		release(false)
+		return err
+	}
 	received := make(chan error, 1)
 	go func() {
+		var m wire.Request
 		for {
-			m, err := stream.Recv()
+			err := stream.RecvMsg(&m)
 			if err == nil {
-				err = ses.receive(ctx, m)
+				err = ses.receive(ctx, &m)
 			}
 			if err != nil {
 				received <- err
@@ -146,12 +155,12 @@ func (v service) Exchange(stream grpc.BidiStreamingServer[musterv1.ExchangeReque
 		}
 	}()
 	err = func() error {
+		var m wire.Response
 		for {
-			m, err := ses.next(ctx)
-			if err != nil {
+			if err := ses.next(ctx, &m); err != nil {
 				return err
 			}
-			if err := stream.Send(m); err != nil {
+			if err := stream.SendMsg(&m); err != nil {
 				return err
 			}
 		}
@@ -187,7 +196,7 @@ func (v service) Push(ctx context.Context, req *musterv1.PushRequest) (*musterv1
 		}
 	}
 	for _, g := range req.Gradients {
-		if err := ses.receiveGradient(ctx, g); err != nil {
+		if err := ses.receiveGradient(ctx, wire.GradientOf(g)); err != nil {
 			return nil, asStatus(err)
 		}
 	}
@@ -217,7 +226,7 @@ func (v service) Pull(_ context.Context, req *musterv1.PullRequest) (*musterv1.P
 			return nil, status.Errorf(codes.InvalidArgument, "pull: chunk %d: 0 to %d are allowed", c, layout.Chunks()-1)
 		}
 		values := slices.Clone(layout.Chunk(int(c)).Of(version.Parameters))
-		r.Parameters = append(r.Parameters, wire.Parameters(uint64(version.Step), int(c), values))
+		r.Parameters = append(r.Parameters, wire.NewParametersChunk(uint64(version.Step), int(c), values))
 	}
 	return r, nil
 }

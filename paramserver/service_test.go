@@ -79,7 +79,7 @@ func TestAJobIsTrainedByUnaryCallsAlone(t *testing.T) {
 			for i := range values {
 				values[i] = gradient(shard, step)
 			}
-			g := wire.Gradient(step, shard, shard+1, 0, values)
+			g := wire.NewGradientChunk(step, shard, shard+1, 0, values)
 			g.Payload = append([]byte(nil), g.Payload...)
 			push.Gradients = append(push.Gradients, g)
 		}
@@ -114,7 +114,7 @@ func TestPushTellsWhatDidNotCount(t *testing.T) {
 		t.Fatal(err)
 	}
 	answer, err := api.Push(t.Context(), &musterv1.PushRequest{Session: joined.Session, Gradients: []*musterv1.GradientChunk{
-		wire.Gradient(9, 0, 1, 0, make([]float32, r.network.Layout.Size())),
+		wire.NewGradientChunk(9, 0, 1, 0, make([]float32, r.network.Layout.Size())),
 	}})
 	if err != nil || len(answer.Refusals) != 1 || answer.Refusals[0].Reason != musterv1.RefusalReason_REFUSAL_REASON_FUTURE {
 		t.Errorf("Push = %v, %v; want one refusal as future", answer, err)

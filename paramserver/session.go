@@ -26,8 +26,6 @@ type session struct {
 	member membership.Member
 	own    bool // the worker holds its own lease
 
-	scratch []float32 // chunk on its way out; next's
-
 	replaced atomic.Bool  // the worker has opened another session: its key in etcd is that one's
 	last     atomic.Int64 // when the worker's last message came, in nanoseconds since 1970
 
@@ -47,7 +45,7 @@ type session struct {
 }
 
 func newSession(s *Server, m membership.Member, own bool) *session {
-	ses := &session{server: s, member: m, own: own, scratch: make([]float32, params.ChunkValues), wake: make(chan struct{})}
+	ses := &session{server: s, member: m, own: own, wake: make(chan struct{})}
 	ses.last.Store(time.Now().UnixNano())
 	return ses
 }
@@ -77,23 +75,28 @@ func (ses *session) ask(w *musterv1.Work) {
 	})
 }
 
-// next returns what to tell the worker next, valid until the following call.
-// It ends with io.EOF when the session has.
-func (ses *session) next(ctx context.Context) (*musterv1.ExchangeResponse, error) {
+// next sets m to what to tell the worker next; what it holds is the caller's to
+// send or free. It ends with io.EOF when the session has.
+func (ses *session) next(ctx context.Context, m *wire.Response) error {
 	for {
-		m, wake, err := ses.take()
-		if m != nil || err != nil {
-			return m, err
+		ready, wake, err := ses.take(m)
+		if ready || err != nil {
+			return err
 		}
 		select {
 		case <-wake:
 		case <-ctx.Done():
-			return nil, ctx.Err()
+			return ctx.Err()
 		}
 	}
 }
 
-func (ses *session) take() (*musterv1.ExchangeResponse, <-chan struct{}, error) {
+// take is next without waiting: where nothing is ready, wake is closed once something may be.
+func (ses *session) take(m *wire.Response) (ready bool, wake <-chan struct{}, err error) {
+	tell := func(message *musterv1.ExchangeResponse) (bool, <-chan struct{}, error) {
+		*m = wire.Response{Message: message}
+		return true, nil, nil
+	}
 	ses.mu.Lock()
 	defer ses.mu.Unlock()
 	switch {
@@ -101,54 +104,56 @@ func (ses *session) take() (*musterv1.ExchangeResponse, <-chan struct{}, error) 
 		d := ses.done
 		ses.done = nil
 		ses.ended = true
-		return &musterv1.ExchangeResponse{Message: &musterv1.ExchangeResponse_Done{Done: d}}, nil, nil
+		return tell(&musterv1.ExchangeResponse{Message: &musterv1.ExchangeResponse_Done{Done: d}})
 	case ses.ended:
-		return nil, nil, io.EOF
+		return false, nil, io.EOF
 	case len(ses.refusals) > 0:
 		r := ses.refusals[0]
 		ses.refusals = ses.refusals[1:]
-		return &musterv1.ExchangeResponse{Message: &musterv1.ExchangeResponse_Refusal{Refusal: r}}, nil, nil
+		return tell(&musterv1.ExchangeResponse{Message: &musterv1.ExchangeResponse_Refusal{Refusal: r}})
 	case ses.assignment != nil:
 		a := ses.assignment
 		ses.assignment = nil
-		return &musterv1.ExchangeResponse{Message: &musterv1.ExchangeResponse_Assignment{Assignment: a}}, nil, nil
+		return tell(&musterv1.ExchangeResponse{Message: &musterv1.ExchangeResponse_Assignment{Assignment: a}})
 	case ses.work == nil:
-		return nil, ses.wake, nil
+		return false, ses.wake, nil
 	}
 
 	w := ses.work
 	layout := ses.server.network.Layout
 	if ses.has != w.Step+1 && ses.sent < layout.Chunks() {
 		chunk := ses.sent
-		values := ses.scratch[:layout.Chunk(chunk).Len()]
-		if !ses.server.store.Read(values, params.Step(w.Step), chunk) {
+		values := wire.NewPayload(layout.Chunk(chunk).Len())
+		if !ses.server.store.Read(values.Floats(), params.Step(w.Step), chunk) {
+			values.Free()
 			ses.work = nil // it is past; newer work will be asked for
-			return nil, ses.wake, nil
+			return false, ses.wake, nil
 		}
 		ses.sent++
-		m := wire.Parameters(w.Step, chunk, values)
-		ses.server.traffic.parameters.Add(uint64(len(m.Payload)))
-		return &musterv1.ExchangeResponse{Message: &musterv1.ExchangeResponse_Parameters{Parameters: m}}, nil, nil
+		ses.server.traffic.parameters.Add(uint64(values.Len()))
+		*m = wire.Response{Parameters: wire.Parameters{Step: w.Step, Chunk: uint32(chunk), Payload: values}}
+		return true, nil, nil
 	}
 	ses.has = w.Step + 1
 	ses.work = nil
-	return &musterv1.ExchangeResponse{Message: &musterv1.ExchangeResponse_Work{Work: w}}, nil, nil
+	return tell(&musterv1.ExchangeResponse{Message: &musterv1.ExchangeResponse_Work{Work: w}})
 }
 
-// receive takes one message of the worker: what can be checked without the
-// loop is checked here. m is not kept.
-func (ses *session) receive(ctx context.Context, m *musterv1.ExchangeRequest) error {
+// receive takes one message of the worker, and what it holds: what can be
+// checked without the loop is checked here.
+func (ses *session) receive(ctx context.Context, r *wire.Request) error {
 	ses.last.Store(time.Now().UnixNano())
-	switch m := m.Message.(type) {
-	case *musterv1.ExchangeRequest_Gradient:
-		return ses.receiveGradient(ctx, m.Gradient)
+	if r.Gradient.Payload != nil {
+		return ses.receiveGradient(ctx, r.Gradient)
+	}
+	switch m := r.Message.GetMessage().(type) {
 	case *musterv1.ExchangeRequest_Tallies:
 		return ses.server.do(ctx, func() { ses.server.offerTallies(ses, m.Tallies) })
 	case *musterv1.ExchangeRequest_Leave:
 		ses.server.cfg.Log.Info("worker gives its shards back", "worker", ses.member.ID, "reason", m.Leave.Reason)
 		return errLeft
 	}
-	return fmt.Errorf("exchange: unexpected message %T", m.Message)
+	return fmt.Errorf("exchange: unexpected message %T", r.Message.GetMessage())
 }
 
 // errReplaced keeps a session from registering a worker that has a newer one.
@@ -157,29 +162,28 @@ var errReplaced = errors.New("the worker has a newer session")
 // errLeft ends a session whose worker gives its shards back.
 var errLeft = errors.New("the worker left")
 
-func (ses *session) receiveGradient(ctx context.Context, g *musterv1.GradientChunk) error {
+// receiveGradient takes a contribution over from a worker.
+func (ses *session) receiveGradient(ctx context.Context, g wire.Gradient) error {
 	s := ses.server
 	layout := s.network.Layout
-	name := params.Node{First: int(g.GetNode().GetFirst()), End: int(g.GetNode().GetEnd())}
-	chunk := int(g.Chunk)
+	name := params.Node{First: int(g.First), End: int(g.End)}
+	chunk, values := int(g.Chunk), g.Payload
+	s.traffic.gradients.Add(uint64(values.Len()))
 	refuse := func(reason musterv1.RefusalReason, detail string) error {
+		values.Free()
 		return s.do(ctx, func() { s.refuse(ses, reason, params.Step(g.Step), name, chunk, detail) })
 	}
 	if chunk >= layout.Chunks() {
 		return refuse(musterv1.RefusalReason_REFUSAL_REASON_MALFORMED, fmt.Sprintf("chunk %d of %d", chunk, layout.Chunks()))
 	}
-	s.traffic.gradients.Add(uint64(len(g.Payload)))
-	values := newBuffer(layout.Live(chunk))
-	if err := wire.Decode(values.values, g); err != nil {
-		values.free()
+	if err := values.Check(layout.Live(chunk)); err != nil {
 		return refuse(musterv1.RefusalReason_REFUSAL_REASON_MALFORMED, err.Error())
 	}
-	if !kernel.Finite(values.values) {
-		values.free()
+	if !kernel.Finite(values.Floats()) {
 		return refuse(musterv1.RefusalReason_REFUSAL_REASON_NOT_FINITE, "a value is NaN or infinite")
 	}
 	if err := s.do(ctx, func() { s.offer(ses, params.Step(g.Step), name, chunk, values) }); err != nil {
-		values.free()
+		values.Free()
 		return err
 	}
 	return nil

@@ -16,6 +16,7 @@ import (
 	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/status"
 
+	"github.com/muster-train/muster/internal/wire"
 	musterv1 "github.com/muster-train/muster/proto/muster/v1"
 )
 
@@ -42,7 +43,7 @@ func Dial(address string) (*Client, error) {
 		grpc.WithTransportCredentials(insecure.NewCredentials()),
 		grpc.WithInitialWindowSize(windowBytes),
 		grpc.WithInitialConnWindowSize(windowBytes),
-		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxMessageBytes), grpc.MaxCallSendMsgSize(maxMessageBytes)),
+		grpc.WithDefaultCallOptions(grpc.ForceCodecV2(wire.Codec{}), grpc.MaxCallRecvMsgSize(maxMessageBytes), grpc.MaxCallSendMsgSize(maxMessageBytes)),
 		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: 2 * silence, Timeout: silence}),
 	)
 	if err != nil {
@@ -86,7 +87,8 @@ func (c *Client) Exchange(ctx context.Context, hello *musterv1.Hello) (Stream, e
 	if err != nil {
 		return nil, asError(err)
 	}
-	if err := stream.Send(&musterv1.ExchangeRequest{Message: &musterv1.ExchangeRequest_Hello{Hello: hello}}); err != nil {
+	first := &musterv1.ExchangeRequest{Message: &musterv1.ExchangeRequest_Hello{Hello: hello}}
+	if err := stream.Send(first); err != nil {
 		if errors.Is(err, io.EOF) {
 			_, err = stream.Recv() // the stream has ended already: this tells why
 		}
@@ -100,12 +102,9 @@ type clientStream struct {
 	stream grpc.BidiStreamingClient[musterv1.ExchangeRequest, musterv1.ExchangeResponse]
 }
 
-func (s *clientStream) Send(m *musterv1.ExchangeRequest) error { return s.stream.Send(m) }
+func (s *clientStream) Send(m *wire.Request) error { return s.stream.SendMsg(m) }
 
-func (s *clientStream) Recv() (*musterv1.ExchangeResponse, error) {
-	m, err := s.stream.Recv()
-	return m, asError(err)
-}
+func (s *clientStream) Recv(m *wire.Response) error { return asError(s.stream.RecvMsg(m)) }
 
 // Close tells the server that nothing more will be sent.
 func (s *clientStream) Close() error { return s.stream.CloseSend() }

@@ -17,6 +17,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/muster-train/muster/internal/wire"
+	"github.com/muster-train/muster/model/params"
 	musterv1 "github.com/muster-train/muster/proto/muster/v1"
 )
 
@@ -110,7 +111,7 @@ func TestAnswersOfServersAreToldApart(t *testing.T) {
 			}
 			stream, err := c.Exchange(limited(t), &musterv1.Hello{Session: 7})
 			if err == nil {
-				_, err = stream.Recv()
+				err = stream.Recv(new(wire.Response))
 			}
 			if err == nil || errors.Is(err, ErrRefused) != tc.refused || !strings.Contains(err.Error(), tc.want) {
 				t.Errorf("Exchange = %v; want refused=%v, %q", err, tc.refused, tc.want)
@@ -165,12 +166,12 @@ func TestDialTakesAddressesAlone(t *testing.T) {
 	}
 }
 
-// TestMessagesCrossTheStream sends messages of more than gRPC's usual limit
-// both ways, and changes a sent one at once.
+// TestMessagesCrossTheStream sends to a server that knows the protocol alone:
+// a whole chunk one way, a short one the other, whose memory is used again at once.
 func TestMessagesCrossTheStream(t *testing.T) {
 	path := socket(t)
 	heard := make(chan *musterv1.ExchangeRequest, 4)
-	large := make([]float32, 3<<20)
+	large := make([]float32, params.ChunkValues)
 	large[1] = 2
 	serve(t, path, fake{exchange: func(s grpc.BidiStreamingServer[musterv1.ExchangeRequest, musterv1.ExchangeResponse]) error {
 		for {
@@ -184,7 +185,7 @@ func TestMessagesCrossTheStream(t *testing.T) {
 			}
 			heard <- m
 			if m.GetHello() != nil {
-				p := wire.Parameters(5, 0, large)
+				p := wire.NewParametersChunk(5, 0, large)
 				if err := s.Send(&musterv1.ExchangeResponse{Message: &musterv1.ExchangeResponse_Parameters{Parameters: p}}); err != nil {
 					return err
 				}
@@ -198,19 +199,19 @@ func TestMessagesCrossTheStream(t *testing.T) {
 	if h := await(t, heard, "hello").GetHello(); h.GetSession() != 7 || h.GetHaveStepPlusOne() != 4 {
 		t.Errorf("the first message was %v, want hello", h)
 	}
-	m, err := stream.Recv()
-	if err != nil {
+	var m wire.Response
+	if err := stream.Recv(&m); err != nil {
 		t.Fatal(err)
 	}
-	values := make([]float32, len(large))
-	if err := wire.Decode(values, m.GetParameters()); err != nil || !sameBits(values, large) {
-		t.Errorf("received other parameters than were sent: %v", err)
+	p := m.Parameters
+	if p.Step != 5 || p.Payload == nil || p.Payload.Check(len(large)) != nil || !sameBits(p.Payload.Floats(), large) {
+		t.Errorf("received other parameters than were sent: %+v", p)
 	}
-	sum := []float32{1, 2, 3}
-	if err := stream.Send(&musterv1.ExchangeRequest{Message: &musterv1.ExchangeRequest_Gradient{Gradient: wire.Gradient(5, 0, 1, 0, sum)}}); err != nil {
+	m.Free()
+	sum := wire.GradientOf(wire.NewGradientChunk(5, 0, 1, 0, []float32{1, 2, 3}))
+	if err := stream.Send(&wire.Request{Gradient: sum}); err != nil {
 		t.Fatal(err)
 	}
-	clear(sum)
 	got := make([]float32, 3)
 	if err := wire.Decode(got, await(t, heard, "a gradient").GetGradient()); err != nil || !sameBits(got, []float32{1, 2, 3}) {
 		t.Errorf("the server heard %v, %v", got, err)
@@ -221,7 +222,7 @@ func TestMessagesCrossTheStream(t *testing.T) {
 	for range heard { // its closing is the server's end of stream
 		t.Error("more was heard than was sent")
 	}
-	if _, err := stream.Recv(); err != io.EOF {
+	if err := stream.Recv(&m); err != io.EOF {
 		t.Errorf("Recv = %v, want io.EOF", err)
 	}
 }

@@ -13,7 +13,6 @@ import (
 	"time"
 
 	"google.golang.org/protobuf/proto"
-	"google.golang.org/protobuf/reflect/protoreflect"
 
 	"github.com/muster-train/muster/dataset"
 	"github.com/muster-train/muster/internal/wire"
@@ -236,8 +235,7 @@ func (d *director) admit() *line {
 	return await(d.t, d.lines, "Exchange")
 }
 
-// line is the server's end of a stream that forgets messages as early as the
-// contract allows.
+// line is the server's end of a stream. What the worker sends crosses the codec.
 type line struct {
 	t      *testing.T
 	ctx    context.Context // of the stream
@@ -248,37 +246,36 @@ type line struct {
 	err    error         // why broken, set before
 	closed chan struct{} // closed by the worker
 	once   sync.Once
-
-	last *musterv1.ExchangeResponse // that Recv returned
 }
 
-func (l *line) Recv() (*musterv1.ExchangeResponse, error) {
-	if l.last != nil {
-		// Both the message and what it carries.
-		l.last.ProtoReflect().Range(func(fd protoreflect.FieldDescriptor, v protoreflect.Value) bool {
-			proto.Reset(v.Message().Interface())
-			return true
-		})
-		proto.Reset(l.last)
-	}
+func (l *line) Recv(r *wire.Response) error {
 	select {
 	case m := <-l.down:
-		l.last = proto.Clone(m).(*musterv1.ExchangeResponse)
-		return l.last, nil
+		*r = *wire.ResponseOf(proto.Clone(m).(*musterv1.ExchangeResponse))
+		return nil
 	case <-l.broken:
-		return nil, l.err
+		return l.err
 	case <-l.t.Context().Done():
-		return nil, io.EOF
+		return io.EOF
 	case <-l.closed:
-		return nil, io.EOF
+		return io.EOF
 	case <-l.ctx.Done():
-		return nil, l.ctx.Err()
+		return l.ctx.Err()
 	}
 }
 
-func (l *line) Send(m *musterv1.ExchangeRequest) error {
+func (l *line) Send(r *wire.Request) error {
+	data, err := wire.Codec{}.Marshal(r)
+	if err != nil {
+		return err
+	}
+	m := new(musterv1.ExchangeRequest)
+	if err := proto.Unmarshal(data.Materialize(), m); err != nil {
+		return err
+	}
+	data.Free()
 	select {
-	case l.up <- proto.Clone(m).(*musterv1.ExchangeRequest):
+	case l.up <- m:
 		return nil
 	case <-l.broken:
 		return io.EOF
@@ -328,7 +325,7 @@ func loaded(net *model.Network, step uint64) []*musterv1.ExchangeResponse {
 	v := vector(net, step)
 	var all []*musterv1.ExchangeResponse
 	for c := range net.Layout.Chunks() {
-		m := wire.Parameters(step, c, net.Layout.Chunk(c).Of(v))
+		m := wire.NewParametersChunk(step, c, net.Layout.Chunk(c).Of(v))
 		all = append(all, &musterv1.ExchangeResponse{Message: &musterv1.ExchangeResponse_Parameters{Parameters: m}})
 	}
 	return all

@@ -27,8 +27,9 @@ func TestMeterCountsWhatTheWorkerDoes(t *testing.T) {
 	l.tell(asked(evaluateKind, 2))
 	l.hear()
 	l.hear()
-	l.tell(assigned(1)) // taken in after all that
-	l.tell(assigned(1))
+	// The first is taken in after all that, the second once the loop is done with
+	// the first, the third once it has taken the second.
+	l.tell(assigned(1), assigned(1), assigned(1))
 	got := cfg.Meter.Counts()
 	bytes := 4 * uint64(net.Layout.Size())
 	if got.GradientTime <= 0 || got.EvaluationTime <= 0 {
@@ -49,7 +50,7 @@ func TestMeterCountsWhatTheWorkerDoes(t *testing.T) {
 	if got := cfg.Meter.Counts(); got.Joined || got.Shards != 0 || got.Joins != 1 {
 		t.Errorf("before the server has said anything: %+v", got)
 	}
-	again.tell(assigned(2), assigned(2))
+	again.tell(assigned(2), assigned(2), assigned(2))
 	if got := cfg.Meter.Counts(); !got.Joined || got.Shards != 1 || got.Joins != 2 {
 		t.Errorf("after a second stream: %+v", got)
 	}

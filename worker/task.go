@@ -7,8 +7,6 @@ import (
 	"sync"
 	"time"
 
-	"google.golang.org/protobuf/proto"
-
 	"github.com/muster-train/muster/dataset"
 	"github.com/muster-train/muster/internal/wire"
 	"github.com/muster-train/muster/model"
@@ -43,8 +41,7 @@ type task struct {
 	asked bool   // work has been asked for since the newest assignment
 	sent  []bool // by shard: its contribution to work has been sent
 
-	packed []float32 // live values of a chunk on their way out
-
+	request  wire.Request // a gradient's, on its way out
 	test     dataset.Batch
 	tallies  []*musterv1.Tally
 	segments []device.ShardImages
@@ -78,7 +75,6 @@ func newTask(cfg *Config, job *musterv1.JobSpec, hash string) (*task, error) {
 		cut:     dataset.Cut{Images: set.Train.Len(), Shards: int(job.Shards), Batch: int(job.Batch), Limit: int(job.LimitBatches)},
 		sent:    make([]bool, job.Shards),
 		arrived: make([]bool, network.Layout.Chunks()),
-		packed:  make([]float32, params.ChunkValues),
 	}
 	if err := t.cut.Validate(); err != nil {
 		return nil, err
@@ -151,7 +147,7 @@ func (t *task) fit(shards []int) error {
 }
 
 // load takes in a chunk of parameters.
-func (t *task) load(c *musterv1.ParametersChunk) error {
+func (t *task) load(c *wire.Parameters) error {
 	layout := t.network.Layout
 	if int(c.Chunk) >= layout.Chunks() {
 		return fmt.Errorf("parameters: chunk %d of %d", c.Chunk, layout.Chunks())
@@ -161,9 +157,10 @@ func (t *task) load(c *musterv1.ParametersChunk) error {
 		clear(t.arrived)
 	}
 	r := layout.Chunk(int(c.Chunk))
-	if err := wire.Decode(r.Of(t.plan.Parameters()), c); err != nil {
+	if err := c.Payload.Check(r.Len()); err != nil {
 		return fmt.Errorf("parameters of step %d, chunk %d: %w", c.Step, c.Chunk, err)
 	}
+	copy(r.Of(t.plan.Parameters()), c.Payload.Floats())
 	t.plan.Loaded(r)
 	if !t.arrived[c.Chunk] {
 		t.arrived[c.Chunk] = true
@@ -183,7 +180,7 @@ func (t *task) begin(w *musterv1.Work) error {
 	if t.work == nil || t.work.Kind != w.Kind || t.work.Step != w.Step {
 		clear(t.sent)
 	}
-	t.work, t.asked = proto.Clone(w).(*musterv1.Work), true // w is on loan
+	t.work, t.asked = w, true
 	return nil
 }
 
@@ -215,7 +212,7 @@ func (t *task) pending() bool {
 }
 
 // compute makes and sends the contributions of all shards that owe one.
-func (t *task) compute(ctx context.Context, send func(*musterv1.ExchangeRequest) error) error {
+func (t *task) compute(ctx context.Context, send func(*wire.Request) error) error {
 	shards := t.unsent()
 	var err error
 	if t.work.Kind == musterv1.WorkKind_WORK_KIND_EVALUATE {
@@ -234,7 +231,7 @@ func (t *task) compute(ctx context.Context, send func(*musterv1.ExchangeRequest)
 
 // gradient computes the gradients of shards as one batch, and sends their sums
 // along the tree: the fewest nodes that cover them.
-func (t *task) gradient(ctx context.Context, shards []int, send func(*musterv1.ExchangeRequest) error) error {
+func (t *task) gradient(ctx context.Context, shards []int, send func(*wire.Request) error) error {
 	began := time.Now()
 	at := dataset.Position{Epoch: int(t.work.Epoch), Batch: int(t.work.Batch)}
 	batch, err := t.loader.Train(ctx, at, shards)
@@ -274,11 +271,16 @@ func (t *task) gradient(ctx context.Context, shards []int, send func(*musterv1.E
 	for i, node := range nodes {
 		sum := t.plan.Sum(i)
 		for c := range layout.Chunks() {
-			g := wire.Gradient(t.work.Step, node.First, node.End, c, layout.Pack(t.packed, sum, c))
-			if err := send(&musterv1.ExchangeRequest{Message: &musterv1.ExchangeRequest_Gradient{Gradient: g}}); err != nil {
+			payload := wire.NewPayload(layout.Live(c))
+			layout.Pack(payload.Floats(), sum, c)
+			n := uint64(payload.Len())
+			t.request = wire.Request{Gradient: wire.Gradient{
+				Step: t.work.Step, First: uint32(node.First), End: uint32(node.End), Chunk: uint32(c), Payload: payload,
+			}}
+			if err := send(&t.request); err != nil {
 				return err
 			}
-			t.cfg.Meter.note(func(c *Counts) { c.SentBytes += uint64(len(g.Payload)) })
+			t.cfg.Meter.note(func(c *Counts) { c.SentBytes += n })
 		}
 	}
 	return nil
@@ -298,7 +300,7 @@ func (t *task) cover(shards []int, batch int) []params.Node {
 }
 
 // evaluate runs each shard's slice of the test set and sends what it came to.
-func (t *task) evaluate(shards []int, send func(*musterv1.ExchangeRequest) error) error {
+func (t *task) evaluate(shards []int, send func(*wire.Request) error) error {
 	for _, s := range shards {
 		began := time.Now()
 		total, err := Evaluate(t.plan, t.loader, &t.test, s, int(t.job.Shards), nil)
@@ -323,8 +325,8 @@ func (t *task) tally(d *device.Tally) {
 	})
 }
 
-func (t *task) sendTallies(took time.Duration, send func(*musterv1.ExchangeRequest) error) error {
-	return send(&musterv1.ExchangeRequest{Message: &musterv1.ExchangeRequest_Tallies{Tallies: &musterv1.Tallies{
+func (t *task) sendTallies(took time.Duration, send func(*wire.Request) error) error {
+	return send(&wire.Request{Message: &musterv1.ExchangeRequest{Message: &musterv1.ExchangeRequest_Tallies{Tallies: &musterv1.Tallies{
 		Step: t.work.Step, Kind: t.work.Kind, Tallies: t.tallies, ComputeSeconds: took.Seconds(),
-	}}})
+	}}}})
 }

@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 	"time"
 
+	"github.com/muster-train/muster/internal/wire"
 	musterv1 "github.com/muster-train/muster/proto/muster/v1"
 )
 
@@ -22,11 +23,11 @@ type Link interface {
 
 // Stream is an open Exchange. Send and Recv may be called from two goroutines.
 type Stream interface {
-	// Send returns when m may be changed again. Once it has failed, Recv comes to
-	// an end, and tells why.
-	Send(m *musterv1.ExchangeRequest) error
-	// Recv returns the next message, valid until the following call.
-	Recv() (*musterv1.ExchangeResponse, error)
+	// Send takes over the payload of m, if it has one. Once it has failed, Recv
+	// comes to an end, and tells why.
+	Send(m *wire.Request) error
+	// Recv sets m to the next message; its payload is the caller's to free.
+	Recv(m *wire.Response) error
 	Close() error
 }
 
@@ -149,7 +150,7 @@ func (w *Worker) join(ctx context.Context) (*musterv1.JoinResponse, error) {
 func (w *Worker) exchange(ctx context.Context, stream Stream, cancel func()) error {
 	messages, stop := receive(stream, cancel)
 	defer stop()
-	send := func(m *musterv1.ExchangeRequest) error {
+	send := func(m *wire.Request) error {
 		if err := stream.Send(m); err != nil {
 			return fmt.Errorf("%w: %w", errSend, err)
 		}
@@ -211,7 +212,7 @@ func (w *Worker) lastWords(ctx context.Context, messages <-chan received, stream
 
 // handle takes in one message; over tells that it was the last.
 func (w *Worker) handle(m received) (over bool, err error) {
-	defer m.release()
+	defer m.message.Free()
 	if m.err != nil {
 		if errors.Is(m.err, io.EOF) {
 			return false, io.ErrUnexpectedEOF
@@ -223,14 +224,15 @@ func (w *Worker) handle(m received) (over bool, err error) {
 		w.cfg.Meter.note(func(c *Counts) { c.Joined = true; c.Joins++ })
 		w.cfg.Log.Info("joined", "job", w.task.job.Name, "network", w.task.job.Network, "device", w.cfg.Device.Name())
 	}
-	switch m := m.message.Message.(type) {
+	if p := &m.message.Parameters; p.Payload != nil {
+		w.cfg.Meter.note(func(c *Counts) { c.ReceivedBytes += uint64(p.Payload.Len()) })
+		return false, w.task.load(p)
+	}
+	switch m := m.message.Message.GetMessage().(type) {
 	case *musterv1.ExchangeResponse_Assignment:
 		w.cfg.Log.Info("shards assigned", "shards", m.Assignment.Shards, "of", w.task.job.Shards, "unowned", len(m.Assignment.Unowned))
 		w.cfg.Meter.note(func(c *Counts) { c.Shards = len(m.Assignment.Shards) })
 		return false, w.task.assign(m.Assignment)
-	case *musterv1.ExchangeResponse_Parameters:
-		w.cfg.Meter.note(func(c *Counts) { c.ReceivedBytes += uint64(len(m.Parameters.Payload)) })
-		return false, w.task.load(m.Parameters)
 	case *musterv1.ExchangeResponse_Work:
 		w.cfg.Meter.note(func(c *Counts) { c.Step = m.Work.Step })
 		return false, w.task.begin(m.Work)
@@ -250,20 +252,20 @@ func (w *Worker) handle(m received) (over bool, err error) {
 		w.cfg.Log.Info("the job is done", "step", m.Done.Step, "parameters", "sha256:"+m.Done.ParametersSha256)
 		return true, nil
 	}
-	return false, fmt.Errorf("exchange: unexpected message %T", m.message.Message)
+	return false, fmt.Errorf("exchange: unexpected message %T", m.message.Message.GetMessage())
 }
 
 // leave gives the shards back.
 func leave(ctx context.Context, stream Stream) error {
-	_ = stream.Send(&musterv1.ExchangeRequest{Message: &musterv1.ExchangeRequest_Leave{Leave: &musterv1.Leave{Reason: "stopped"}}})
+	bye := &musterv1.ExchangeRequest_Leave{Leave: &musterv1.Leave{Reason: "stopped"}}
+	_ = stream.Send(&wire.Request{Message: &musterv1.ExchangeRequest{Message: bye}})
 	return ctx.Err()
 }
 
-// received is a message on loan until release.
+// received is a message and what it holds, or the end of the stream.
 type received struct {
-	message *musterv1.ExchangeResponse
+	message wire.Response
 	err     error
-	release func()
 }
 
 // receive hands over a stream's messages one at a time until its end or stop.
@@ -274,17 +276,16 @@ func receive(stream Stream, cancel func()) (<-chan received, func()) {
 	quit, ended := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(ended)
-		free := make(chan struct{}, 1)
-		release := func() { free <- struct{}{} }
 		for {
-			m, err := stream.Recv()
+			var m received
+			m.err = stream.Recv(&m.message)
 			select {
-			case messages <- received{m, err, release}:
+			case messages <- m:
 			case <-quit:
+				m.message.Free()
 				return
 			}
-			<-free
-			if err != nil {
+			if m.err != nil {
 				return
 			}
 		}

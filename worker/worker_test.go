@@ -176,7 +176,7 @@ func TestLostStreamIsJoinedAgain(t *testing.T) {
 		"an empty message":       func(l *line) { l.tell(&musterv1.ExchangeResponse{}) },
 		"a shard beyond the job": func(l *line) { l.tell(assigned(4)) },
 		"a chunk beyond the layout": func(l *line) {
-			m := wire.Parameters(0, 1, []float32{1})
+			m := wire.NewParametersChunk(0, 1, []float32{1})
 			l.tell(&musterv1.ExchangeResponse{Message: &musterv1.ExchangeResponse_Parameters{Parameters: m}})
 		},
 		"a batch beyond the epoch": func(l *line) {

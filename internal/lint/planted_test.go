@@ -101,6 +101,7 @@ func TestForeignPackagesStayWhereTheyBelong(t *testing.T) {
 		{"gRPC in the service", map[string]string{"paramserver/service.go": source("paramserver", "google.golang.org/grpc")}, ""},
 		{"gRPC in a round", map[string]string{"paramserver/round.go": source("paramserver", "google.golang.org/grpc")}, "paramserver/round.go:2: must not import google.golang.org/grpc: "},
 		{"gRPC in a test", map[string]string{"paramserver/round_test.go": source("paramserver", "google.golang.org/grpc")}, ""},
+		{"gRPC in the codec", map[string]string{"internal/wire/codec.go": source("wire", "google.golang.org/grpc/mem")}, ""},
 		{"gRPC on the wire", map[string]string{"internal/wire/a.go": source("wire", "google.golang.org/grpc/mem")}, "internal/wire/a.go:2: must not import google.golang.org/grpc/mem: "},
 		{"not gRPC", map[string]string{"internal/wire/a.go": source("wire", "google.golang.org/grpcish")}, ""},
 		{"the driver in its device", map[string]string{"model/device/cuda/a.go": source("cuda", "github.com/ebitengine/purego")}, ""},

@@ -22,9 +22,9 @@ func Checksum(payload []byte) uint32 { return crc32.Checksum(payload, castagnoli
 // littleEndian tells whether float32 lie in memory as payloads have them.
 var littleEndian = binary.NativeEndian.Uint16([]byte{1, 0}) == 1
 
-// Payload returns values as little-endian float32. Where the machine is
+// bytesOf returns values as little-endian float32. Where the machine is
 // little-endian that is a view: it changes as the values do, and costs nothing.
-func Payload(values []float32) []byte {
+func bytesOf(values []float32) []byte {
 	if littleEndian && len(values) > 0 {
 		return unsafe.Slice((*byte)(unsafe.Pointer(&values[0])), 4*len(values))
 	}
@@ -50,11 +50,11 @@ func Values(dst []float32, payload []byte) error {
 	return nil
 }
 
-// Gradient makes the message of one contribution: the values of a chunk of the
+// NewGradientChunk makes the message of one contribution: the values of a chunk of the
 // sum over the shards [first, end) at a step. Its payload may be a view of
 // values, which must not change until the message has been sent.
-func Gradient(step uint64, first, end, chunk int, values []float32) *musterv1.GradientChunk {
-	payload := Payload(values)
+func NewGradientChunk(step uint64, first, end, chunk int, values []float32) *musterv1.GradientChunk {
+	payload := bytesOf(values)
 	return &musterv1.GradientChunk{
 		Step:     step,
 		Node:     &musterv1.Node{First: uint32(first), End: uint32(end)},
@@ -65,10 +65,10 @@ func Gradient(step uint64, first, end, chunk int, values []float32) *musterv1.Gr
 	}
 }
 
-// Parameters makes the message of a chunk of the parameters at a step. Its
-// payload may be a view of values, as Gradient's.
-func Parameters(step uint64, chunk int, values []float32) *musterv1.ParametersChunk {
-	payload := Payload(values)
+// NewParametersChunk makes the message of a chunk of the parameters at a step. Its
+// payload may be a view of values, as NewGradientChunk's.
+func NewParametersChunk(step uint64, chunk int, values []float32) *musterv1.ParametersChunk {
+	payload := bytesOf(values)
 	return &musterv1.ParametersChunk{
 		Step:     step,
 		Chunk:    uint32(chunk),

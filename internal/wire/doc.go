@@ -2,12 +2,21 @@
 // float32 becomes the payload of a chunk and comes back, and how a job is named
 // by hash.
 //
+// The two hot messages of the exchange, gradients and parameters, are Request
+// and Response here, with their values in a pooled Payload; Codec writes and
+// reads them for gRPC, by hand and in the very bytes of the generated code.
+// Every other message, and Push and Pull, are the generated code's.
+//
 // Invariants:
-//  1. A payload is the values as little-endian float32, with its CRC-32C in the
-//     message; a payload of another length, checksum or encoding is ErrMalformed.
-//  2. A payload to be sent may be a view of the values: they must not change
-//     until the send has returned. A payload received is copied by Decode.
+//  1. On the wire a payload is the values as little-endian float32, with its
+//     CRC-32C in the message; one of another length, checksum or encoding is
+//     ErrMalformed, and counts for nothing.
+//  2. A Payload has one owner. It goes with its message: whoever sends gives it
+//     away, whoever receives frees it. While gRPC sends, it is gRPC's.
+//  3. A payload is copied once on its way from one process to another on each
+//     side, by the connection when sending and by Codec when receiving, and not
+//     at all between two ends in one process.
 //
 // The package knows ranges of float32, not layouts or networks, and starts no
-// goroutine.
+// goroutine. codec.go is the only file that knows gRPC.
 package wire

@@ -16,15 +16,15 @@ import (
 var sample = []float32{0, -1, 3.5, float32(math.Inf(1)), math.SmallestNonzeroFloat32}
 
 func TestPayloadIsLittleEndian(t *testing.T) {
-	got := Payload([]float32{1, -2})
+	got := bytesOf([]float32{1, -2})
 	want := "\x00\x00\x80\x3f\x00\x00\x00\xc0"
 	if string(got) != want {
-		t.Errorf("Payload(1, -2) = %x, want %x", got, want)
+		t.Errorf("bytesOf(1, -2) = %x, want %x", got, want)
 	}
 }
 
 func TestChunksComeBackAsTheyWere(t *testing.T) {
-	g := Gradient(7, 2, 4, 3, sample)
+	g := NewGradientChunk(7, 2, 4, 3, sample)
 	data, err := proto.Marshal(g)
 	if err != nil {
 		t.Fatal(err)
@@ -59,7 +59,7 @@ func TestDecodeRefusesDamage(t *testing.T) {
 		"new encoding": func(c *musterv1.ParametersChunk) { c.Encoding = 99 },
 	}
 	for name, f := range damage {
-		c := Parameters(1, 0, slices.Clone(sample))
+		c := NewParametersChunk(1, 0, slices.Clone(sample))
 		f(c)
 		values := make([]float32, len(sample))
 		if err := Decode(values, c); !errors.Is(err, ErrMalformed) {
@@ -75,9 +75,9 @@ func TestDecodeRefusesDamage(t *testing.T) {
 
 func TestPayloadIsAView(t *testing.T) {
 	values := []float32{1, 2, 3}
-	g := Gradient(0, 0, 1, 0, values)
-	if n := testing.AllocsPerRun(10, func() { Payload(values) }); n != 0 && littleEndian {
-		t.Errorf("Payload allocates %v times", n)
+	g := NewGradientChunk(0, 0, 1, 0, values)
+	if n := testing.AllocsPerRun(10, func() { bytesOf(values) }); n != 0 && littleEndian {
+		t.Errorf("bytesOf allocates %v times", n)
 	}
 	if len(g.Payload) != 12 {
 		t.Errorf("payload of %d bytes, want 12", len(g.Payload))
@@ -127,7 +127,7 @@ func TestEveryFieldOfAJobCounts(t *testing.T) {
 // or gives exactly the payload, and never panics.
 func FuzzDecode(f *testing.F) {
 	for _, n := range []int{0, 1, 5} {
-		data, err := proto.Marshal(Gradient(3, 0, 2, 1, sample[:n]))
+		data, err := proto.Marshal(NewGradientChunk(3, 0, 2, 1, sample[:n]))
 		if err != nil {
 			f.Fatal(err)
 		}
@@ -143,7 +143,7 @@ func FuzzDecode(f *testing.F) {
 			return
 		}
 		values := make([]float32, n)
-		if err := Decode(values, &c); err == nil && string(Payload(values)) != string(c.Payload) {
+		if err := Decode(values, &c); err == nil && string(bytesOf(values)) != string(c.Payload) {
 			t.Errorf("decoded values are not those of the payload")
 		}
 	})

@@ -56,12 +56,12 @@ func (t *Tensor) stretch(part Range, first int) stretch {
 // Live returns the number of live values of a chunk, at most those it has.
 func (l *Layout) Live(chunk int) int { return l.live[chunk] }
 
-// Pack returns the live values of a chunk of v, in order: a part of v where all
-// are live, else copied to dst, of at least Live(chunk) values.
+// Pack copies the live values of a chunk of v, in order, to dst, of at least
+// Live(chunk) values, and returns those.
 func (l *Layout) Pack(dst, v []float32, chunk int) []float32 {
 	values := l.Chunk(chunk).Of(v)
 	if l.live[chunk] == len(values) {
-		return values
+		return dst[:copy(dst, values)]
 	}
 	n := 0
 	for i := range l.stretches[chunk] {

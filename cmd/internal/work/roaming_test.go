@@ -15,6 +15,7 @@ import (
 
 	"github.com/muster-train/muster/internal/membership"
 	"github.com/muster-train/muster/internal/membership/embedded"
+	"github.com/muster-train/muster/internal/wire"
 	musterv1 "github.com/muster-train/muster/proto/muster/v1"
 )
 
@@ -171,7 +172,7 @@ func TestRoamingWorkerFollowsItsServerAndHoldsALease(t *testing.T) {
 	if err := lease.Release(ctx); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := stream.Recv(); err == nil {
+	if err := stream.Recv(new(wire.Response)); err == nil {
 		t.Error("the stream brought something after the lease was lost")
 	}
 	join("one")

@@ -1,0 +1,144 @@
+package wire
+
+import (
+	"fmt"
+	"hash/crc32"
+
+	"google.golang.org/grpc/encoding"
+	protocodec "google.golang.org/grpc/encoding/proto"
+	"google.golang.org/grpc/mem"
+	"google.golang.org/protobuf/encoding/protowire"
+	"google.golang.org/protobuf/proto"
+
+	musterv1 "github.com/muster-train/muster/proto/muster/v1"
+)
+
+// Codec is gRPC's for protobuf, and takes *Request and *Response too: in the
+// same bytes as ExchangeRequest and ExchangeResponse, but gradients and
+// parameters go from their payload to the connection and come from there into
+// one without a copy between, and without garbage. Clients in other languages
+// need nothing of it.
+//
+// Marshal takes over a message's payload, and frees it when it has been sent.
+type Codec struct{}
+
+// Name is that of gRPC's codec: the same bytes.
+func (Codec) Name() string { return protocodec.Name }
+
+// Marshal writes a message.
+func (Codec) Marshal(v any) (mem.BufferSlice, error) {
+	switch m := v.(type) {
+	case *Request:
+		if g := &m.Gradient; g.Payload != nil {
+			h := header{step: g.Step, first: g.First, end: g.End, chunk: g.Chunk}
+			g.Payload.seal(&h)
+			return lend(appendGradient(make([]byte, 0, headerBytes), &h, g.Payload.Len()), g.Payload), nil
+		}
+		v = m.Message
+	case *Response:
+		if p := &m.Parameters; p.Payload != nil {
+			h := header{step: p.Step, chunk: p.Chunk}
+			p.Payload.seal(&h)
+			return lend(appendParameters(make([]byte, 0, headerBytes), &h, p.Payload.Len()), p.Payload), nil
+		}
+		v = m.Message
+	}
+	return encoding.GetCodecV2(protocodec.Name).Marshal(v)
+}
+
+// seal makes a payload ready for the wire, and its header tell what it is.
+func (p *Payload) seal(h *header) {
+	p.swap()
+	h.encoding, h.checksum = musterv1.Encoding_ENCODING_F32, Checksum(p.bytes)
+}
+
+// lend lends a payload to gRPC, with the bytes that go before it.
+func lend(head []byte, p *Payload) mem.BufferSlice {
+	if len(p.bytes) == 0 {
+		p.Free()
+		return mem.BufferSlice{mem.SliceBuffer(head)}
+	}
+	// gRPC gives back what has a capacity above a threshold: a payload's is its whole memory.
+	return mem.BufferSlice{mem.SliceBuffer(head), mem.NewBuffer(&p.bytes, lender{p})}
+}
+
+// lender takes a payload's memory back from gRPC.
+type lender struct{ p *Payload }
+
+func (l lender) Put(*[]byte)     { l.p.Free() }
+func (lender) Get(n int) *[]byte { b := make([]byte, n); return &b }
+
+// Unmarshal reads a message. A *Request or *Response with a payload is its
+// reader's to free.
+func (Codec) Unmarshal(data mem.BufferSlice, v any) error {
+	switch m := v.(type) {
+	case *Request:
+		*m = Request{}
+		if h, payload := unmarshal(data, requestGradient); payload != nil {
+			m.Gradient = Gradient{Step: h.step, First: h.first, End: h.end, Chunk: h.chunk, Payload: payload}
+			return nil
+		}
+		var slow musterv1.ExchangeRequest
+		if err := unmarshalSlowly(data, &slow); err != nil {
+			return err
+		}
+		*m = *RequestOf(&slow)
+		return nil
+	case *Response:
+		*m = Response{}
+		if h, payload := unmarshal(data, responseParameters); payload != nil {
+			m.Parameters = Parameters{Step: h.step, Chunk: h.chunk, Payload: payload}
+			return nil
+		}
+		var slow musterv1.ExchangeResponse
+		if err := unmarshalSlowly(data, &slow); err != nil {
+			return err
+		}
+		*m = *ResponseOf(&slow)
+		return nil
+	}
+	return encoding.GetCodecV2(protocodec.Name).Unmarshal(data, v)
+}
+
+func unmarshalSlowly(data mem.BufferSlice, m proto.Message) error {
+	if err := proto.Unmarshal(data.Materialize(), m); err != nil {
+		return fmt.Errorf("exchange: %w", err)
+	}
+	return nil
+}
+
+// unmarshal reads the hot message of a field, however it is split, with one
+// copy of its payload; nil where it isn't one, or isn't written as Muster does.
+func unmarshal(data mem.BufferSlice, field protowire.Number) (header, *Payload) {
+	total := data.Len()
+	var first [headerBytes]byte
+	n := 0
+	for _, b := range data {
+		if n += copy(first[n:], b.ReadOnlyData()); n == len(first) {
+			break
+		}
+	}
+	var h header
+	var at int
+	var ok bool
+	if field == requestGradient {
+		h, at, ok = parseGradient(first[:n], total)
+	} else {
+		h, at, ok = parseParameters(first[:n], total)
+	}
+	if !ok || total-at > ChunkBytes {
+		return h, nil
+	}
+	p := newPayload(total - at)
+	sum, to := uint32(0), 0
+	for _, b := range data {
+		piece := b.ReadOnlyData()
+		skip := min(at, len(piece))
+		at -= skip
+		to += copy(p.bytes[to:], piece[skip:])
+		sum = crc32.Update(sum, castagnoli, piece[skip:])
+	}
+	p.judge(h.encoding, sum, h.checksum)
+	p.swap()
+	return h, p
+}

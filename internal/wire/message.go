@@ -1,0 +1,111 @@
+package wire
+
+import (
+	"fmt"
+
+	musterv1 "github.com/muster-train/muster/proto/muster/v1"
+)
+
+// Gradient is a GradientChunk in float32: the values of a chunk of the sum over
+// the shards [First, End) at a step.
+type Gradient struct {
+	Step              uint64
+	First, End, Chunk uint32
+	Payload           *Payload
+}
+
+// Parameters is a ParametersChunk in float32.
+type Parameters struct {
+	Step    uint64
+	Chunk   uint32
+	Payload *Payload
+}
+
+// Request is an ExchangeRequest: a gradient where Gradient.Payload is there, else Message.
+type Request struct {
+	Gradient Gradient
+	Message  *musterv1.ExchangeRequest
+}
+
+// Response is an ExchangeResponse: parameters where Parameters.Payload is there, else Message.
+type Response struct {
+	Parameters Parameters
+	Message    *musterv1.ExchangeResponse
+}
+
+// Free gives back what the message holds, if anything.
+func (r *Request) Free() {
+	if p := r.Gradient.Payload; p != nil {
+		r.Gradient.Payload = nil
+		p.Free()
+	}
+}
+
+// Free gives back what the message holds, if anything.
+func (r *Response) Free() {
+	if p := r.Parameters.Payload; p != nil {
+		r.Parameters.Payload = nil
+		p.Free()
+	}
+}
+
+// RequestOf makes a Request of the message as the protocol has it; what a
+// payload holds is copied.
+func RequestOf(m *musterv1.ExchangeRequest) *Request {
+	g := m.GetGradient()
+	if g == nil {
+		return &Request{Message: m}
+	}
+	return &Request{Gradient: GradientOf(g)}
+}
+
+// GradientOf makes a Gradient of the message as the protocol has it, with a
+// copy of its payload. What is wrong with that, Payload.Check tells.
+func GradientOf(g *musterv1.GradientChunk) Gradient {
+	return Gradient{
+		Step: g.Step, First: g.GetNode().GetFirst(), End: g.GetNode().GetEnd(), Chunk: g.Chunk,
+		Payload: payloadOf(g),
+	}
+}
+
+// ResponseOf makes a Response of the message as the protocol has it; what a
+// payload holds is copied.
+func ResponseOf(m *musterv1.ExchangeResponse) *Response {
+	p := m.GetParameters()
+	if p == nil {
+		return &Response{Message: m}
+	}
+	return &Response{Parameters: Parameters{Step: p.Step, Chunk: p.Chunk, Payload: payloadOf(p)}}
+}
+
+// payloadOf copies the payload of a chunk.
+func payloadOf(c Chunk) *Payload {
+	data := c.GetPayload()
+	if len(data) > ChunkBytes {
+		p := newPayload(0)
+		p.fault = tooLong(len(data))
+		return p
+	}
+	p := newPayload(len(data))
+	p.judge(c.GetEncoding(), Checksum(data), c.GetChecksum())
+	copy(p.bytes, data)
+	p.swap()
+	return p
+}
+
+// judge notes what is wrong with a payload that has come, by its encoding and
+// the checksum of its bytes beside the sender's.
+func (p *Payload) judge(encoding musterv1.Encoding, sum, sender uint32) {
+	switch {
+	case encoding != musterv1.Encoding_ENCODING_F32:
+		p.fault = fmt.Errorf("%w: encoding %v, want %v", ErrMalformed, encoding, musterv1.Encoding_ENCODING_F32)
+	case sum != sender:
+		p.fault = fmt.Errorf("%w: checksum %08x, the sender's was %08x", ErrMalformed, sum, sender)
+	case len(p.bytes)%4 != 0:
+		p.fault = fmt.Errorf("%w: payload of %d bytes is no whole number of float32", ErrMalformed, len(p.bytes))
+	}
+}
+
+func tooLong(n int) error {
+	return fmt.Errorf("%w: payload of %d bytes, at most %d are a chunk", ErrMalformed, n, ChunkBytes)
+}

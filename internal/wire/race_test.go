@@ -1,0 +1,6 @@
+//go:build race
+
+package wire
+
+// raceEnabled: these tests watch for data races.
+const raceEnabled = true
