@@ -23,6 +23,8 @@ type plan struct {
 	scratchSize int   // of each thread
 	scratch     [][]float32
 	pairSize    int       // of the largest layer's pairs
+	runSize     int       // of the largest layer's runs
+	runs        []float32 // gradients of a layer's outputs, each shard's together
 	pairs       []float32 // factors of the product at hand, where they are bfloat16
 	pairing     pairing
 	chain       [][]kernel.Block // of each thread, for the blocks of a call
@@ -118,6 +120,7 @@ func (p *plan) allocate() {
 		p.chain[t] = make([]kernel.Block, 2*max(chainBlocks, treeBlocks))
 	}
 	p.arena.reserve(&p.pairs, p.pairSize)
+	p.arena.reserve(&p.runs, p.runSize)
 	p.totals = make([][]float32, p.options.Nodes)
 	for i := range p.totals {
 		p.arena.reserve(&p.totals[i], p.graph.Parameters)

@@ -13,6 +13,12 @@ func (t *transposeTask) do(thread, unit int) {
 	per := d.panels * d.step * lanes
 	for g := range l.groups {
 		dst := d.x[(unit*l.groups+g)*per : (unit*l.groups+g+1)*per]
+		if d.runs {
+			columns := l.p.scratch[thread][:d.panels*lanes*lanes]
+			kernel.Transpose(columns, lanes, lanes*lanes, x[g*l.cg*lanes:], d.source)
+			l.inputRuns(columns, unit/l.inPixels, unit%l.inPixels, g)
+			continue
+		}
 		if l.p.bf16() {
 			columns := l.p.scratch[thread][:d.panels*lanes*lanes]
 			kernel.Transpose(columns, lanes, lanes*lanes, x[g*l.cg*lanes:], d.source)

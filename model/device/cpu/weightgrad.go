@@ -39,8 +39,9 @@ type weightGradient struct {
 	step int // values of the images of a lane block: pairs with bfloat16
 
 	// of the calls at hand
-	dy []float32 // as it is
-	a  []float32 // as chains read it
+	dy   []float32 // as it is
+	a    []float32 // as chains read it
+	runs bool      // a shard's chains read runs of both factors
 }
 
 const (
@@ -117,8 +118,11 @@ func (d *weightGradient) prepare(l *matmul) {
 			d.panelAt = append(d.panelAt, i*d.step*lanes)
 		}
 		p.arena.reserve(&d.x, p.mostBlocks*l.inPixels*l.groups*d.panels*d.step*lanes)
-		if p.bf16() {
+		if p.bf16() || l.pixels > 1 {
 			p.needScratch(d.panels * lanes * lanes)
+		}
+		if l.pixels > 1 {
+			p.runSize = max(p.runSize, l.outSize*p.mostBlocks)
 		}
 	}
 	d.rows, d.width = gradientTiles*tileRows, gradientPanels
@@ -167,6 +171,9 @@ func (l *matmul) gradient(dy []float32) {
 		l.p.pool.run(l.p.blocks*l.pixels, (*imagePairs)(l))
 		l.dw.a = l.p.pairs
 	}
+	if l.dw.runs = l.dw.inRuns(l); l.dw.runs {
+		l.p.pool.run(l.p.blocks*l.out.C, (*outputRuns)(l))
+	}
 	if l.dw.striped {
 		l.p.pool.run(l.p.blocks*l.in.H, (*stripeTask)(l))
 	} else {
@@ -214,11 +221,11 @@ func (t *gradientTask) do(thread, unit int) {
 }
 
 // tree writes the sums of a piece for one node, with one call of the kernel for
-// each tile. It reports false, and has done nothing, where the chains are so
-// long that their factors would not stay in the second cache.
+// each tile. It reports false, and has done nothing, where the factors are runs,
+// or the chains so long that their factors would not stay in the second cache.
 func (d *weightGradient) tree(l *matmul, u *piece, node int, program []int, thread int) bool {
 	w := d.window(l, u)
-	if w.pixels()*(len(program)+l.p.blocks) > treeBlocks || len(program) == 0 {
+	if d.runs || w.pixels()*(len(program)+l.p.blocks) > treeBlocks || len(program) == 0 {
 		return false
 	}
 	blocks := l.p.chain[thread][:0]
@@ -324,21 +331,31 @@ func (d *weightGradient) shard(l *matmul, c []float32, u *piece, images span, th
 	begun := false
 	for at := (cursor{image: images.first}); at.image < images.end; begun = true {
 		blocks := l.p.chain[thread][:0]
-		for len(blocks) < chainBlocks && at.image < images.end {
-			blocks = d.block(blocks, l, u, &w, &at, images)
+		for steps := 0; len(blocks) < chainBlocks && steps < runSteps && at.image < images.end; {
+			if d.runs {
+				blocks = d.runBlock(blocks, l, u, &w, &at, images)
+				steps += blocks[len(blocks)-1].K
+			} else {
+				blocks = d.block(blocks, l, u, &w, &at, images)
+			}
 		}
-		d.tiles(l, c, u, blocks, begun)
+		d.tiles(l, c, u, blocks, images, begun)
 	}
 }
 
 // tiles continues, or begins, the chains of a piece with some blocks.
-func (d *weightGradient) tiles(l *matmul, c []float32, u *piece, blocks []kernel.Block, begun bool) {
+func (d *weightGradient) tiles(l *matmul, c []float32, u *piece, blocks []kernel.Block, images span, begun bool) {
 	shape := d.shape(l)
 	shape.RowC, shape.ColumnC = u.panels*lanes, lanes
 	for row := 0; row < u.rows; row += shape.Rows {
 		shape.Rows = evenly(u.rows-row, tileRows)
 		for panel := 0; panel < u.panels; panel += shape.Columns {
-			a, b := d.operands(l, u, row, panel, &shape)
+			var a, b []float32
+			if d.runs {
+				a, b = d.runOperands(l, u, images, row, panel, &shape)
+			} else {
+				a, b = d.operands(l, u, row, panel, &shape)
+			}
 			dst := c[row*shape.RowC+panel*lanes:]
 			if begun {
 				kernel.Chain(dst, a, b, &shape, blocks)
