@@ -132,10 +132,10 @@ func toInt8AVX2(q *int8, x *float32, count int, scale float32)
 //go:noescape
 func fromInt8AVX2(dst *float32, q *int8, count int, scale float32)
 
-// fetchAVX2 is Fetch of a number of lines of 64 bytes, more than 0.
+// fetchAVX2 is Fetch of a number of lines, more than 0.
 //
 //go:noescape
-func fetchAVX2(x *float32, lines int)
+func fetchAVX2(x *float32, lines *int, count int)
 
 // transposeAVX2 is Transpose of whole panels, at least one, whose columns where mask (16) is 0 become zeros,
 // where it has all bits what they are.

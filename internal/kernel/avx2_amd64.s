@@ -3575,16 +3575,18 @@ loop:
 	VZEROUPPER
 	RET
 
-// func fetchAVX2(x *float32, lines int)
+// func fetchAVX2(x *float32, lines *int, count int)
 // Requires: MMX+
-TEXT ·fetchAVX2(SB), NOSPLIT, $0-16
+TEXT ·fetchAVX2(SB), NOSPLIT, $0-24
 	MOVQ x+0(FP), AX
 	MOVQ lines+8(FP), CX
+	MOVQ count+16(FP), DX
 
 line:
-	PREFETCHT1 (AX)
-	ADDQ       $0x00000040, AX
-	DECQ       CX
+	MOVQ       (CX), BX
+	PREFETCHT1 (AX)(BX*1)
+	ADDQ       $0x00000008, CX
+	DECQ       DX
 	JNE        line
 	RET
 

@@ -4,7 +4,12 @@
 
 // func chainAVX512(c *float32, a *float32, b *float32, tile *int, blocks *int, rows int, columns int, count int, begin int, from *float32, stack *float32)
 // Requires: AVX, AVX512F, MMX+
-TEXT ·chainAVX512(SB), NOSPLIT, $0-88
+TEXT ·chainAVX512(SB), NOSPLIT, $16-88
+	MOVQ tile+24(FP), AX
+	MOVQ 80(AX), CX
+	MOVQ CX, (SP)
+	MOVQ 72(AX), CX
+	MOVQ CX, 8(SP)
 	MOVQ rows+40(FP), AX
 	MOVQ columns+48(FP), CX
 	CMPQ CX, $0x00000001
@@ -193,6 +198,15 @@ fetching1x2:
 	JMP          rest1x2
 
 turn1x2:
+	MOVQ       (SP), R9
+	TESTQ      R9, R9
+	JEQ        stay1x2
+	MOVQ       (R9), R9
+	ADDQ       8(SP), R9
+	PREFETCHT1 (R9)
+	ADDQ       $0x00000008, (SP)
+
+stay1x2:
 	VMOVUPS      (DI), Z2
 	VMOVUPS      (DI)(DX*1), Z3
 	VBROADCASTSS (SI), Z4
@@ -451,6 +465,15 @@ fetching2x2:
 	JMP          rest2x2
 
 turn2x2:
+	MOVQ       (SP), R10
+	TESTQ      R10, R10
+	JEQ        stay2x2
+	MOVQ       (R10), R10
+	ADDQ       8(SP), R10
+	PREFETCHT1 (R10)
+	ADDQ       $0x00000008, (SP)
+
+stay2x2:
 	VMOVUPS      (R8), Z4
 	VMOVUPS      (R8)(DX*1), Z5
 	VBROADCASTSS (DI), Z6
@@ -759,6 +782,15 @@ fetching3x2:
 	JMP          rest3x2
 
 turn3x2:
+	MOVQ       (SP), R10
+	TESTQ      R10, R10
+	JEQ        stay3x2
+	MOVQ       (R10), R10
+	ADDQ       8(SP), R10
+	PREFETCHT1 (R10)
+	ADDQ       $0x00000008, (SP)
+
+stay3x2:
 	VMOVUPS      (R8), Z6
 	VMOVUPS      (R8)(DX*1), Z7
 	VBROADCASTSS (DI), Z8
@@ -1118,6 +1150,15 @@ fetching4x2:
 	JMP          rest4x2
 
 turn4x2:
+	MOVQ       (SP), R11
+	TESTQ      R11, R11
+	JEQ        stay4x2
+	MOVQ       (R11), R11
+	ADDQ       8(SP), R11
+	PREFETCHT1 (R11)
+	ADDQ       $0x00000008, (SP)
+
+stay4x2:
 	VMOVUPS      (R9), Z8
 	VMOVUPS      (R9)(DX*1), Z9
 	VBROADCASTSS (R8), Z10
@@ -1527,6 +1568,15 @@ fetching5x2:
 	JMP          rest5x2
 
 turn5x2:
+	MOVQ       (SP), R11
+	TESTQ      R11, R11
+	JEQ        stay5x2
+	MOVQ       (R11), R11
+	ADDQ       8(SP), R11
+	PREFETCHT1 (R11)
+	ADDQ       $0x00000008, (SP)
+
+stay5x2:
 	VMOVUPS      (R9), Z10
 	VMOVUPS      (R9)(DX*1), Z11
 	VBROADCASTSS (R8), Z12
@@ -1987,6 +2037,15 @@ fetching6x2:
 	JMP          rest6x2
 
 turn6x2:
+	MOVQ       (SP), R12
+	TESTQ      R12, R12
+	JEQ        stay6x2
+	MOVQ       (R12), R12
+	ADDQ       8(SP), R12
+	PREFETCHT1 (R12)
+	ADDQ       $0x00000008, (SP)
+
+stay6x2:
 	VMOVUPS      (R10), Z12
 	VMOVUPS      (R10)(DX*1), Z13
 	VBROADCASTSS (R9), Z14
@@ -2497,6 +2556,15 @@ fetching7x2:
 	JMP          rest7x2
 
 turn7x2:
+	MOVQ       (SP), R12
+	TESTQ      R12, R12
+	JEQ        stay7x2
+	MOVQ       (R12), R12
+	ADDQ       8(SP), R12
+	PREFETCHT1 (R12)
+	ADDQ       $0x00000008, (SP)
+
+stay7x2:
 	VMOVUPS      (R10), Z14
 	VMOVUPS      (R10)(DX*1), Z15
 	VBROADCASTSS (R9), Z16
@@ -3065,6 +3133,15 @@ fetching8x2:
 	JMP          rest8x2
 
 turn8x2:
+	MOVQ       (SP), R13
+	TESTQ      R13, R13
+	JEQ        stay8x2
+	MOVQ       (R13), R13
+	ADDQ       8(SP), R13
+	PREFETCHT1 (R13)
+	ADDQ       $0x00000008, (SP)
+
+stay8x2:
 	VMOVUPS      (R10), Z16
 	VMOVUPS      (R10)(DX*1), Z17
 	VBROADCASTSS (R9), Z18
@@ -3688,6 +3765,15 @@ fetching9x2:
 	JMP          rest9x2
 
 turn9x2:
+	MOVQ       (SP), R13
+	TESTQ      R13, R13
+	JEQ        stay9x2
+	MOVQ       (R13), R13
+	ADDQ       8(SP), R13
+	PREFETCHT1 (R13)
+	ADDQ       $0x00000008, (SP)
+
+stay9x2:
 	VMOVUPS      (R10), Z18
 	VMOVUPS      (R10)(DX*1), Z19
 	VBROADCASTSS (R9), Z20
@@ -4361,6 +4447,15 @@ fetching10x2:
 	JMP          rest10x2
 
 turn10x2:
+	MOVQ       (SP), R13
+	TESTQ      R13, R13
+	JEQ        stay10x2
+	MOVQ       (R13), R13
+	ADDQ       8(SP), R13
+	PREFETCHT1 (R13)
+	ADDQ       $0x00000008, (SP)
+
+stay10x2:
 	VMOVUPS      (R10), Z20
 	VMOVUPS      (R10)(DX*1), Z21
 	VBROADCASTSS (R9), Z22
@@ -5084,6 +5179,15 @@ fetching11x2:
 	JMP          rest11x2
 
 turn11x2:
+	MOVQ       (SP), R13
+	TESTQ      R13, R13
+	JEQ        stay11x2
+	MOVQ       (R13), R13
+	ADDQ       8(SP), R13
+	PREFETCHT1 (R13)
+	ADDQ       $0x00000008, (SP)
+
+stay11x2:
 	VMOVUPS      (R10), Z22
 	VMOVUPS      (R10)(DX*1), Z23
 	VBROADCASTSS (R9), Z24
@@ -5857,6 +5961,15 @@ fetching12x2:
 	JMP          rest12x2
 
 turn12x2:
+	MOVQ       (SP), R13
+	TESTQ      R13, R13
+	JEQ        stay12x2
+	MOVQ       (R13), R13
+	ADDQ       8(SP), R13
+	PREFETCHT1 (R13)
+	ADDQ       $0x00000008, (SP)
+
+stay12x2:
 	VMOVUPS      (R10), Z24
 	VMOVUPS      (R10)(DX*1), Z25
 	VBROADCASTSS (R9), Z26
@@ -6680,6 +6793,15 @@ fetching13x2:
 	JMP          rest13x2
 
 turn13x2:
+	MOVQ       (SP), R13
+	TESTQ      R13, R13
+	JEQ        stay13x2
+	MOVQ       (R13), R13
+	ADDQ       8(SP), R13
+	PREFETCHT1 (R13)
+	ADDQ       $0x00000008, (SP)
+
+stay13x2:
 	VMOVUPS      (R10), Z26
 	VMOVUPS      (R10)(DX*1), Z27
 	VBROADCASTSS (R9), Z28
@@ -7553,6 +7675,15 @@ fetching14x2:
 	JMP          rest14x2
 
 turn14x2:
+	MOVQ       (SP), R13
+	TESTQ      R13, R13
+	JEQ        stay14x2
+	MOVQ       (R13), R13
+	ADDQ       8(SP), R13
+	PREFETCHT1 (R13)
+	ADDQ       $0x00000008, (SP)
+
+stay14x2:
 	VMOVUPS      (R10), Z28
 	VMOVUPS      (R10)(DX*1), Z29
 	VBROADCASTSS (R9), Z30
@@ -8114,6 +8245,15 @@ fetching1x1:
 	JMP          rest1x1
 
 turn1x1:
+	MOVQ       (SP), R8
+	TESTQ      R8, R8
+	JEQ        stay1x1
+	MOVQ       (R8), R8
+	ADDQ       8(SP), R8
+	PREFETCHT1 (R8)
+	ADDQ       $0x00000008, (SP)
+
+stay1x1:
 	VMOVUPS      (SI), Z1
 	VBROADCASTSS (BX), Z2
 	VFMADD231PS  Z1, Z2, Z0
@@ -8316,6 +8456,15 @@ fetching2x1:
 	JMP          rest2x1
 
 turn2x1:
+	MOVQ       (SP), R9
+	TESTQ      R9, R9
+	JEQ        stay2x1
+	MOVQ       (R9), R9
+	ADDQ       8(SP), R9
+	PREFETCHT1 (R9)
+	ADDQ       $0x00000008, (SP)
+
+stay2x1:
 	VMOVUPS      (DI), Z2
 	VBROADCASTSS (SI), Z3
 	VFMADD231PS  Z2, Z3, Z0
@@ -8550,6 +8699,15 @@ fetching3x1:
 	JMP          rest3x1
 
 turn3x1:
+	MOVQ       (SP), R9
+	TESTQ      R9, R9
+	JEQ        stay3x1
+	MOVQ       (R9), R9
+	ADDQ       8(SP), R9
+	PREFETCHT1 (R9)
+	ADDQ       $0x00000008, (SP)
+
+stay3x1:
 	VMOVUPS      (DI), Z3
 	VBROADCASTSS (SI), Z4
 	VFMADD231PS  Z3, Z4, Z0
@@ -8817,6 +8975,15 @@ fetching4x1:
 	JMP          rest4x1
 
 turn4x1:
+	MOVQ       (SP), R10
+	TESTQ      R10, R10
+	JEQ        stay4x1
+	MOVQ       (R10), R10
+	ADDQ       8(SP), R10
+	PREFETCHT1 (R10)
+	ADDQ       $0x00000008, (SP)
+
+stay4x1:
 	VMOVUPS      (R8), Z4
 	VBROADCASTSS (DI), Z5
 	VFMADD231PS  Z4, Z5, Z0
@@ -9116,6 +9283,15 @@ fetching5x1:
 	JMP          rest5x1
 
 turn5x1:
+	MOVQ       (SP), R10
+	TESTQ      R10, R10
+	JEQ        stay5x1
+	MOVQ       (R10), R10
+	ADDQ       8(SP), R10
+	PREFETCHT1 (R10)
+	ADDQ       $0x00000008, (SP)
+
+stay5x1:
 	VMOVUPS      (R8), Z5
 	VBROADCASTSS (DI), Z6
 	VFMADD231PS  Z5, Z6, Z0
@@ -9448,6 +9624,15 @@ fetching6x1:
 	JMP          rest6x1
 
 turn6x1:
+	MOVQ       (SP), R11
+	TESTQ      R11, R11
+	JEQ        stay6x1
+	MOVQ       (R11), R11
+	ADDQ       8(SP), R11
+	PREFETCHT1 (R11)
+	ADDQ       $0x00000008, (SP)
+
+stay6x1:
 	VMOVUPS      (R9), Z6
 	VBROADCASTSS (R8), Z7
 	VFMADD231PS  Z6, Z7, Z0
@@ -9812,6 +9997,15 @@ fetching7x1:
 	JMP          rest7x1
 
 turn7x1:
+	MOVQ       (SP), R11
+	TESTQ      R11, R11
+	JEQ        stay7x1
+	MOVQ       (R11), R11
+	ADDQ       8(SP), R11
+	PREFETCHT1 (R11)
+	ADDQ       $0x00000008, (SP)
+
+stay7x1:
 	VMOVUPS      (R9), Z7
 	VBROADCASTSS (R8), Z8
 	VFMADD231PS  Z7, Z8, Z0
@@ -10216,6 +10410,15 @@ fetching8x1:
 	JMP          rest8x1
 
 turn8x1:
+	MOVQ       (SP), R12
+	TESTQ      R12, R12
+	JEQ        stay8x1
+	MOVQ       (R12), R12
+	ADDQ       8(SP), R12
+	PREFETCHT1 (R12)
+	ADDQ       $0x00000008, (SP)
+
+stay8x1:
 	VMOVUPS      (R9), Z8
 	VBROADCASTSS (R8), Z9
 	VFMADD231PS  Z8, Z9, Z0
@@ -10657,6 +10860,15 @@ fetching9x1:
 	JMP          rest9x1
 
 turn9x1:
+	MOVQ       (SP), R12
+	TESTQ      R12, R12
+	JEQ        stay9x1
+	MOVQ       (R12), R12
+	ADDQ       8(SP), R12
+	PREFETCHT1 (R12)
+	ADDQ       $0x00000008, (SP)
+
+stay9x1:
 	VMOVUPS      (R9), Z9
 	VBROADCASTSS (R8), Z10
 	VFMADD231PS  Z9, Z10, Z0
@@ -11130,6 +11342,15 @@ fetching10x1:
 	JMP          rest10x1
 
 turn10x1:
+	MOVQ       (SP), R12
+	TESTQ      R12, R12
+	JEQ        stay10x1
+	MOVQ       (R12), R12
+	ADDQ       8(SP), R12
+	PREFETCHT1 (R12)
+	ADDQ       $0x00000008, (SP)
+
+stay10x1:
 	VMOVUPS      (R9), Z10
 	VBROADCASTSS (R8), Z11
 	VFMADD231PS  Z10, Z11, Z0
@@ -11635,6 +11856,15 @@ fetching11x1:
 	JMP          rest11x1
 
 turn11x1:
+	MOVQ       (SP), R12
+	TESTQ      R12, R12
+	JEQ        stay11x1
+	MOVQ       (R12), R12
+	ADDQ       8(SP), R12
+	PREFETCHT1 (R12)
+	ADDQ       $0x00000008, (SP)
+
+stay11x1:
 	VMOVUPS      (R9), Z11
 	VBROADCASTSS (R8), Z12
 	VFMADD231PS  Z11, Z12, Z0
@@ -12172,6 +12402,15 @@ fetching12x1:
 	JMP          rest12x1
 
 turn12x1:
+	MOVQ       (SP), R12
+	TESTQ      R12, R12
+	JEQ        stay12x1
+	MOVQ       (R12), R12
+	ADDQ       8(SP), R12
+	PREFETCHT1 (R12)
+	ADDQ       $0x00000008, (SP)
+
+stay12x1:
 	VMOVUPS      (R9), Z12
 	VBROADCASTSS (R8), Z13
 	VFMADD231PS  Z12, Z13, Z0
@@ -12741,6 +12980,15 @@ fetching13x1:
 	JMP          rest13x1
 
 turn13x1:
+	MOVQ       (SP), R12
+	TESTQ      R12, R12
+	JEQ        stay13x1
+	MOVQ       (R12), R12
+	ADDQ       8(SP), R12
+	PREFETCHT1 (R12)
+	ADDQ       $0x00000008, (SP)
+
+stay13x1:
 	VMOVUPS      (R9), Z13
 	VBROADCASTSS (R8), Z14
 	VFMADD231PS  Z13, Z14, Z0
@@ -13342,6 +13590,15 @@ fetching14x1:
 	JMP          rest14x1
 
 turn14x1:
+	MOVQ       (SP), R12
+	TESTQ      R12, R12
+	JEQ        stay14x1
+	MOVQ       (R12), R12
+	ADDQ       8(SP), R12
+	PREFETCHT1 (R12)
+	ADDQ       $0x00000008, (SP)
+
+stay14x1:
 	VMOVUPS      (R9), Z14
 	VBROADCASTSS (R8), Z15
 	VFMADD231PS  Z14, Z15, Z0
@@ -13654,7 +13911,12 @@ far14x1:
 
 // func chainPairsAVX512(c *float32, a *float32, b *float32, tile *int, blocks *int, rows int, columns int, count int, begin int, from *float32, stack *float32)
 // Requires: AVX, AVX512F, AVX512_BF16, MMX+
-TEXT ·chainPairsAVX512(SB), NOSPLIT, $0-88
+TEXT ·chainPairsAVX512(SB), NOSPLIT, $16-88
+	MOVQ tile+24(FP), AX
+	MOVQ 80(AX), CX
+	MOVQ CX, (SP)
+	MOVQ 72(AX), CX
+	MOVQ CX, 8(SP)
 	MOVQ rows+40(FP), AX
 	MOVQ columns+48(FP), CX
 	CMPQ CX, $0x00000001
@@ -13843,6 +14105,15 @@ fetching1x2:
 	JMP          rest1x2
 
 turn1x2:
+	MOVQ       (SP), R9
+	TESTQ      R9, R9
+	JEQ        stay1x2
+	MOVQ       (R9), R9
+	ADDQ       8(SP), R9
+	PREFETCHT1 (R9)
+	ADDQ       $0x00000008, (SP)
+
+stay1x2:
 	VMOVUPS      (DI), Z2
 	VMOVUPS      (DI)(DX*1), Z3
 	VBROADCASTSS (SI), Z4
@@ -14101,6 +14372,15 @@ fetching2x2:
 	JMP          rest2x2
 
 turn2x2:
+	MOVQ       (SP), R10
+	TESTQ      R10, R10
+	JEQ        stay2x2
+	MOVQ       (R10), R10
+	ADDQ       8(SP), R10
+	PREFETCHT1 (R10)
+	ADDQ       $0x00000008, (SP)
+
+stay2x2:
 	VMOVUPS      (R8), Z4
 	VMOVUPS      (R8)(DX*1), Z5
 	VBROADCASTSS (DI), Z6
@@ -14409,6 +14689,15 @@ fetching3x2:
 	JMP          rest3x2
 
 turn3x2:
+	MOVQ       (SP), R10
+	TESTQ      R10, R10
+	JEQ        stay3x2
+	MOVQ       (R10), R10
+	ADDQ       8(SP), R10
+	PREFETCHT1 (R10)
+	ADDQ       $0x00000008, (SP)
+
+stay3x2:
 	VMOVUPS      (R8), Z6
 	VMOVUPS      (R8)(DX*1), Z7
 	VBROADCASTSS (DI), Z8
@@ -14768,6 +15057,15 @@ fetching4x2:
 	JMP          rest4x2
 
 turn4x2:
+	MOVQ       (SP), R11
+	TESTQ      R11, R11
+	JEQ        stay4x2
+	MOVQ       (R11), R11
+	ADDQ       8(SP), R11
+	PREFETCHT1 (R11)
+	ADDQ       $0x00000008, (SP)
+
+stay4x2:
 	VMOVUPS      (R9), Z8
 	VMOVUPS      (R9)(DX*1), Z9
 	VBROADCASTSS (R8), Z10
@@ -15177,6 +15475,15 @@ fetching5x2:
 	JMP          rest5x2
 
 turn5x2:
+	MOVQ       (SP), R11
+	TESTQ      R11, R11
+	JEQ        stay5x2
+	MOVQ       (R11), R11
+	ADDQ       8(SP), R11
+	PREFETCHT1 (R11)
+	ADDQ       $0x00000008, (SP)
+
+stay5x2:
 	VMOVUPS      (R9), Z10
 	VMOVUPS      (R9)(DX*1), Z11
 	VBROADCASTSS (R8), Z12
@@ -15637,6 +15944,15 @@ fetching6x2:
 	JMP          rest6x2
 
 turn6x2:
+	MOVQ       (SP), R12
+	TESTQ      R12, R12
+	JEQ        stay6x2
+	MOVQ       (R12), R12
+	ADDQ       8(SP), R12
+	PREFETCHT1 (R12)
+	ADDQ       $0x00000008, (SP)
+
+stay6x2:
 	VMOVUPS      (R10), Z12
 	VMOVUPS      (R10)(DX*1), Z13
 	VBROADCASTSS (R9), Z14
@@ -16147,6 +16463,15 @@ fetching7x2:
 	JMP          rest7x2
 
 turn7x2:
+	MOVQ       (SP), R12
+	TESTQ      R12, R12
+	JEQ        stay7x2
+	MOVQ       (R12), R12
+	ADDQ       8(SP), R12
+	PREFETCHT1 (R12)
+	ADDQ       $0x00000008, (SP)
+
+stay7x2:
 	VMOVUPS      (R10), Z14
 	VMOVUPS      (R10)(DX*1), Z15
 	VBROADCASTSS (R9), Z16
@@ -16715,6 +17040,15 @@ fetching8x2:
 	JMP          rest8x2
 
 turn8x2:
+	MOVQ       (SP), R13
+	TESTQ      R13, R13
+	JEQ        stay8x2
+	MOVQ       (R13), R13
+	ADDQ       8(SP), R13
+	PREFETCHT1 (R13)
+	ADDQ       $0x00000008, (SP)
+
+stay8x2:
 	VMOVUPS      (R10), Z16
 	VMOVUPS      (R10)(DX*1), Z17
 	VBROADCASTSS (R9), Z18
@@ -17338,6 +17672,15 @@ fetching9x2:
 	JMP          rest9x2
 
 turn9x2:
+	MOVQ       (SP), R13
+	TESTQ      R13, R13
+	JEQ        stay9x2
+	MOVQ       (R13), R13
+	ADDQ       8(SP), R13
+	PREFETCHT1 (R13)
+	ADDQ       $0x00000008, (SP)
+
+stay9x2:
 	VMOVUPS      (R10), Z18
 	VMOVUPS      (R10)(DX*1), Z19
 	VBROADCASTSS (R9), Z20
@@ -18011,6 +18354,15 @@ fetching10x2:
 	JMP          rest10x2
 
 turn10x2:
+	MOVQ       (SP), R13
+	TESTQ      R13, R13
+	JEQ        stay10x2
+	MOVQ       (R13), R13
+	ADDQ       8(SP), R13
+	PREFETCHT1 (R13)
+	ADDQ       $0x00000008, (SP)
+
+stay10x2:
 	VMOVUPS      (R10), Z20
 	VMOVUPS      (R10)(DX*1), Z21
 	VBROADCASTSS (R9), Z22
@@ -18734,6 +19086,15 @@ fetching11x2:
 	JMP          rest11x2
 
 turn11x2:
+	MOVQ       (SP), R13
+	TESTQ      R13, R13
+	JEQ        stay11x2
+	MOVQ       (R13), R13
+	ADDQ       8(SP), R13
+	PREFETCHT1 (R13)
+	ADDQ       $0x00000008, (SP)
+
+stay11x2:
 	VMOVUPS      (R10), Z22
 	VMOVUPS      (R10)(DX*1), Z23
 	VBROADCASTSS (R9), Z24
@@ -19507,6 +19868,15 @@ fetching12x2:
 	JMP          rest12x2
 
 turn12x2:
+	MOVQ       (SP), R13
+	TESTQ      R13, R13
+	JEQ        stay12x2
+	MOVQ       (R13), R13
+	ADDQ       8(SP), R13
+	PREFETCHT1 (R13)
+	ADDQ       $0x00000008, (SP)
+
+stay12x2:
 	VMOVUPS      (R10), Z24
 	VMOVUPS      (R10)(DX*1), Z25
 	VBROADCASTSS (R9), Z26
@@ -20330,6 +20700,15 @@ fetching13x2:
 	JMP          rest13x2
 
 turn13x2:
+	MOVQ       (SP), R13
+	TESTQ      R13, R13
+	JEQ        stay13x2
+	MOVQ       (R13), R13
+	ADDQ       8(SP), R13
+	PREFETCHT1 (R13)
+	ADDQ       $0x00000008, (SP)
+
+stay13x2:
 	VMOVUPS      (R10), Z26
 	VMOVUPS      (R10)(DX*1), Z27
 	VBROADCASTSS (R9), Z28
@@ -21203,6 +21582,15 @@ fetching14x2:
 	JMP          rest14x2
 
 turn14x2:
+	MOVQ       (SP), R13
+	TESTQ      R13, R13
+	JEQ        stay14x2
+	MOVQ       (R13), R13
+	ADDQ       8(SP), R13
+	PREFETCHT1 (R13)
+	ADDQ       $0x00000008, (SP)
+
+stay14x2:
 	VMOVUPS      (R10), Z28
 	VMOVUPS      (R10)(DX*1), Z29
 	VBROADCASTSS (R9), Z30
@@ -21764,6 +22152,15 @@ fetching1x1:
 	JMP          rest1x1
 
 turn1x1:
+	MOVQ       (SP), R8
+	TESTQ      R8, R8
+	JEQ        stay1x1
+	MOVQ       (R8), R8
+	ADDQ       8(SP), R8
+	PREFETCHT1 (R8)
+	ADDQ       $0x00000008, (SP)
+
+stay1x1:
 	VMOVUPS      (SI), Z1
 	VBROADCASTSS (BX), Z2
 	LONG $0x486ef262; WORD $0xc152 // VDPBF16PS Z1, Z2, Z0
@@ -21966,6 +22363,15 @@ fetching2x1:
 	JMP          rest2x1
 
 turn2x1:
+	MOVQ       (SP), R9
+	TESTQ      R9, R9
+	JEQ        stay2x1
+	MOVQ       (R9), R9
+	ADDQ       8(SP), R9
+	PREFETCHT1 (R9)
+	ADDQ       $0x00000008, (SP)
+
+stay2x1:
 	VMOVUPS      (DI), Z2
 	VBROADCASTSS (SI), Z3
 	LONG $0x4866f262; WORD $0xc252 // VDPBF16PS Z2, Z3, Z0
@@ -22200,6 +22606,15 @@ fetching3x1:
 	JMP          rest3x1
 
 turn3x1:
+	MOVQ       (SP), R9
+	TESTQ      R9, R9
+	JEQ        stay3x1
+	MOVQ       (R9), R9
+	ADDQ       8(SP), R9
+	PREFETCHT1 (R9)
+	ADDQ       $0x00000008, (SP)
+
+stay3x1:
 	VMOVUPS      (DI), Z3
 	VBROADCASTSS (SI), Z4
 	LONG $0x485ef262; WORD $0xc352 // VDPBF16PS Z3, Z4, Z0
@@ -22467,6 +22882,15 @@ fetching4x1:
 	JMP          rest4x1
 
 turn4x1:
+	MOVQ       (SP), R10
+	TESTQ      R10, R10
+	JEQ        stay4x1
+	MOVQ       (R10), R10
+	ADDQ       8(SP), R10
+	PREFETCHT1 (R10)
+	ADDQ       $0x00000008, (SP)
+
+stay4x1:
 	VMOVUPS      (R8), Z4
 	VBROADCASTSS (DI), Z5
 	LONG $0x4856f262; WORD $0xc452 // VDPBF16PS Z4, Z5, Z0
@@ -22766,6 +23190,15 @@ fetching5x1:
 	JMP          rest5x1
 
 turn5x1:
+	MOVQ       (SP), R10
+	TESTQ      R10, R10
+	JEQ        stay5x1
+	MOVQ       (R10), R10
+	ADDQ       8(SP), R10
+	PREFETCHT1 (R10)
+	ADDQ       $0x00000008, (SP)
+
+stay5x1:
 	VMOVUPS      (R8), Z5
 	VBROADCASTSS (DI), Z6
 	LONG $0x484ef262; WORD $0xc552 // VDPBF16PS Z5, Z6, Z0
@@ -23098,6 +23531,15 @@ fetching6x1:
 	JMP          rest6x1
 
 turn6x1:
+	MOVQ       (SP), R11
+	TESTQ      R11, R11
+	JEQ        stay6x1
+	MOVQ       (R11), R11
+	ADDQ       8(SP), R11
+	PREFETCHT1 (R11)
+	ADDQ       $0x00000008, (SP)
+
+stay6x1:
 	VMOVUPS      (R9), Z6
 	VBROADCASTSS (R8), Z7
 	LONG $0x4846f262; WORD $0xc652 // VDPBF16PS Z6, Z7, Z0
@@ -23462,6 +23904,15 @@ fetching7x1:
 	JMP          rest7x1
 
 turn7x1:
+	MOVQ       (SP), R11
+	TESTQ      R11, R11
+	JEQ        stay7x1
+	MOVQ       (R11), R11
+	ADDQ       8(SP), R11
+	PREFETCHT1 (R11)
+	ADDQ       $0x00000008, (SP)
+
+stay7x1:
 	VMOVUPS      (R9), Z7
 	VBROADCASTSS (R8), Z8
 	LONG $0x483ef262; WORD $0xc752 // VDPBF16PS Z7, Z8, Z0
@@ -23866,6 +24317,15 @@ fetching8x1:
 	JMP          rest8x1
 
 turn8x1:
+	MOVQ       (SP), R12
+	TESTQ      R12, R12
+	JEQ        stay8x1
+	MOVQ       (R12), R12
+	ADDQ       8(SP), R12
+	PREFETCHT1 (R12)
+	ADDQ       $0x00000008, (SP)
+
+stay8x1:
 	VMOVUPS      (R9), Z8
 	VBROADCASTSS (R8), Z9
 	LONG $0x4836d262; WORD $0xc052 // VDPBF16PS Z8, Z9, Z0
@@ -24307,6 +24767,15 @@ fetching9x1:
 	JMP          rest9x1
 
 turn9x1:
+	MOVQ       (SP), R12
+	TESTQ      R12, R12
+	JEQ        stay9x1
+	MOVQ       (R12), R12
+	ADDQ       8(SP), R12
+	PREFETCHT1 (R12)
+	ADDQ       $0x00000008, (SP)
+
+stay9x1:
 	VMOVUPS      (R9), Z9
 	VBROADCASTSS (R8), Z10
 	LONG $0x482ed262; WORD $0xc152 // VDPBF16PS Z9, Z10, Z0
@@ -24780,6 +25249,15 @@ fetching10x1:
 	JMP          rest10x1
 
 turn10x1:
+	MOVQ       (SP), R12
+	TESTQ      R12, R12
+	JEQ        stay10x1
+	MOVQ       (R12), R12
+	ADDQ       8(SP), R12
+	PREFETCHT1 (R12)
+	ADDQ       $0x00000008, (SP)
+
+stay10x1:
 	VMOVUPS      (R9), Z10
 	VBROADCASTSS (R8), Z11
 	LONG $0x4826d262; WORD $0xc252 // VDPBF16PS Z10, Z11, Z0
@@ -25285,6 +25763,15 @@ fetching11x1:
 	JMP          rest11x1
 
 turn11x1:
+	MOVQ       (SP), R12
+	TESTQ      R12, R12
+	JEQ        stay11x1
+	MOVQ       (R12), R12
+	ADDQ       8(SP), R12
+	PREFETCHT1 (R12)
+	ADDQ       $0x00000008, (SP)
+
+stay11x1:
 	VMOVUPS      (R9), Z11
 	VBROADCASTSS (R8), Z12
 	LONG $0x481ed262; WORD $0xc352 // VDPBF16PS Z11, Z12, Z0
@@ -25822,6 +26309,15 @@ fetching12x1:
 	JMP          rest12x1
 
 turn12x1:
+	MOVQ       (SP), R12
+	TESTQ      R12, R12
+	JEQ        stay12x1
+	MOVQ       (R12), R12
+	ADDQ       8(SP), R12
+	PREFETCHT1 (R12)
+	ADDQ       $0x00000008, (SP)
+
+stay12x1:
 	VMOVUPS      (R9), Z12
 	VBROADCASTSS (R8), Z13
 	LONG $0x4816d262; WORD $0xc452 // VDPBF16PS Z12, Z13, Z0
@@ -26391,6 +26887,15 @@ fetching13x1:
 	JMP          rest13x1
 
 turn13x1:
+	MOVQ       (SP), R12
+	TESTQ      R12, R12
+	JEQ        stay13x1
+	MOVQ       (R12), R12
+	ADDQ       8(SP), R12
+	PREFETCHT1 (R12)
+	ADDQ       $0x00000008, (SP)
+
+stay13x1:
 	VMOVUPS      (R9), Z13
 	VBROADCASTSS (R8), Z14
 	LONG $0x480ed262; WORD $0xc552 // VDPBF16PS Z13, Z14, Z0
@@ -26992,6 +27497,15 @@ fetching14x1:
 	JMP          rest14x1
 
 turn14x1:
+	MOVQ       (SP), R12
+	TESTQ      R12, R12
+	JEQ        stay14x1
+	MOVQ       (R12), R12
+	ADDQ       8(SP), R12
+	PREFETCHT1 (R12)
+	ADDQ       $0x00000008, (SP)
+
+stay14x1:
 	VMOVUPS      (R9), Z14
 	VBROADCASTSS (R8), Z15
 	LONG $0x4806d262; WORD $0xc652 // VDPBF16PS Z14, Z15, Z0

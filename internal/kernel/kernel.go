@@ -20,7 +20,20 @@ type Tile struct {
 
 	Pairs bool // elements of a and b are pairs: see Chain
 	Far   bool // c is written past the caches; its vectors must begin at multiples of 64 bytes
+
+	// Next, unless nil, is where other weights begin, which kernels that fetch
+	// lines bring into the second cache meanwhile: of those at Lines, in bytes from
+	// Next, one for each LineSteps steps. There must be as many of them; what they
+	// lead to is not read and need not be there.
+	Next  *float32
+	Lines *int
 }
+
+// LineSteps is how many steps go to each of a Tile's Lines.
+const LineSteps = 4
+
+// FetchesLines tells whether the kernels in use follow Next and Lines.
+func (t *Tile) FetchesLines() bool { return fetchesLines(t) }
 
 // Values returns the number of values of a tile.
 func (t *Tile) Values() int { return t.Rows * t.Columns * Lanes }
@@ -94,9 +107,10 @@ func ChainTree(c, a, b []float32, t *Tile, blocks []Block, stack []float32) {
 	chainTree(c, a, b, t, blocks, stack)
 }
 
-// Fetch asks for x (n) to be brought near, into the second cache, and does not
-// wait: what is far away and will be needed in some microseconds.
-func Fetch(x []float32) { fetch(x) }
+// Fetch asks for lines of 64 bytes to be brought near, into the second cache, and
+// does not wait: what is far away and will be needed in some microseconds. Lines
+// are distances from x in bytes; what they lead to need not be there.
+func Fetch(x []float32, lines []int) { fetch(x, lines) }
 
 // begin says where chains start. The assembly knows the numbers.
 type begin int

@@ -54,12 +54,13 @@ func chainTree(c, a, b []float32, t *Tile, blocks []Block, stack []float32) {
 		t.Rows, t.Columns, len(blocks), int(fromZero), nil, unsafe.SliceData(stack))
 }
 
-func fetch(x []float32) {
-	const line = 16 // values
-	if len(x) > 0 && active > portable {
-		fetchAVX2(unsafe.SliceData(x), (len(x)+line-1)/line)
+func fetch(x []float32, lines []int) {
+	if len(lines) > 0 && active > portable {
+		fetchAVX2(unsafe.SliceData(x), unsafe.SliceData(lines), len(lines))
 	}
 }
+
+func fetchesLines(t *Tile) bool { return active == avx512 && (!t.Pairs || dotsPairs) }
 
 // words returns the first word of blocks.
 func words(blocks []Block) *int { return (*int)(unsafe.Pointer(unsafe.SliceData(blocks))) }

@@ -12,7 +12,9 @@ func chainTree(c, a, b []float32, t *Tile, blocks []Block, stack []float32) {
 	chainTreeSteps(c, a, b, t, blocks, stack)
 }
 
-func fetch(x []float32) {}
+func fetch(x []float32, lines []int) {}
+
+func fetchesLines(t *Tile) bool { return false }
 
 func add(dst, x, y []float32) { addPortable(dst, x, y) }
 

@@ -17,7 +17,8 @@ const (
 	tileRowCAt, tileColumnCAt   = 16, 24
 	tileRowAAt, tileStepAAt     = 32, 40
 	tileStepBAt, tileColumnBAt  = 48, 56
-	tileFarAt                   = 65
+	tileFarAt, tileNextAt       = 65, 72
+	tileLinesAt                 = 80
 	blockAAt, blockBAt, blockK  = 0, 8, 16
 	blockThenAt, blockBytes     = 24, 32
 	beginC, beginZero, beginRow = 0, 1, 2 // values of the argument begin
@@ -65,6 +66,10 @@ func chain(v set) {
 	if v.pairs && !v.wide() {
 		former = flush()
 	}
+	var lines Mem
+	if v.wide() {
+		lines = nextLines()
+	}
 	n := argument("rows")
 	if columns > 1 {
 		which := argument("columns")
@@ -83,9 +88,34 @@ func chain(v set) {
 	}
 	for w := columns; w >= 1; w-- {
 		for i := 1; i <= rows; i++ {
-			chainRows(v, i, w, former)
+			chainRows(v, i, w, former, lines)
 		}
 	}
+}
+
+// nextLines lays the Tile's Lines where the loops count them on, and after them
+// its Next, and returns where that is.
+func nextLines() Mem {
+	lines := AllocLocal(16)
+	t, x := argument("tile"), GP64()
+	MOVQ(at(t, tileLinesAt), x)
+	MOVQ(x, lines)
+	MOVQ(at(t, tileNextAt), x)
+	MOVQ(x, lines.Offset(8))
+	return lines
+}
+
+// fetchLine fetches the next of the Tile's lines, if it has some: one each turn.
+func fetchLine(lines Mem, here func(string) LabelRef, place func(string)) {
+	line := GP64()
+	MOVQ(lines, line)
+	TESTQ(line, line)
+	JEQ(here("stay"))
+	MOVQ(Mem{Base: line}, line)
+	ADDQ(lines.Offset(8), line)
+	PREFETCHT1(Mem{Base: line})
+	ADDQ(U32(8), lines)
+	place("stay")
 }
 
 // piece moves the arguments to the row and the column that the call is about.
@@ -113,8 +143,9 @@ func piece() {
 func label(what string, rows, columns int) string { return fmt.Sprintf("%s%dx%d", what, rows, columns) }
 
 // chainRows writes the chains of a tile of that many rows and columns, and the
-// return. former is where flush has kept the processor's state.
-func chainRows(v set, rows, columns int, former Mem) {
+// return. former is where flush has kept the processor's state, lines what
+// nextLines has returned.
+func chainRows(v set, rows, columns int, former, lines Mem) {
 	t := tile{set: v, rows: rows, columns: columns, perColumn: lanes / v.values}
 	t.sums = v.vectors(rows * columns * t.perColumn)
 	here := func(what string) LabelRef { return LabelRef(label(what, rows, columns)) }
@@ -189,6 +220,9 @@ func chainRows(v set, rows, columns int, former Mem) {
 		JMP(here("rest"))
 	}
 	place("turn")
+	if v.wide() {
+		fetchLine(lines, here, place)
+	}
 	for range unroll {
 		t.step()
 	}

@@ -82,6 +82,7 @@ func (l *matmul) prepare(first bool) {
 	}
 	seg := newSegments(len(l.taps)*x.cg, segmentValues)
 	l.forth = product{segments: seg, tiles: tilesOf(l.groups, l.kg), stops: x.forwardStops(seg), block: x.in.Values() * lanes, group: x.cg * lanes}
+	l.forth.ahead = newAhead(l.weight.Len(), tileRows, seg.length, seg.step)
 	l.p.needScratch(tileRows * seg.step)
 
 	l.hasBack = l.p.trains() && !first
@@ -98,6 +99,11 @@ func (l *matmul) prepare(first bool) {
 	} else {
 		l.back.segments = newSegments(length, stripValues)
 		l.back.stops = y.backwardStops(l.back.segments, stripPitch)
+		rows := l.back.segments.step
+		if l.p.bf16() {
+			rows *= 2 // a place is a pair of rows
+		}
+		l.back.ahead = newAhead(l.weight.Len(), rows, l.row, min(l.cg, mostStripTiles*tileRows))
 		l.p.needScratch(l.back.segments.step * stripPitch)
 	}
 }

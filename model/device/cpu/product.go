@@ -12,6 +12,7 @@ type product struct {
 	stops    []stop // of the pixels of the result
 	block    int    // values from one lane block of the activations to the next
 	group    int    // and from one group of channels to the next
+	ahead    ahead  // the weights of the next tile, or strip
 
 	// of the batch at hand
 	split split
@@ -69,8 +70,9 @@ func (t *forwardTask) do(thread, unit int) {
 				}
 			}
 			pair, pixel := i0/l.pixels, i0%l.pixels
+			next := f.nextRows(w, t0, t1, tile, s)
 			for i := range i1 - i0 {
-				l.fetchRows(w, f, t0, t1, tile, s, i, i1-i0)
+				f.ahead.fetch(&shape, next, i, i1-i0, end-first)
 				var block int
 				block, shape.Columns = l.p.columnsOf(pair)
 				st := &f.stops[pixel]
@@ -91,29 +93,6 @@ func (t *forwardTask) do(thread, unit int) {
 	}
 }
 
-// farValues is how many weights are so many that they come from memory.
-const farValues = 1 << 20
-
-// fetchRows asks for a share, the i-th of n, of the weights that the unit's next
-// tile will read, so that they are near when it begins.
-func (l *matmul) fetchRows(w []float32, f *product, t0, t1, tile, s, i, n int) {
-	if len(w) < farValues {
-		return
-	}
-	if tile++; tile == t1-t0 {
-		tile, s = 0, s+1
-	}
-	if s == f.segments.count {
-		return
-	}
-	tl := f.tiles[t0+tile]
-	first, end := f.segments.bounds(s)
-	for row := tl.rows * i / n; row < tl.rows*(i+1)/n; row++ {
-		at := (tl.first+row)*f.segments.length + first
-		kernel.Fetch(w[at : at+end-first])
-	}
-}
-
 // outputAt returns the activations of the output from one channel of a pixel on.
 func (l *matmul) outputAt(block, pixel, channel int) []float32 {
 	return l.y[block*l.outSize+(pixel*l.out.C+channel)*lanes:]
@@ -131,6 +110,7 @@ func (l *matmul) backward(dx, dy []float32) {
 		l.back.split = newSplit(tiles, mostTiles, items, threads, false)
 	} else {
 		l.back.split = newSplit(tiles, mostStripTiles, items, threads, true)
+		l.back.ahead.narrow(min(l.cg, l.back.split.perTile*tileRows))
 	}
 	l.p.pool.run(l.back.split.units(), (*backwardTask)(l))
 }
@@ -194,28 +174,6 @@ func (l *matmul) strip(dst []float32, tiles []tile, first, end int) {
 	}
 }
 
-// fetchStrip asks for a share, the i-th of n, of the weights of the strip that
-// begins at a place of the backward axis.
-func (l *matmul) fetchStrip(tiles []tile, first, i, n int) {
-	w := l.weights()
-	if len(w) < farValues {
-		return
-	}
-	last := tiles[len(tiles)-1]
-	values := last.first + last.rows - tiles[0].first
-	places := min(l.back.segments.step, l.back.segments.length-first)
-	for q := first + places*i/n; q < first+places*(i+1)/n; q++ {
-		at, lower := l.factor(tiles[0], q), -1
-		if l.p.bf16() {
-			at, lower = l.both(tiles[0], q)
-		}
-		kernel.Fetch(w[at:min(at+values, len(w))])
-		if lower >= 0 {
-			kernel.Fetch(w[lower:min(lower+values, len(w))])
-		}
-	}
-}
-
 type backwardTask matmul
 
 // do computes one unit, a segment after the other.
@@ -227,9 +185,11 @@ func (t *backwardTask) do(thread, unit int) {
 	shape := kernel.Tile{RowC: lanes, ColumnC: l.inSize, RowA: 1, StepA: tileRows, StepB: lanes, ColumnB: b.block, Pairs: l.p.bf16()}
 	for s := range b.segments.count {
 		first, end := b.segments.bounds(s)
+		var next []float32
 		if l.panels == nil {
 			l.strip(l.p.scratch[thread], tiles, first, end)
 			shape.StepA = stripPitch
+			next = l.nextStrip(tiles, end)
 		}
 		for i, tl := range tiles {
 			shape.Rows = tl.rows
@@ -241,9 +201,7 @@ func (t *backwardTask) do(thread, unit int) {
 			}
 			pair, pixel := i0/l.inPixels, i0%l.inPixels
 			for item := range i1 - i0 {
-				if l.panels == nil && s+1 < b.segments.count {
-					l.fetchStrip(tiles, end, i*(i1-i0)+item, len(tiles)*(i1-i0))
-				}
+				b.ahead.fetch(&shape, next, i*(i1-i0)+item, len(tiles)*(i1-i0), end-first)
 				var block int
 				block, shape.Columns = l.p.columnsOf(pair)
 				st := &b.stops[pixel]
