@@ -133,12 +133,6 @@ func (v service) Exchange(stream grpc.BidiStreamingServer[musterv1.ExchangeReque
 		return asStatus(err)
 	}
 
-	// A client keeps what it has sent until the first answer, in case it has to
-	// send it again elsewhere.
-	if err := stream.SendHeader(nil); err != nil {
-		release(false)
-		return err
-	}
 	received := make(chan error, 1)
 	go func() {
 		var m wire.Request

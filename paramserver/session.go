@@ -143,8 +143,9 @@ func (ses *session) take(m *wire.Response) (ready bool, wake <-chan struct{}, er
 // checked without the loop is checked here.
 func (ses *session) receive(ctx context.Context, r *wire.Request) error {
 	ses.last.Store(time.Now().UnixNano())
-	if r.Gradient.Payload != nil {
-		return ses.receiveGradient(ctx, r.Gradient)
+	if g := r.Gradient; g.Payload != nil {
+		r.Gradient.Payload = nil
+		return ses.receiveGradient(ctx, g)
 	}
 	switch m := r.Message.GetMessage().(type) {
 	case *musterv1.ExchangeRequest_Tallies:

@@ -1,8 +1,9 @@
 """Draws test accuracy by epoch from results of `muster train --json` and torch_train.py.
 
-    python3 bench/peers/plot_curves.py OUT.png TITLE NAME=FILE...
+    python3 bench/peers/plot_curves.py OUT.png TITLE NAME=FILE[,FILE...]...
 
-Needs matplotlib.
+Of several files, as of several seeds, it draws the mean, as far as all of them
+go, in a band from the lowest to the highest. Needs matplotlib.
 """
 import json
 import sys
@@ -26,10 +27,15 @@ def main():
     out, title, *named = sys.argv[1:]
     figure, axes = plt.subplots(figsize=(7, 4))
     for n in named:
-        name, path = n.split("=", 1)
-        accuracies = curve(path)
-        style = dict(color="#1f5fa8", linewidth=2.5) if name.startswith("Muster") else dict(linewidth=1.2, linestyle="--")
-        axes.plot(range(1, len(accuracies) + 1), accuracies, marker="o", label=name, **style)
+        name, paths = n.split("=", 1)
+        epochs = list(zip(*(curve(path) for path in paths.split(","))))
+        style = dict(color="#1f5fa8", linewidth=2) if name.startswith("Muster") else dict(color="#c8641e", linewidth=1.4, linestyle="--")
+        if "," not in paths and len(epochs) > 20:
+            style.update(linewidth=1, alpha=0.7)
+        at = range(1, len(epochs) + 1)
+        axes.plot(at, [sum(e) / len(e) for e in epochs], marker="o" if len(epochs) <= 20 else None, markersize=4, label=name, **style)
+        if "," in paths:
+            axes.fill_between(at, [min(e) for e in epochs], [max(e) for e in epochs], color=style["color"], alpha=0.15, linewidth=0)
     axes.set(title=title, xlabel="epoch", ylabel="test accuracy, %")
     axes.xaxis.get_major_locator().set_params(integer=True)
     axes.grid(alpha=0.3)

@@ -23,13 +23,14 @@ type Tile struct {
 
 	// Next, unless nil, is where other weights begin, which kernels that fetch
 	// lines bring into the second cache meanwhile: of those at Lines, in bytes from
-	// Next, one for each LineSteps steps. There must be as many of them; what they
-	// lead to is not read and need not be there.
+	// Next, at most one for each LineSteps steps; short stretches fetch none. There
+	// must be as many of them; what they lead to is not read and need not be there.
 	Next  *float32
 	Lines *int
 }
 
-// LineSteps is how many steps go to each of a Tile's Lines.
+// LineSteps is how many steps go to each of a Tile's Lines: those that the
+// generator unrolls.
 const LineSteps = 4
 
 // FetchesLines tells whether the kernels in use follow Next and Lines.

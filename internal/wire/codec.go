@@ -19,7 +19,8 @@ import (
 // one without a copy between, and without garbage. Clients in other languages
 // need nothing of it.
 //
-// Marshal takes over a message's payload, and frees it when it has been sent.
+// Marshal takes over a message's payload, which the message no longer holds, and
+// frees it when it has been sent.
 type Codec struct{}
 
 // Name is that of gRPC's codec: the same bytes.
@@ -31,15 +32,19 @@ func (Codec) Marshal(v any) (mem.BufferSlice, error) {
 	case *Request:
 		if g := &m.Gradient; g.Payload != nil {
 			h := header{step: g.Step, first: g.First, end: g.End, chunk: g.Chunk}
-			g.Payload.seal(&h)
-			return lend(appendGradient(make([]byte, 0, headerBytes), &h, g.Payload.Len()), g.Payload), nil
+			p := g.Payload
+			p.seal(&h)
+			g.Payload = nil
+			return lend(appendGradient(make([]byte, 0, headerBytes), &h, p.Len()), p), nil
 		}
 		v = m.Message
 	case *Response:
-		if p := &m.Parameters; p.Payload != nil {
-			h := header{step: p.Step, chunk: p.Chunk}
-			p.Payload.seal(&h)
-			return lend(appendParameters(make([]byte, 0, headerBytes), &h, p.Payload.Len()), p.Payload), nil
+		if c := &m.Parameters; c.Payload != nil {
+			h := header{step: c.Step, chunk: c.Chunk}
+			p := c.Payload
+			p.seal(&h)
+			c.Payload = nil
+			return lend(appendParameters(make([]byte, 0, headerBytes), &h, p.Len()), p), nil
 		}
 		v = m.Message
 	}

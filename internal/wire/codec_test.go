@@ -94,7 +94,7 @@ func TestHandWrittenBytesAreTheGeneratedOnes(t *testing.T) {
 	}
 }
 
-// split cuts data into frames: every place among the first bytes, then pieces of size.
+// split cuts data into frames, at first and then into pieces of a size.
 func split(data []byte, first, size int) mem.BufferSlice {
 	first = min(first, len(data))
 	frames := mem.BufferSlice{mem.SliceBuffer(data[:first])}
@@ -240,10 +240,28 @@ func TestPayloadsAreLentUntilSent(t *testing.T) {
 	}
 	data.Ref() // as a transport that may have to send it again
 	data.Free()
-	if got := Checksum(p.bytes); p.Len() != 12 || got != Checksum(bytesOf([]float32{1, 2, 3})) {
-		t.Error("a payload still to be sent was given back")
+	for range 10 {
+		q := payload(9, 9, 9)
+		if q == p || p.Len() != 12 || !slices.Equal(p.Floats(), []float32{1, 2, 3}) {
+			t.Fatal("a payload still to be sent was given back")
+		}
+		defer q.Free()
 	}
 	data.Free()
+	if q := NewPayload(3); q != p && !raceEnabled {
+		t.Error("a payload that has been sent was not given back")
+	}
+}
+
+// TestWhatIsSentIsNoLongerHeld keeps a message from freeing what gRPC has.
+func TestWhatIsSentIsNoLongerHeld(t *testing.T) {
+	r := Request{Gradient: Gradient{End: 1, Payload: payload(1)}}
+	marshalled(t, &r)
+	s := Response{Parameters: Parameters{Payload: payload(1)}}
+	marshalled(t, &s)
+	if r.Gradient.Payload != nil || s.Parameters.Payload != nil {
+		t.Error("a message holds a payload that gRPC has taken over")
+	}
 }
 
 // TestChunksAreSentWithoutGarbage bounds what a chunk there and back costs: the

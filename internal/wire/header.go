@@ -20,9 +20,9 @@ const (
 	parametersStep, parametersChunk, parametersEncoding, parametersChecksum       = 1, 2, 3, 4
 )
 
-// headerBytes is more than the bytes before a payload can be: the tag and the
-// length of the chunk within the exchange's message, its fields, the payload's
-// own tag and length.
+// headerBytes is more than the bytes before a payload that is written as Muster
+// writes it: the tag and the length of the chunk within the exchange's message,
+// its fields, the payload's own tag and length. The generated code reads longer ones.
 const headerBytes = 64
 
 // header is the part of a hot message before its payload.

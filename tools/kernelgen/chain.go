@@ -8,7 +8,8 @@ import (
 	"github.com/mmcloughlin/avo/reg"
 )
 
-// unroll is the number of steps k in one turn of the inner loop.
+// unroll is the number of steps k in one turn of the inner loop, in which at most
+// one line is fetched: kernel.LineSteps is the same number.
 const unroll = 4
 
 // Offsets of the fields of kernel.Tile and kernel.Block, in bytes.

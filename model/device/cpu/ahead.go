@@ -76,8 +76,8 @@ func (f *product) nextRows(w []float32, t0, t1, tile, s int) []float32 {
 }
 
 // nextStrip returns the weights from where the strip of some tiles begins whose
-// first place on the backward axis is given; nil where there is none. A strip
-// that goes on at another tap is not fetched from there on.
+// first place on the backward axis is given; nil where there is none. Where a
+// strip goes on at another tap, what is fetched from there on is of no use.
 func (l *matmul) nextStrip(tiles []tile, first int) []float32 {
 	if first >= l.back.segments.length {
 		return nil

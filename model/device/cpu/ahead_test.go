@@ -52,11 +52,13 @@ func TestSharesCoverAllLines(t *testing.T) {
 		t.Error("a product is told to fetch more lines than it has steps for")
 	}
 	// Nothing follows, or the weights are few.
+	shape.Next = &weights[0]
 	if a.fetch(&shape, nil, 0, 4, steps); shape.Next != nil {
 		t.Error("nothing is fetched after the last tile, and yet it is")
 	}
 	few := newAhead(farValues-1, rows, distance, steps)
 	few.narrow(16)
+	shape.Next = &weights[0]
 	if few.fetch(&shape, weights, 0, 4, steps); shape.Next != nil || few.count != 0 {
 		t.Error("few weights are fetched")
 	}

@@ -29,10 +29,20 @@ func (t *sums) short() bool {
 	return true
 }
 
+// longest returns the most steps of a node's program.
+func (t *sums) longest() int {
+	n := 0
+	for i := range t.ends {
+		n = max(n, len(t.program(i)))
+	}
+	return n
+}
+
 // inRuns tells whether the layer's chains read runs: not where the factors are
-// pairs or the inputs stripes, nor where whole trees of chains are one call.
+// pairs or the inputs stripes, nor where whole trees of chains are one call at
+// every tap.
 func (d *weightGradient) inRuns(l *matmul) bool {
-	return !l.p.bf16() && !d.striped && l.pixels > 1 && l.pixels*l.p.blocks > treeBlocks && l.p.sums.short()
+	return !l.p.bf16() && !d.striped && l.pixels > 1 && l.pixels*(l.p.sums.longest()+l.p.blocks) > treeBlocks && l.p.sums.short()
 }
 
 // outputRuns puts the gradients of one channel of a lane block together.

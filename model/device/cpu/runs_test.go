@@ -83,13 +83,13 @@ func TestWeightGradientsAreChainsOverPixelsAndImages(t *testing.T) {
 func checkChains(t *testing.T, what string, op *device.Conv, shards []int, runs bool) {
 	t.Helper()
 	r := rand.New(rand.NewPCG(7, 8))
-	images, b := 0, &device.Batch{Nodes: []params.Node{{First: 0, End: 1}, {First: 2, End: 3}}}
+	images, b := 0, &device.Batch{Nodes: []params.Node{{First: 0, End: 2}, {First: 2, End: 3}}}
 	for i, n := range shards {
 		images += n
 		b.Shards = append(b.Shards, device.ShardImages{Shard: i, Images: n})
 	}
 	blocks := (images + lanes - 1) / lanes
-	p, l := alone(op, 2, images, op.Bias.End, device.F32)
+	p, l := alone(op, 2, 2*lanes, op.Bias.End, device.F32)
 	defer p.pool.stop()
 	noise := func(n int) []float32 {
 		x := make([]float32, n)
@@ -99,7 +99,17 @@ func checkChains(t *testing.T, what string, op *device.Conv, shards []int, runs 
 		return x
 	}
 	copy(p.input, noise(blocks*op.In.Values()*lanes))
-	dy := noise(blocks * op.Out.Values() * lanes)
+	dy := noise(2 * op.Out.Values() * lanes)
+
+	// A batch before leaves the other kind of factors behind.
+	before := []device.ShardImages{{Shard: 0, Images: lanes}}
+	if !runs {
+		before = []device.ShardImages{{Shard: 0, Images: 3}, {Shard: 1, Images: 2}}
+	}
+	p.batch, p.images, p.blocks = b, lanes, 1
+	p.sums.plan(&device.Batch{Nodes: b.Nodes, Shards: before})
+	l.gradient(dy)
+
 	p.batch, p.images, p.blocks = b, images, blocks
 	p.sums.plan(b)
 	l.gradient(dy)
@@ -107,12 +117,16 @@ func checkChains(t *testing.T, what string, op *device.Conv, shards []int, runs 
 		t.Errorf("%s: in runs: %v, want %v", what, l.dw.runs, runs)
 	}
 	per := op.In.C / op.Groups
-	for k, shard := range []int{0, 2} {
+	for k, of := range [][]int{{0, 1}, {2}} {
 		for range 60 {
 			output, input, y, x := r.IntN(op.Out.C), r.IntN(per), r.IntN(op.Kernel), r.IntN(op.Kernel)
 			got := op.Weight.Of(p.totals[k])[((output*per+input)*op.Kernel+y)*op.Kernel+x]
-			if want := chainOf(op, p.input, dy, p.sums.spans[shard], output, input, y, x); math.Float32bits(got) != math.Float32bits(want) {
-				t.Errorf("%s: shard %d, weight %d,%d,%d,%d is %g, want %g", what, shard, output, input, y, x, got, want)
+			want := chainOf(op, p.input, dy, p.sums.spans[of[0]], output, input, y, x)
+			for _, shard := range of[1:] {
+				want += chainOf(op, p.input, dy, p.sums.spans[shard], output, input, y, x)
+			}
+			if math.Float32bits(got) != math.Float32bits(want) {
+				t.Errorf("%s: shards %v, weight %d,%d,%d,%d is %g, want %g", what, of, output, input, y, x, got, want)
 				return
 			}
 		}

@@ -121,7 +121,7 @@ func (d *weightGradient) prepare(l *matmul) {
 		if p.bf16() || l.pixels > 1 {
 			p.needScratch(d.panels * lanes * lanes)
 		}
-		if l.pixels > 1 {
+		if l.pixels > 1 && !p.bf16() {
 			p.runSize = max(p.runSize, l.outSize*p.mostBlocks)
 		}
 	}
