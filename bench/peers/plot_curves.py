@@ -26,10 +26,11 @@ def curve(path):
 def main():
     out, title, *named = sys.argv[1:]
     figure, axes = plt.subplots(figsize=(7, 4))
+    blues = iter(["#1f5fa8", "#1b8a8f", "#6b4fa0", "#2f3b52"])
     for n in named:
         name, paths = n.split("=", 1)
         epochs = list(zip(*(curve(path) for path in paths.split(","))))
-        style = dict(color="#1f5fa8", linewidth=2) if name.startswith("Muster") else dict(color="#c8641e", linewidth=1.4, linestyle="--")
+        style = dict(color=next(blues), linewidth=2) if name.startswith("Muster") else dict(color="#c8641e", linewidth=1.4, linestyle="--")
         if "," not in paths and len(epochs) > 20:
             style.update(linewidth=1, alpha=0.7)
         at = range(1, len(epochs) + 1)
