@@ -197,7 +197,7 @@ func (c *course) run(t *testing.T, steps int) {
 		if step == 0 {
 			c.checkGradient(t, sum)
 		}
-		kernel.Momentum(w, velocity, w, velocity, sum, 1/float32(g.Images), g.Rate, g.Momentum, g.Decay)
+		kernel.Momentum(w, velocity, w, velocity, sum, 1/float32(g.Images), g.Rate, g.Momentum, g.Decay, false)
 		c.plan.Loaded(all)
 	}
 	forward.compare64(t, "first loss", losses[:1], g.Losses[:1])

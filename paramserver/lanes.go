@@ -84,8 +84,7 @@ func (l *lanes) do(t task, whole []float32) {
 		other.Free()
 	}
 	if t.outcome.Complete {
-		l.store.Apply(t.chunk, l.store.layout.Unpack(whole, t.values.Floats(), t.chunk), t.scale, t.rate)
-		if !l.store.Finite(t.chunk) {
+		if !l.store.Apply(t.chunk, l.store.layout.Unpack(whole, t.values.Floats(), t.chunk), t.scale, t.rate) {
 			l.diverged.Store(true)
 		}
 		t.values.Free()

@@ -43,7 +43,7 @@ func TestValuesWithoutAGradientAreUpdatedWithZero(t *testing.T) {
 	const scale, rate = 0.25, 0.5
 	want, wantMomentum := params.NewVector(layout.Size()), params.NewVector(layout.Size())
 	sum := vector(func(i int) float32 { return gradients[0][i] + gradients[1][i] })
-	rule.Apply(want, wantMomentum, parameters, momentum, sum, scale, rate)
+	rule.Apply(want, wantMomentum, parameters, momentum, sum, scale, rate, false)
 
 	store := NewStore(layout, rule, 0, 0, slices.Clone(parameters), slices.Clone(momentum))
 	whole := make(chan struct{}, layout.Chunks())

@@ -3,7 +3,6 @@ package paramserver
 import (
 	"sync"
 
-	"github.com/muster-train/muster/internal/kernel"
 	"github.com/muster-train/muster/model/params"
 	"github.com/muster-train/muster/paramserver/optim"
 )
@@ -20,6 +19,7 @@ import (
 type Store struct {
 	layout *params.Layout
 	rule   optim.Rule
+	far    bool // what Apply makes has no room in the caches
 
 	mu         sync.RWMutex // guards the fields below; held while values of the current version are copied
 	current    int          // which version is whole
@@ -31,11 +31,16 @@ type Store struct {
 	holds [2]sync.WaitGroup // readers that keep a version from being overwritten
 }
 
+// farValues is how many parameters are so many that two versions of them and of
+// their momentum, 16 bytes for each, are not kept in the caches between steps.
+const farValues = 1 << 20
+
 // NewStore starts at a step with given vectors, which it takes over.
 func NewStore(layout *params.Layout, rule optim.Rule, step params.Step, samples uint64, parameters, momentum []float32) *Store {
 	return &Store{
 		layout:     layout,
 		rule:       rule,
+		far:        layout.Size() >= farValues && params.Aligned(parameters) && params.Aligned(momentum),
 		step:       step,
 		samples:    samples,
 		parameters: [2][]float32{parameters, params.NewVector(layout.Size())},
@@ -85,10 +90,11 @@ func (s *Store) Hold() Version {
 func (s *Store) Begin() { s.holds[1-s.current].Wait() }
 
 // Apply makes a chunk of the next step from the sum g of the gradients of the
-// round: see optim.Rule, with g*scale as the gradient.
-func (s *Store) Apply(chunk int, g []float32, scale, rate float32) {
+// round: see optim.Rule, with g*scale as the gradient. It reports whether the
+// parameters are free of NaN and infinite values.
+func (s *Store) Apply(chunk int, g []float32, scale, rate float32) bool {
 	r, from, to := s.layout.Chunk(chunk), s.current, 1-s.current
-	s.rule.Apply(r.Of(s.parameters[to]), r.Of(s.momentum[to]), r.Of(s.parameters[from]), r.Of(s.momentum[from]), g, scale, rate)
+	return s.rule.Apply(r.Of(s.parameters[to]), r.Of(s.momentum[to]), r.Of(s.parameters[from]), r.Of(s.momentum[from]), g, scale, rate, s.far)
 }
 
 // Commit publishes the next step, all of whose chunks have been applied.
@@ -98,10 +104,4 @@ func (s *Store) Commit(samples uint64) {
 	s.current = 1 - s.current
 	s.step++
 	s.samples += samples
-}
-
-// Finite tells whether a chunk of the parameters of the next step is free of
-// NaN and infinite values. It may be called after Apply, by the same goroutine.
-func (s *Store) Finite(chunk int) bool {
-	return kernel.Finite(s.layout.Chunk(chunk).Of(s.parameters[1-s.current]))
 }

@@ -24,12 +24,22 @@ func addAVX2(dst *float32, x *float32, y *float32, count int)
 // momentumAVX2 is Momentum of count values, a positive multiple of the vector's length.
 //
 //go:noescape
-func momentumAVX2(w2 *float32, v2 *float32, w *float32, v *float32, dw *float32, count int, scale float32, lr float32, mu float32, decay float32)
+func momentumAVX2(w2 *float32, v2 *float32, w *float32, v *float32, dw *float32, count int, scale float32, lr float32, mu float32, decay float32) bool
 
 // nesterovAVX2 is Nesterov of count values, a positive multiple of the vector's length.
 //
 //go:noescape
-func nesterovAVX2(w2 *float32, v2 *float32, w *float32, v *float32, dw *float32, count int, scale float32, lr float32, mu float32, decay float32)
+func nesterovAVX2(w2 *float32, v2 *float32, w *float32, v *float32, dw *float32, count int, scale float32, lr float32, mu float32, decay float32) bool
+
+// momentumFarAVX2 is Momentum with far results, of count values, a positive multiple of the vector's length.
+//
+//go:noescape
+func momentumFarAVX2(w2 *float32, v2 *float32, w *float32, v *float32, dw *float32, count int, scale float32, lr float32, mu float32, decay float32) bool
+
+// nesterovFarAVX2 is Nesterov with far results, of count values, a positive multiple of the vector's length.
+//
+//go:noescape
+func nesterovFarAVX2(w2 *float32, v2 *float32, w *float32, v *float32, dw *float32, count int, scale float32, lr float32, mu float32, decay float32) bool
 
 // finiteAVX2 is Finite of count values, a positive multiple of the vector's length.
 //

@@ -2021,9 +2021,9 @@ loop:
 	VZEROUPPER
 	RET
 
-// func momentumAVX2(w2 *float32, v2 *float32, w *float32, v *float32, dw *float32, count int, scale float32, lr float32, mu float32, decay float32)
+// func momentumAVX2(w2 *float32, v2 *float32, w *float32, v *float32, dw *float32, count int, scale float32, lr float32, mu float32, decay float32) bool
 // Requires: AVX
-TEXT ·momentumAVX2(SB), NOSPLIT, $0-64
+TEXT ·momentumAVX2(SB), NOSPLIT, $0-65
 	MOVQ         w2+0(FP), AX
 	MOVQ         v2+8(FP), CX
 	MOVQ         w+16(FP), DX
@@ -2033,30 +2033,39 @@ TEXT ·momentumAVX2(SB), NOSPLIT, $0-64
 	VBROADCASTSS lr+52(FP), Y1
 	VBROADCASTSS mu+56(FP), Y2
 	VBROADCASTSS decay+60(FP), Y3
+	VXORPS       Y4, Y4, Y4
+	VXORPS       Y5, Y5, Y5
 	MOVQ         count+40(FP), DI
 	SHLQ         $0x02, DI
 	XORQ         R8, R8
 
 loop:
-	VMOVUPS (DX)(R8*1), Y4
-	VMULPS  (SI)(R8*1), Y0, Y5
-	VMULPS  Y4, Y3, Y6
-	VADDPS  Y6, Y5, Y5
-	VMULPS  Y5, Y1, Y5
-	VMULPS  (BX)(R8*1), Y2, Y6
-	VSUBPS  Y5, Y6, Y6
-	VMOVUPS Y6, (CX)(R8*1)
-	VADDPS  Y6, Y4, Y4
-	VMOVUPS Y4, (AX)(R8*1)
-	ADDQ    $0x00000020, R8
-	CMPQ    R8, DI
-	JLT     loop
+	VMOVUPS   (DX)(R8*1), Y6
+	VMULPS    (SI)(R8*1), Y0, Y7
+	VMULPS    Y6, Y3, Y8
+	VADDPS    Y8, Y7, Y7
+	VMULPS    Y7, Y1, Y7
+	VMULPS    (BX)(R8*1), Y2, Y8
+	VSUBPS    Y7, Y8, Y8
+	VMOVUPS   Y8, (CX)(R8*1)
+	VADDPS    Y8, Y6, Y6
+	VMOVUPS   Y6, (AX)(R8*1)
+	VMULPS    Y6, Y5, Y6
+	VORPS     Y6, Y4, Y4
+	ADDQ      $0x00000020, R8
+	CMPQ      R8, DI
+	JLT       loop
+	VCMPPS    $0x03, Y4, Y4, Y4
+	VMOVMSKPS Y4, AX
+	TESTL     AX, AX
+	SETEQ     AL
+	MOVB      AL, ret+64(FP)
 	VZEROUPPER
 	RET
 
-// func nesterovAVX2(w2 *float32, v2 *float32, w *float32, v *float32, dw *float32, count int, scale float32, lr float32, mu float32, decay float32)
+// func nesterovAVX2(w2 *float32, v2 *float32, w *float32, v *float32, dw *float32, count int, scale float32, lr float32, mu float32, decay float32) bool
 // Requires: AVX
-TEXT ·nesterovAVX2(SB), NOSPLIT, $0-64
+TEXT ·nesterovAVX2(SB), NOSPLIT, $0-65
 	MOVQ         w2+0(FP), AX
 	MOVQ         v2+8(FP), CX
 	MOVQ         w+16(FP), DX
@@ -2066,26 +2075,121 @@ TEXT ·nesterovAVX2(SB), NOSPLIT, $0-64
 	VBROADCASTSS lr+52(FP), Y1
 	VBROADCASTSS mu+56(FP), Y2
 	VBROADCASTSS decay+60(FP), Y3
+	VXORPS       Y4, Y4, Y4
+	VXORPS       Y5, Y5, Y5
 	MOVQ         count+40(FP), DI
 	SHLQ         $0x02, DI
 	XORQ         R8, R8
 
 loop:
-	VMOVUPS (DX)(R8*1), Y4
-	VMULPS  (SI)(R8*1), Y0, Y5
-	VMULPS  Y4, Y3, Y6
-	VADDPS  Y6, Y5, Y5
-	VMULPS  Y5, Y1, Y5
-	VMULPS  (BX)(R8*1), Y2, Y6
-	VSUBPS  Y5, Y6, Y6
-	VMOVUPS Y6, (CX)(R8*1)
-	VMULPS  Y6, Y2, Y6
-	VSUBPS  Y5, Y6, Y6
-	VADDPS  Y6, Y4, Y4
-	VMOVUPS Y4, (AX)(R8*1)
-	ADDQ    $0x00000020, R8
-	CMPQ    R8, DI
-	JLT     loop
+	VMOVUPS   (DX)(R8*1), Y6
+	VMULPS    (SI)(R8*1), Y0, Y7
+	VMULPS    Y6, Y3, Y8
+	VADDPS    Y8, Y7, Y7
+	VMULPS    Y7, Y1, Y7
+	VMULPS    (BX)(R8*1), Y2, Y8
+	VSUBPS    Y7, Y8, Y8
+	VMOVUPS   Y8, (CX)(R8*1)
+	VMULPS    Y8, Y2, Y8
+	VSUBPS    Y7, Y8, Y8
+	VADDPS    Y8, Y6, Y6
+	VMOVUPS   Y6, (AX)(R8*1)
+	VMULPS    Y6, Y5, Y6
+	VORPS     Y6, Y4, Y4
+	ADDQ      $0x00000020, R8
+	CMPQ      R8, DI
+	JLT       loop
+	VCMPPS    $0x03, Y4, Y4, Y4
+	VMOVMSKPS Y4, AX
+	TESTL     AX, AX
+	SETEQ     AL
+	MOVB      AL, ret+64(FP)
+	VZEROUPPER
+	RET
+
+// func momentumFarAVX2(w2 *float32, v2 *float32, w *float32, v *float32, dw *float32, count int, scale float32, lr float32, mu float32, decay float32) bool
+// Requires: AVX
+TEXT ·momentumFarAVX2(SB), NOSPLIT, $0-65
+	MOVQ         w2+0(FP), AX
+	MOVQ         v2+8(FP), CX
+	MOVQ         w+16(FP), DX
+	MOVQ         v+24(FP), BX
+	MOVQ         dw+32(FP), SI
+	VBROADCASTSS scale+48(FP), Y0
+	VBROADCASTSS lr+52(FP), Y1
+	VBROADCASTSS mu+56(FP), Y2
+	VBROADCASTSS decay+60(FP), Y3
+	VXORPS       Y4, Y4, Y4
+	VXORPS       Y5, Y5, Y5
+	MOVQ         count+40(FP), DI
+	SHLQ         $0x02, DI
+	XORQ         R8, R8
+
+loop:
+	VMOVUPS   (DX)(R8*1), Y6
+	VMULPS    (SI)(R8*1), Y0, Y7
+	VMULPS    Y6, Y3, Y8
+	VADDPS    Y8, Y7, Y7
+	VMULPS    Y7, Y1, Y7
+	VMULPS    (BX)(R8*1), Y2, Y8
+	VSUBPS    Y7, Y8, Y8
+	VMOVNTPS  Y8, (CX)(R8*1)
+	VADDPS    Y8, Y6, Y6
+	VMOVNTPS  Y6, (AX)(R8*1)
+	VMULPS    Y6, Y5, Y6
+	VORPS     Y6, Y4, Y4
+	ADDQ      $0x00000020, R8
+	CMPQ      R8, DI
+	JLT       loop
+	VCMPPS    $0x03, Y4, Y4, Y4
+	VMOVMSKPS Y4, AX
+	TESTL     AX, AX
+	SETEQ     AL
+	MOVB      AL, ret+64(FP)
+	VZEROUPPER
+	RET
+
+// func nesterovFarAVX2(w2 *float32, v2 *float32, w *float32, v *float32, dw *float32, count int, scale float32, lr float32, mu float32, decay float32) bool
+// Requires: AVX
+TEXT ·nesterovFarAVX2(SB), NOSPLIT, $0-65
+	MOVQ         w2+0(FP), AX
+	MOVQ         v2+8(FP), CX
+	MOVQ         w+16(FP), DX
+	MOVQ         v+24(FP), BX
+	MOVQ         dw+32(FP), SI
+	VBROADCASTSS scale+48(FP), Y0
+	VBROADCASTSS lr+52(FP), Y1
+	VBROADCASTSS mu+56(FP), Y2
+	VBROADCASTSS decay+60(FP), Y3
+	VXORPS       Y4, Y4, Y4
+	VXORPS       Y5, Y5, Y5
+	MOVQ         count+40(FP), DI
+	SHLQ         $0x02, DI
+	XORQ         R8, R8
+
+loop:
+	VMOVUPS   (DX)(R8*1), Y6
+	VMULPS    (SI)(R8*1), Y0, Y7
+	VMULPS    Y6, Y3, Y8
+	VADDPS    Y8, Y7, Y7
+	VMULPS    Y7, Y1, Y7
+	VMULPS    (BX)(R8*1), Y2, Y8
+	VSUBPS    Y7, Y8, Y8
+	VMOVNTPS  Y8, (CX)(R8*1)
+	VMULPS    Y8, Y2, Y8
+	VSUBPS    Y7, Y8, Y8
+	VADDPS    Y8, Y6, Y6
+	VMOVNTPS  Y6, (AX)(R8*1)
+	VMULPS    Y6, Y5, Y6
+	VORPS     Y6, Y4, Y4
+	ADDQ      $0x00000020, R8
+	CMPQ      R8, DI
+	JLT       loop
+	VCMPPS    $0x03, Y4, Y4, Y4
+	VMOVMSKPS Y4, AX
+	TESTL     AX, AX
+	SETEQ     AL
+	MOVB      AL, ret+64(FP)
 	VZEROUPPER
 	RET
 

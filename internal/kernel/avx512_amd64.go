@@ -24,12 +24,22 @@ func addAVX512(dst *float32, x *float32, y *float32, count int)
 // momentumAVX512 is Momentum of count values, a positive multiple of the vector's length.
 //
 //go:noescape
-func momentumAVX512(w2 *float32, v2 *float32, w *float32, v *float32, dw *float32, count int, scale float32, lr float32, mu float32, decay float32)
+func momentumAVX512(w2 *float32, v2 *float32, w *float32, v *float32, dw *float32, count int, scale float32, lr float32, mu float32, decay float32) bool
 
 // nesterovAVX512 is Nesterov of count values, a positive multiple of the vector's length.
 //
 //go:noescape
-func nesterovAVX512(w2 *float32, v2 *float32, w *float32, v *float32, dw *float32, count int, scale float32, lr float32, mu float32, decay float32)
+func nesterovAVX512(w2 *float32, v2 *float32, w *float32, v *float32, dw *float32, count int, scale float32, lr float32, mu float32, decay float32) bool
+
+// momentumFarAVX512 is Momentum with far results, of count values, a positive multiple of the vector's length.
+//
+//go:noescape
+func momentumFarAVX512(w2 *float32, v2 *float32, w *float32, v *float32, dw *float32, count int, scale float32, lr float32, mu float32, decay float32) bool
+
+// nesterovFarAVX512 is Nesterov with far results, of count values, a positive multiple of the vector's length.
+//
+//go:noescape
+func nesterovFarAVX512(w2 *float32, v2 *float32, w *float32, v *float32, dw *float32, count int, scale float32, lr float32, mu float32, decay float32) bool
 
 // finiteAVX512 is Finite of count values, a positive multiple of the vector's length.
 //

@@ -27836,9 +27836,9 @@ loop:
 	VZEROUPPER
 	RET
 
-// func momentumAVX512(w2 *float32, v2 *float32, w *float32, v *float32, dw *float32, count int, scale float32, lr float32, mu float32, decay float32)
+// func momentumAVX512(w2 *float32, v2 *float32, w *float32, v *float32, dw *float32, count int, scale float32, lr float32, mu float32, decay float32) bool
 // Requires: AVX, AVX512F
-TEXT ·momentumAVX512(SB), NOSPLIT, $0-64
+TEXT ·momentumAVX512(SB), NOSPLIT, $0-65
 	MOVQ         w2+0(FP), AX
 	MOVQ         v2+8(FP), CX
 	MOVQ         w+16(FP), DX
@@ -27848,30 +27848,39 @@ TEXT ·momentumAVX512(SB), NOSPLIT, $0-64
 	VBROADCASTSS lr+52(FP), Z1
 	VBROADCASTSS mu+56(FP), Z2
 	VBROADCASTSS decay+60(FP), Z3
+	VPXORD       Z4, Z4, Z4
+	VPXORD       Z5, Z5, Z5
 	MOVQ         count+40(FP), DI
 	SHLQ         $0x02, DI
 	XORQ         R8, R8
 
 loop:
-	VMOVUPS (DX)(R8*1), Z4
-	VMULPS  (SI)(R8*1), Z0, Z5
-	VMULPS  Z4, Z3, Z6
-	VADDPS  Z6, Z5, Z5
-	VMULPS  Z5, Z1, Z5
-	VMULPS  (BX)(R8*1), Z2, Z6
-	VSUBPS  Z5, Z6, Z6
-	VMOVUPS Z6, (CX)(R8*1)
-	VADDPS  Z6, Z4, Z4
-	VMOVUPS Z4, (AX)(R8*1)
+	VMOVUPS (DX)(R8*1), Z6
+	VMULPS  (SI)(R8*1), Z0, Z7
+	VMULPS  Z6, Z3, Z8
+	VADDPS  Z8, Z7, Z7
+	VMULPS  Z7, Z1, Z7
+	VMULPS  (BX)(R8*1), Z2, Z8
+	VSUBPS  Z7, Z8, Z8
+	VMOVUPS Z8, (CX)(R8*1)
+	VADDPS  Z8, Z6, Z6
+	VMOVUPS Z6, (AX)(R8*1)
+	VMULPS  Z6, Z5, Z6
+	VPORD   Z6, Z4, Z4
 	ADDQ    $0x00000040, R8
 	CMPQ    R8, DI
 	JLT     loop
+	VCMPPS  $0x03, Z4, Z4, K1
+	KMOVW   K1, AX
+	TESTL   AX, AX
+	SETEQ   AL
+	MOVB    AL, ret+64(FP)
 	VZEROUPPER
 	RET
 
-// func nesterovAVX512(w2 *float32, v2 *float32, w *float32, v *float32, dw *float32, count int, scale float32, lr float32, mu float32, decay float32)
+// func nesterovAVX512(w2 *float32, v2 *float32, w *float32, v *float32, dw *float32, count int, scale float32, lr float32, mu float32, decay float32) bool
 // Requires: AVX, AVX512F
-TEXT ·nesterovAVX512(SB), NOSPLIT, $0-64
+TEXT ·nesterovAVX512(SB), NOSPLIT, $0-65
 	MOVQ         w2+0(FP), AX
 	MOVQ         v2+8(FP), CX
 	MOVQ         w+16(FP), DX
@@ -27881,26 +27890,121 @@ TEXT ·nesterovAVX512(SB), NOSPLIT, $0-64
 	VBROADCASTSS lr+52(FP), Z1
 	VBROADCASTSS mu+56(FP), Z2
 	VBROADCASTSS decay+60(FP), Z3
+	VPXORD       Z4, Z4, Z4
+	VPXORD       Z5, Z5, Z5
 	MOVQ         count+40(FP), DI
 	SHLQ         $0x02, DI
 	XORQ         R8, R8
 
 loop:
-	VMOVUPS (DX)(R8*1), Z4
-	VMULPS  (SI)(R8*1), Z0, Z5
-	VMULPS  Z4, Z3, Z6
-	VADDPS  Z6, Z5, Z5
-	VMULPS  Z5, Z1, Z5
-	VMULPS  (BX)(R8*1), Z2, Z6
-	VSUBPS  Z5, Z6, Z6
-	VMOVUPS Z6, (CX)(R8*1)
-	VMULPS  Z6, Z2, Z6
-	VSUBPS  Z5, Z6, Z6
-	VADDPS  Z6, Z4, Z4
-	VMOVUPS Z4, (AX)(R8*1)
+	VMOVUPS (DX)(R8*1), Z6
+	VMULPS  (SI)(R8*1), Z0, Z7
+	VMULPS  Z6, Z3, Z8
+	VADDPS  Z8, Z7, Z7
+	VMULPS  Z7, Z1, Z7
+	VMULPS  (BX)(R8*1), Z2, Z8
+	VSUBPS  Z7, Z8, Z8
+	VMOVUPS Z8, (CX)(R8*1)
+	VMULPS  Z8, Z2, Z8
+	VSUBPS  Z7, Z8, Z8
+	VADDPS  Z8, Z6, Z6
+	VMOVUPS Z6, (AX)(R8*1)
+	VMULPS  Z6, Z5, Z6
+	VPORD   Z6, Z4, Z4
 	ADDQ    $0x00000040, R8
 	CMPQ    R8, DI
 	JLT     loop
+	VCMPPS  $0x03, Z4, Z4, K1
+	KMOVW   K1, AX
+	TESTL   AX, AX
+	SETEQ   AL
+	MOVB    AL, ret+64(FP)
+	VZEROUPPER
+	RET
+
+// func momentumFarAVX512(w2 *float32, v2 *float32, w *float32, v *float32, dw *float32, count int, scale float32, lr float32, mu float32, decay float32) bool
+// Requires: AVX, AVX512F
+TEXT ·momentumFarAVX512(SB), NOSPLIT, $0-65
+	MOVQ         w2+0(FP), AX
+	MOVQ         v2+8(FP), CX
+	MOVQ         w+16(FP), DX
+	MOVQ         v+24(FP), BX
+	MOVQ         dw+32(FP), SI
+	VBROADCASTSS scale+48(FP), Z0
+	VBROADCASTSS lr+52(FP), Z1
+	VBROADCASTSS mu+56(FP), Z2
+	VBROADCASTSS decay+60(FP), Z3
+	VPXORD       Z4, Z4, Z4
+	VPXORD       Z5, Z5, Z5
+	MOVQ         count+40(FP), DI
+	SHLQ         $0x02, DI
+	XORQ         R8, R8
+
+loop:
+	VMOVUPS  (DX)(R8*1), Z6
+	VMULPS   (SI)(R8*1), Z0, Z7
+	VMULPS   Z6, Z3, Z8
+	VADDPS   Z8, Z7, Z7
+	VMULPS   Z7, Z1, Z7
+	VMULPS   (BX)(R8*1), Z2, Z8
+	VSUBPS   Z7, Z8, Z8
+	VMOVNTPS Z8, (CX)(R8*1)
+	VADDPS   Z8, Z6, Z6
+	VMOVNTPS Z6, (AX)(R8*1)
+	VMULPS   Z6, Z5, Z6
+	VPORD    Z6, Z4, Z4
+	ADDQ     $0x00000040, R8
+	CMPQ     R8, DI
+	JLT      loop
+	VCMPPS   $0x03, Z4, Z4, K1
+	KMOVW    K1, AX
+	TESTL    AX, AX
+	SETEQ    AL
+	MOVB     AL, ret+64(FP)
+	VZEROUPPER
+	RET
+
+// func nesterovFarAVX512(w2 *float32, v2 *float32, w *float32, v *float32, dw *float32, count int, scale float32, lr float32, mu float32, decay float32) bool
+// Requires: AVX, AVX512F
+TEXT ·nesterovFarAVX512(SB), NOSPLIT, $0-65
+	MOVQ         w2+0(FP), AX
+	MOVQ         v2+8(FP), CX
+	MOVQ         w+16(FP), DX
+	MOVQ         v+24(FP), BX
+	MOVQ         dw+32(FP), SI
+	VBROADCASTSS scale+48(FP), Z0
+	VBROADCASTSS lr+52(FP), Z1
+	VBROADCASTSS mu+56(FP), Z2
+	VBROADCASTSS decay+60(FP), Z3
+	VPXORD       Z4, Z4, Z4
+	VPXORD       Z5, Z5, Z5
+	MOVQ         count+40(FP), DI
+	SHLQ         $0x02, DI
+	XORQ         R8, R8
+
+loop:
+	VMOVUPS  (DX)(R8*1), Z6
+	VMULPS   (SI)(R8*1), Z0, Z7
+	VMULPS   Z6, Z3, Z8
+	VADDPS   Z8, Z7, Z7
+	VMULPS   Z7, Z1, Z7
+	VMULPS   (BX)(R8*1), Z2, Z8
+	VSUBPS   Z7, Z8, Z8
+	VMOVNTPS Z8, (CX)(R8*1)
+	VMULPS   Z8, Z2, Z8
+	VSUBPS   Z7, Z8, Z8
+	VADDPS   Z8, Z6, Z6
+	VMOVNTPS Z6, (AX)(R8*1)
+	VMULPS   Z6, Z5, Z6
+	VPORD    Z6, Z4, Z4
+	ADDQ     $0x00000040, R8
+	CMPQ     R8, DI
+	JLT      loop
+	VCMPPS   $0x03, Z4, Z4, K1
+	KMOVW    K1, AX
+	TESTL    AX, AX
+	SETEQ    AL
+	MOVB     AL, ret+64(FP)
 	VZEROUPPER
 	RET
 

@@ -105,8 +105,8 @@ func BenchmarkElementwise(b *testing.B) {
 		run   func()
 	}{
 		{"Add", 3 * 4 * n, func() { Add(w2, w, g) }},
-		{"Momentum", 5 * 4 * n, func() { Momentum(w2, v2, w, v, g, 1, 0.01, 0.9, 5e-4) }},
-		{"Nesterov", 5 * 4 * n, func() { Nesterov(w2, v2, w, v, g, 1, 0.01, 0.9, 5e-4) }},
+		{"Momentum", 5 * 4 * n, func() { Momentum(w2, v2, w, v, g, 1, 0.01, 0.9, 5e-4, false) }},
+		{"Nesterov", 5 * 4 * n, func() { Nesterov(w2, v2, w, v, g, 1, 0.01, 0.9, 5e-4, false) }},
 		{"Finite", 4 * n, func() { Finite(g) }},
 	} {
 		b.Run(tc.name, func(b *testing.B) {
@@ -116,6 +116,31 @@ func BenchmarkElementwise(b *testing.B) {
 					tc.run()
 				}
 			})
+		})
+	}
+}
+
+// The update of a whole vector, alexnet's in size, into a second version of it.
+// Bytes are those read and written, each once.
+func BenchmarkUpdateOfAVector(b *testing.B) {
+	const n = 21_600_000
+	w, v, g := aligned(filled(n)), aligned(filled(n)), aligned(filled(n))
+	w2, v2 := aligned(w), aligned(v)
+	for _, tc := range []struct {
+		name string
+		run  func()
+	}{
+		{"in place", func() { Momentum(w, v, w, v, g, 1, 0.01, 0.9, 5e-4, false) }},
+		{"second version", func() { Momentum(w2, v2, w, v, g, 1, 0.01, 0.9, 5e-4, false) }},
+		{"second version, then Finite", func() { Momentum(w2, v2, w, v, g, 1, 0.01, 0.9, 5e-4, false); Finite(w2) }},
+		{"second version, far", func() { Momentum(w2, v2, w, v, g, 1, 0.01, 0.9, 5e-4, true) }},
+		{"copy of two vectors", func() { copy(w2, w); copy(v2, v) }},
+	} {
+		b.Run(tc.name, func(b *testing.B) {
+			b.SetBytes(5 * 4 * n)
+			for b.Loop() {
+				tc.run()
+			}
 		})
 	}
 }

@@ -316,8 +316,8 @@ func TestKernelsAllocateNothing(t *testing.T) {
 				ChainTree(c[:], a[:], b[:], &tile, blocks[:], stack[:])
 			}},
 			{"Add", func() { Add(c[:], a[:], b[:]) }},
-			{"Momentum", func() { Momentum(c[:], b[:], c[:], b[:], a[:], 1, 0.1, 0.9, 0.01) }},
-			{"Nesterov", func() { Nesterov(c[:], b[:], c[:], b[:], a[:], 1, 0.1, 0.9, 0.01) }},
+			{"Momentum", func() { Momentum(c[:], b[:], c[:], b[:], a[:], 1, 0.1, 0.9, 0.01, false) }},
+			{"Nesterov", func() { Nesterov(c[:], b[:], c[:], b[:], a[:], 1, 0.1, 0.9, 0.01, false) }},
 			{"Finite", func() { Finite(c[:]) }},
 			{"ReLU", func() { ReLU(c[:], a[:]) }},
 			{"ReLUBack", func() { ReLUBack(c[:], b[:], a[:]) }},

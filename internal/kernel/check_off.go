@@ -13,3 +13,5 @@ func checkFrom(t *Tile, from []float32) {}
 func checkTree(t *Tile, blocks []Block, stack []float32) {}
 
 func checkElements(results, operands [][]float32) {}
+
+func checkUpdate(w2, v2, w, v, g []float32, far bool) {}

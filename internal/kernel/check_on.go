@@ -96,6 +96,15 @@ func checkElements(results, operands [][]float32) {
 	}
 }
 
+// checkUpdate panics where an operand is shorter than the results, or where these
+// are far and do not begin at a line.
+func checkUpdate(w2, v2, w, v, g []float32, far bool) {
+	checkElements([][]float32{w2, v2}, [][]float32{w, v, g})
+	if far && (uintptr(unsafe.Pointer(unsafe.SliceData(w2)))|uintptr(unsafe.Pointer(unsafe.SliceData(v2))))%64 != 0 {
+		panic("kernel: far results must begin at multiples of 64 bytes")
+	}
+}
+
 // touchResult writes the ends of x as they are, for the race detector to see.
 func touchResult(x []float32) {
 	if n := len(x); n > 0 {

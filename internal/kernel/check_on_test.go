@@ -56,8 +56,9 @@ func TestChecksNameWhatReachesOutside(t *testing.T) {
 			ChainFrom(c, a[:1], a, b, &Tile{Rows: 2, Columns: 1, RowC: 16}, nil)
 		}, "values 0 to 1 of from are asked for, which has 1"},
 		{"short addend", func() { Add(c, c, a) }, "an operand has 60 values, the result 96"},
-		{"short velocity", func() { Momentum(c, a, c, c, c, 1, 1, 1, 1) }, "an operand has 60 values, the result 96"},
-		{"short gradient", func() { Nesterov(c, c, c, c, a, 1, 1, 1, 1) }, "an operand has 60 values, the result 96"},
+		{"short velocity", func() { Momentum(c, a, c, c, c, 1, 1, 1, 1, false) }, "an operand has 60 values, the result 96"},
+		{"short gradient", func() { Nesterov(c, c, c, c, a, 1, 1, 1, 1, false) }, "an operand has 60 values, the result 96"},
+		{"far results in a line", func() { Momentum(c[1:17], c[32:48], a, a, a, 1, 1, 1, 1, true) }, "far results must begin at multiples of 64 bytes"},
 		{"longer operands", func() { Add(a, c, b) }, ""},
 		{"nothing", func() { Add(nil, nil, nil) }, ""},
 		{"a window fits", pool(32, 64, make([]int32, 32)), ""},

@@ -142,29 +142,27 @@ func Add(dst, x, y []float32) {
 //
 //	w2, v2, w, v, g (n), n = len(w2)
 //
-// w2 may be w and v2 may be v; otherwise the results overlap nothing.
-func Momentum(w2, v2, w, v, g []float32, scale, lr, mu, decay float32) {
+// It reports whether w2 holds neither a NaN nor an infinity.
+//
+// w2 may be w and v2 may be v; otherwise the results overlap nothing. Where they
+// are far, as a Tile's, w2 and v2 begin at multiples of 64 bytes.
+func Momentum(w2, v2, w, v, g []float32, scale, lr, mu, decay float32, far bool) bool {
 	if checked {
-		checkElements([][]float32{w2, v2}, [][]float32{w, v, g})
+		checkUpdate(w2, v2, w, v, g, far)
 	}
-	momentum(w2, v2, w, v, g, scale, lr, mu, decay)
+	return momentum(w2, v2, w, v, g, scale, lr, mu, decay, far)
 }
 
-// Nesterov computes one step of Nesterov's momentum, each operation rounded by
-// itself:
+// Nesterov is Momentum in Nesterov's form:
 //
 //	d  = g*scale + decay*w
 //	v2 = mu*v - lr*d
 //	w2 = w + (mu*v2 - lr*d)
-//
-//	w2, v2, w, v, g (n), n = len(w2)
-//
-// w2 may be w and v2 may be v; otherwise the results overlap nothing.
-func Nesterov(w2, v2, w, v, g []float32, scale, lr, mu, decay float32) {
+func Nesterov(w2, v2, w, v, g []float32, scale, lr, mu, decay float32, far bool) bool {
 	if checked {
-		checkElements([][]float32{w2, v2}, [][]float32{w, v, g})
+		checkUpdate(w2, v2, w, v, g, far)
 	}
-	nesterov(w2, v2, w, v, g, scale, lr, mu, decay)
+	return nesterov(w2, v2, w, v, g, scale, lr, mu, decay, far)
 }
 
 // Finite reports whether x (n) holds neither a NaN nor an infinity. It reports

@@ -119,28 +119,40 @@ func add(dst, x, y []float32) {
 	addPortable(dst[n:], x[n:], y[n:])
 }
 
-func momentum(w2, v2, w, v, g []float32, scale, lr, mu, decay float32) {
-	n := whole(len(w2))
+func momentum(w2, v2, w, v, g []float32, scale, lr, mu, decay float32, far bool) bool {
+	n, ok := whole(len(w2)), true
+	pw2, pv2, pw, pv, pg := unsafe.SliceData(w2), unsafe.SliceData(v2), unsafe.SliceData(w), unsafe.SliceData(v), unsafe.SliceData(g)
 	switch {
 	case n == 0:
+	case active == avx512 && far:
+		ok = momentumFarAVX512(pw2, pv2, pw, pv, pg, n, scale, lr, mu, decay)
 	case active == avx512:
-		momentumAVX512(unsafe.SliceData(w2), unsafe.SliceData(v2), unsafe.SliceData(w), unsafe.SliceData(v), unsafe.SliceData(g), n, scale, lr, mu, decay)
+		ok = momentumAVX512(pw2, pv2, pw, pv, pg, n, scale, lr, mu, decay)
+	case far:
+		ok = momentumFarAVX2(pw2, pv2, pw, pv, pg, n, scale, lr, mu, decay)
 	default:
-		momentumAVX2(unsafe.SliceData(w2), unsafe.SliceData(v2), unsafe.SliceData(w), unsafe.SliceData(v), unsafe.SliceData(g), n, scale, lr, mu, decay)
+		ok = momentumAVX2(pw2, pv2, pw, pv, pg, n, scale, lr, mu, decay)
 	}
-	momentumPortable(w2[n:], v2[n:], w[n:], v[n:], g[n:], scale, lr, mu, decay)
+	rest := momentumPortable(w2[n:], v2[n:], w[n:], v[n:], g[n:], scale, lr, mu, decay)
+	return ok && rest
 }
 
-func nesterov(w2, v2, w, v, g []float32, scale, lr, mu, decay float32) {
-	n := whole(len(w2))
+func nesterov(w2, v2, w, v, g []float32, scale, lr, mu, decay float32, far bool) bool {
+	n, ok := whole(len(w2)), true
+	pw2, pv2, pw, pv, pg := unsafe.SliceData(w2), unsafe.SliceData(v2), unsafe.SliceData(w), unsafe.SliceData(v), unsafe.SliceData(g)
 	switch {
 	case n == 0:
+	case active == avx512 && far:
+		ok = nesterovFarAVX512(pw2, pv2, pw, pv, pg, n, scale, lr, mu, decay)
 	case active == avx512:
-		nesterovAVX512(unsafe.SliceData(w2), unsafe.SliceData(v2), unsafe.SliceData(w), unsafe.SliceData(v), unsafe.SliceData(g), n, scale, lr, mu, decay)
+		ok = nesterovAVX512(pw2, pv2, pw, pv, pg, n, scale, lr, mu, decay)
+	case far:
+		ok = nesterovFarAVX2(pw2, pv2, pw, pv, pg, n, scale, lr, mu, decay)
 	default:
-		nesterovAVX2(unsafe.SliceData(w2), unsafe.SliceData(v2), unsafe.SliceData(w), unsafe.SliceData(v), unsafe.SliceData(g), n, scale, lr, mu, decay)
+		ok = nesterovAVX2(pw2, pv2, pw, pv, pg, n, scale, lr, mu, decay)
 	}
-	nesterovPortable(w2[n:], v2[n:], w[n:], v[n:], g[n:], scale, lr, mu, decay)
+	rest := nesterovPortable(w2[n:], v2[n:], w[n:], v[n:], g[n:], scale, lr, mu, decay)
+	return ok && rest
 }
 
 func finite(x []float32) bool {

@@ -18,12 +18,12 @@ func fetchesLines(t *Tile) bool { return false }
 
 func add(dst, x, y []float32) { addPortable(dst, x, y) }
 
-func momentum(w2, v2, w, v, g []float32, scale, lr, mu, decay float32) {
-	momentumPortable(w2, v2, w, v, g, scale, lr, mu, decay)
+func momentum(w2, v2, w, v, g []float32, scale, lr, mu, decay float32, _ bool) bool {
+	return momentumPortable(w2, v2, w, v, g, scale, lr, mu, decay)
 }
 
-func nesterov(w2, v2, w, v, g []float32, scale, lr, mu, decay float32) {
-	nesterovPortable(w2, v2, w, v, g, scale, lr, mu, decay)
+func nesterov(w2, v2, w, v, g []float32, scale, lr, mu, decay float32, _ bool) bool {
+	return nesterovPortable(w2, v2, w, v, g, scale, lr, mu, decay)
 }
 
 func finite(x []float32) bool { return finitePortable(x) }

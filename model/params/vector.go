@@ -17,11 +17,14 @@ func NewVector(n int) []float32 {
 	const slack = align / 4
 	v := make([]float32, n+slack)
 	skip := 0
-	for uintptr(unsafe.Pointer(&v[skip]))%align != 0 {
+	for !Aligned(v[skip:]) {
 		skip++
 	}
 	return v[skip : skip+n : skip+n]
 }
+
+// Aligned tells whether v begins where the vectors that NewVector makes do.
+func Aligned(v []float32) bool { return uintptr(unsafe.Pointer(unsafe.SliceData(v)))%align == 0 }
 
 // Hash returns the SHA-256 of v as little-endian float32 in order, 64
 // hexadecimal digits: what a training run prints as `parameters sha256:`.

@@ -43,10 +43,13 @@ func (r Rule) Validate() error {
 // velocity as well; at a constant rate v = -lr*u and both give the same
 // parameters but for rounding. Every product and sum is rounded to float32 on
 // its own, in the order written.
-func (r Rule) Apply(w2, v2, w, v, g []float32, scale, lr float32) {
+//
+// It reports whether all new parameters are finite. Where the results are far,
+// they are written past the caches, for vectors that have no room there; w2 and
+// v2 then begin at multiples of 64 bytes.
+func (r Rule) Apply(w2, v2, w, v, g []float32, scale, lr float32, far bool) (finite bool) {
 	if r.Nesterov {
-		kernel.Nesterov(w2, v2, w, v, g, scale, lr, r.Momentum, r.WeightDecay)
-		return
+		return kernel.Nesterov(w2, v2, w, v, g, scale, lr, r.Momentum, r.WeightDecay, far)
 	}
-	kernel.Momentum(w2, v2, w, v, g, scale, lr, r.Momentum, r.WeightDecay)
+	return kernel.Momentum(w2, v2, w, v, g, scale, lr, r.Momentum, r.WeightDecay, far)
 }

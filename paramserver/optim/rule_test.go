@@ -46,14 +46,14 @@ func TestApplyHasTheBitsOfItsFormula(t *testing.T) {
 				w, v, g := vectors(n, uint64(n)+1)
 				w2, v2 := make([]float32, n), make([]float32, n)
 				const scale, lr = float32(1.0 / 128), float32(0.1)
-				r.Apply(w2, v2, w, v, g, scale, lr)
+				r.Apply(w2, v2, w, v, g, scale, lr, false)
 				for i := range w {
 					wantW, wantV := literal(r, w[i], v[i], g[i], scale, lr)
 					if w2[i] != wantW || v2[i] != wantV {
 						t.Fatalf("value %d: w %v v %v, want %v %v", i, w2[i], v2[i], wantW, wantV)
 					}
 				}
-				r.Apply(w, v, w, v, g, scale, lr) // in place
+				r.Apply(w, v, w, v, g, scale, lr, false) // in place
 				for i := range w {
 					if w[i] != w2[i] || v[i] != v2[i] {
 						t.Fatalf("value %d in place: w %v v %v, want %v %v", i, w[i], v[i], w2[i], v2[i])
@@ -77,7 +77,7 @@ func TestApplyFollowsFloat64(t *testing.T) {
 		for step := range 20 {
 			_, _, g := vectors(n, uint64(100+step))
 			lr := s.Rate(Progress{Samples: uint64(step)})
-			r.Apply(w, v, w, v, g, 0.25, lr)
+			r.Apply(w, v, w, v, g, 0.25, lr, false)
 			mu, eta := float64(r.Momentum), float64(lr)
 			for i := range n {
 				d := 0.25*float64(g[i]) + float64(r.WeightDecay)*wantW[i]
@@ -110,7 +110,7 @@ func TestApplyAgreesWithTorchAtAConstantRate(t *testing.T) {
 		}
 		for step := range 15 {
 			_, _, g := vectors(n, uint64(step))
-			r.Apply(w, v, w, v, g, scale, lr)
+			r.Apply(w, v, w, v, g, scale, lr, false)
 			mu := float64(r.Momentum)
 			for i := range n {
 				d := scale*float64(g[i]) + float64(r.WeightDecay)*want[i]

@@ -47,9 +47,11 @@ type update struct {
 	set
 	w2, v2, w, v, g      reg.GPVirtual
 	scale, lr, mu, decay reg.VecVirtual
+	finite               finiteness
+	store                func(x, m Op)
 }
 
-const updateSignature = "func(w2, v2, w, v, dw *float32, count int, scale, lr, mu, decay float32)"
+const updateSignature = "func(w2, v2, w, v, dw *float32, count int, scale, lr, mu, decay float32) bool"
 
 func (u *update) load() {
 	u.w2, u.v2 = argument("w2"), argument("v2")
@@ -61,6 +63,7 @@ func (u *update) load() {
 		*p.to = u.vector()
 		VBROADCASTSS(parameter(p.name), *p.to)
 	}
+	u.finite.begin(u.set)
 }
 
 // velocity computes and stores v2 and returns it, lr*d and w.
@@ -74,56 +77,82 @@ func (u *update) velocity(i reg.GPVirtual) (v2, lrd, w reg.VecVirtual) {
 	VMULPS(lrd, u.lr, lrd)
 	VMULPS(element(u.v, i), u.mu, v2)
 	VSUBPS(lrd, v2, v2)
-	VMOVUPS(v2, element(u.v2, i))
+	u.store(v2, element(u.v2, i))
 	return v2, lrd, w
 }
 
-func momentum(v set) {
-	u := update{set: v}
-	elementwise(v, "momentum", updateSignature, "is Momentum", u.load, func(i reg.GPVirtual) {
-		v2, _, w := u.velocity(i)
-		VADDPS(v2, w, w)
-		VMOVUPS(w, element(u.w2, i))
-	}, func() {})
+// updates writes both kinds of momentum, each with results that come into the
+// caches and with such as pass them by.
+func updates(v set) {
+	for _, to := range []struct {
+		suffix, note string
+		store        func(x, m Op)
+	}{
+		{"", "", func(x, m Op) { VMOVUPS(x, m) }},
+		{"Far", " with far results,", func(x, m Op) { VMOVNTPS(x, m) }},
+	} {
+		u := update{set: v, store: to.store}
+		elementwise(v, "momentum"+to.suffix, updateSignature, "is Momentum"+to.note, u.load, func(i reg.GPVirtual) {
+			v2, _, w := u.velocity(i)
+			VADDPS(v2, w, w)
+			u.store(w, element(u.w2, i))
+			u.finite.take(w)
+		}, func() { u.finite.end() })
+		elementwise(v, "nesterov"+to.suffix, updateSignature, "is Nesterov"+to.note, u.load, func(i reg.GPVirtual) {
+			v2, lrd, w := u.velocity(i)
+			VMULPS(v2, u.mu, v2)
+			VSUBPS(lrd, v2, v2)
+			VADDPS(v2, w, w)
+			u.store(w, element(u.w2, i))
+			u.finite.take(w)
+		}, func() { u.finite.end() })
+	}
 }
 
-func nesterov(v set) {
-	u := update{set: v}
-	elementwise(v, "nesterov", updateSignature, "is Nesterov", u.load, func(i reg.GPVirtual) {
-		v2, lrd, w := u.velocity(i)
-		VMULPS(v2, u.mu, v2)
-		VSUBPS(lrd, v2, v2)
-		VADDPS(v2, w, w)
-		VMOVUPS(w, element(u.w2, i))
-	}, func() {})
+// finiteness finds NaNs and infinities: it multiplies by 0, which leaves NaN of
+// them and a zero of all else, and collects the bits of the products: they are a
+// NaN's where one of them is. A bitwise or takes one cycle, a sum would take
+// three or four.
+type finiteness struct {
+	v         set
+	all, zero reg.VecVirtual
 }
 
-// finite multiplies by 0, which leaves NaN of NaNs and infinities and a zero of
-// all else, and collects the bits of the products: they are a NaN's where one
-// of them is. A bitwise or takes one cycle, a sum would take three or four.
+func (f *finiteness) begin(v set) {
+	f.v, f.all, f.zero = v, v.vector(), v.vector()
+	v.zero(f.all)
+	v.zero(f.zero)
+}
+
+func (f *finiteness) take(x Op) {
+	product := f.v.vector()
+	VMULPS(x, f.zero, product)
+	f.v.or(product, f.all)
+}
+
+// end makes what was found the function's result.
+func (f *finiteness) end() {
+	mask, result := GP32(), GP8()
+	if f.v.wide() {
+		k := K()
+		VCMPPS(U8(unordered), f.all, f.all, k)
+		KMOVW(k, mask)
+	} else {
+		VCMPPS(U8(unordered), f.all, f.all, f.all)
+		VMOVMSKPS(f.all, mask)
+	}
+	TESTL(mask, mask)
+	SETEQ(result)
+	Store(result, ReturnIndex(0))
+}
+
 func finite(v set) {
 	var x reg.GPVirtual
-	var all, zero reg.VecVirtual
+	var f finiteness
 	elementwise(v, "finite", "func(x *float32, count int) bool", "is Finite", func() {
-		x, all, zero = argument("x"), v.vector(), v.vector()
-		v.zero(all)
-		v.zero(zero)
+		x = argument("x")
+		f.begin(v)
 	}, func(i reg.GPVirtual) {
-		product := v.vector()
-		VMULPS(element(x, i), zero, product)
-		v.or(product, all)
-	}, func() {
-		mask, result := GP32(), GP8()
-		if v.wide() {
-			k := K()
-			VCMPPS(U8(unordered), all, all, k)
-			KMOVW(k, mask)
-		} else {
-			VCMPPS(U8(unordered), all, all, all)
-			VMOVMSKPS(all, mask)
-		}
-		TESTL(mask, mask)
-		SETEQ(result)
-		Store(result, ReturnIndex(0))
-	})
+		f.take(element(x, i))
+	}, f.end)
 }

@@ -21,8 +21,7 @@ func main() {
 	ofPairs.pairs = true
 	chain(ofPairs)
 	add(v)
-	momentum(v)
-	nesterov(v)
+	updates(v)
 	finite(v)
 	activations(v)
 	pools(v)

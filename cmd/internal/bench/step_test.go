@@ -126,7 +126,7 @@ func TestStepTrains(t *testing.T) {
 				if err := tr.step(); err != nil {
 					t.Fatal(err)
 				}
-				tr.rule.Apply(want, velocity, want, velocity, tr.plan.Sum(0), 0.25, rate)
+				tr.rule.Apply(want, velocity, want, velocity, tr.plan.Sum(0), 0.25, rate, false)
 			}
 			if got := params.Hash(tr.plan.Parameters()); got != params.Hash(want) {
 				t.Errorf("%s, %d threads: parameters after two steps are %s, want %s", name, threads, got, params.Hash(want))

@@ -99,7 +99,7 @@ func (t *trainer) updatePart(part, parts int) {
 		r.End = (part + 1) * n / parts &^ (kernel.Lanes - 1)
 	}
 	w, v := r.Of(t.plan.Parameters()), r.Of(t.velocity)
-	t.rule.Apply(w, v, w, v, r.Of(t.plan.Sum(0)), t.scale, rate)
+	t.rule.Apply(w, v, w, v, r.Of(t.plan.Sum(0)), t.scale, rate, false)
 }
 
 func (t *trainer) close() {

@@ -96,7 +96,7 @@ func train(t *testing.T, j job, h how) []step {
 			}
 		}
 		left.gradient = params.Hash(sums[0])
-		kernel.Momentum(w, v, w, v, sums[0], 1/float32(images), 0.01, 0.9, 2e-4)
+		kernel.Momentum(w, v, w, v, sums[0], 1/float32(images), 0.01, 0.9, 2e-4, false)
 		left.parameters = params.Hash(w)
 		steps = append(steps, left)
 	}
