@@ -2,6 +2,7 @@ package paramserver
 
 import (
 	"math"
+	"slices"
 
 	"github.com/muster-train/muster/internal/wire"
 	"github.com/muster-train/muster/model/params"
@@ -113,6 +114,10 @@ func (s *Server) refuse(ses *session, reason musterv1.RefusalReason, step params
 			Reason: reason, Step: uint64(step), Detail: detail,
 			Node: &musterv1.Node{First: uint32(node.First), End: uint32(node.End)}, Chunk: uint32(max(chunk, 0)),
 		})
+		// To compute it again takes the step's parameters, of which some may have been replaced by newer ones.
+		if w := ses.given; w != nil && w.Step == uint64(step) && ses.work == nil && slices.Contains(ses.holds, w.Step+2) {
+			ses.work = w
+		}
 	})
 }
 

@@ -13,7 +13,6 @@ import (
 	"github.com/muster-train/muster/internal/membership"
 	"github.com/muster-train/muster/internal/membership/embedded"
 	"github.com/muster-train/muster/internal/wire"
-	"github.com/muster-train/muster/model"
 	"github.com/muster-train/muster/model/params"
 	musterv1 "github.com/muster-train/muster/proto/muster/v1"
 )
@@ -262,7 +261,7 @@ func (p *puppet) obey(w *musterv1.Work) {
 // by the rule written out.
 func expected(t *testing.T, job *musterv1.JobSpec, steps int) string {
 	t.Helper()
-	net, err := model.New(job.Network, model.Options{})
+	net, err := network(job)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -318,6 +318,9 @@ func (s *Server) serveEvent(ctx context.Context) error {
 		f()
 	case <-s.whole:
 		s.applied++
+		for _, ses := range s.sessions {
+			ses.post(func() {}) // the chunk may go to its worker
+		}
 	case <-ctx.Done():
 		return ctx.Err()
 	}

@@ -34,9 +34,9 @@ type session struct {
 	work       *musterv1.Work
 	refusals   []*musterv1.Refusal
 	done       *musterv1.Done
-	has        uint64        // step whose parameters the worker has, plus one; 0: none
-	sent       int           // chunks of work.Step sent so far
-	wake       chan struct{} // closed, and made anew, at each change
+	given      *musterv1.Work // sent last
+	holds      []uint64       // by chunk: step, plus one, at which the worker has it once it has taken in all that was sent; 0: none
+	wake       chan struct{}  // closed, and made anew, at each change
 	ended      bool
 
 	// Of the loop:
@@ -45,7 +45,7 @@ type session struct {
 }
 
 func newSession(s *Server, m membership.Member, own bool) *session {
-	ses := &session{server: s, member: m, own: own, wake: make(chan struct{})}
+	ses := &session{server: s, member: m, own: own, wake: make(chan struct{}), holds: make([]uint64, s.network.Layout.Chunks())}
 	ses.last.Store(time.Now().UnixNano())
 	return ses
 }
@@ -67,12 +67,7 @@ func (ses *session) end() { ses.post(func() { ses.ended = true }) }
 
 // ask wants work of the session, with its parameters sent before.
 func (ses *session) ask(w *musterv1.Work) {
-	ses.post(func() {
-		if ses.work == nil || ses.work.Step != w.Step {
-			ses.sent = 0
-		}
-		ses.work = w
-	})
+	ses.post(func() { ses.work = w })
 }
 
 // next sets m to what to tell the worker next; what it holds is the caller's to
@@ -115,28 +110,46 @@ func (ses *session) take(m *wire.Response) (ready bool, wake <-chan struct{}, er
 		a := ses.assignment
 		ses.assignment = nil
 		return tell(&musterv1.ExchangeResponse{Message: &musterv1.ExchangeResponse_Assignment{Assignment: a}})
-	case ses.work == nil:
-		return false, ses.wake, nil
 	}
-
-	w := ses.work
-	layout := ses.server.network.Layout
-	if ses.has != w.Step+1 && ses.sent < layout.Chunks() {
-		chunk := ses.sent
-		values := wire.NewPayload(layout.Chunk(chunk).Len())
-		if !ses.server.store.Read(values.Floats(), params.Step(w.Step), chunk) {
-			values.Free()
+	if w := ses.work; w != nil {
+		for chunk, has := range ses.holds {
+			if has == w.Step+1 {
+				continue
+			}
+			if ses.parameters(m, w.Step, chunk) {
+				return true, nil, nil
+			}
 			ses.work = nil // it is past; newer work will be asked for
 			return false, ses.wake, nil
 		}
-		ses.sent++
-		ses.server.traffic.parameters.Add(uint64(values.Len()))
-		*m = wire.Response{Parameters: wire.Parameters{Step: w.Step, Chunk: uint32(chunk), Payload: values}}
-		return true, nil, nil
+		ses.work, ses.given = nil, w
+		return tell(&musterv1.ExchangeResponse{Message: &musterv1.ExchangeResponse_Work{Work: w}})
 	}
-	ses.has = w.Step + 1
-	ses.work = nil
-	return tell(&musterv1.ExchangeResponse{Message: &musterv1.ExchangeResponse_Work{Work: w}})
+	// What the worker sends for its work makes the next step, chunk by chunk.
+	if w := ses.given; w != nil && w.Kind == musterv1.WorkKind_WORK_KIND_GRADIENT {
+		for chunk, has := range ses.holds {
+			if has != w.Step+2 && ses.server.store.Has(params.Step(w.Step+1), chunk) && ses.parameters(m, w.Step+1, chunk) {
+				return true, nil, nil
+			}
+		}
+	}
+	return false, ses.wake, nil
+}
+
+// parameters sets m to a chunk of the parameters at a step, unless the store
+// does not have it. The first layers' chunks come first in the vector, and are
+// what a worker needs first.
+func (ses *session) parameters(m *wire.Response, step uint64, chunk int) bool {
+	s := ses.server
+	values := wire.NewPayload(s.network.Layout.Chunk(chunk).Len())
+	if !s.store.Read(values.Floats(), params.Step(step), chunk) {
+		values.Free()
+		return false
+	}
+	ses.holds[chunk] = step + 1
+	s.traffic.parameters.Add(uint64(values.Len()))
+	*m = wire.Response{Parameters: wire.Parameters{Step: step, Chunk: uint32(chunk), Payload: values}}
+	return true
 }
 
 // receive takes one message of the worker, and what it holds: what can be
@@ -208,7 +221,9 @@ func (ses *session) attach(ctx context.Context, hello *musterv1.Hello) (release 
 		}
 	}
 	ses.mu.Lock()
-	ses.has = hello.HaveStepPlusOne
+	for chunk := range ses.holds {
+		ses.holds[chunk] = hello.HaveStepPlusOne
+	}
 	ses.mu.Unlock()
 	drop := func(left bool) {
 		if lease == nil {

@@ -2,6 +2,7 @@ package paramserver
 
 import (
 	"sync"
+	"sync/atomic"
 
 	"github.com/muster-train/muster/model/params"
 	"github.com/muster-train/muster/paramserver/optim"
@@ -12,10 +13,11 @@ import (
 //
 // Two versions of both vectors take turns. So a step stays readable until the
 // next is whole, however long its round takes, and a checkpoint reads the
-// newest version without a copy while the next is being made.
+// newest version without a copy while the next is being made. Of the next, every
+// chunk can be read as soon as it is made.
 //
-// Apply may be called from several goroutines for different chunks; Read and
-// Hold from any; Begin and Commit from the loop alone.
+// Apply may be called from several goroutines for different chunks; Has, Read
+// and Hold from any; Begin and Commit from the loop alone.
 type Store struct {
 	layout *params.Layout
 	rule   optim.Rule
@@ -28,6 +30,7 @@ type Store struct {
 	parameters [2][]float32
 	momentum   [2][]float32
 
+	made  []atomic.Bool     // by chunk: the next step's is
 	holds [2]sync.WaitGroup // readers that keep a version from being overwritten
 }
 
@@ -45,6 +48,7 @@ func NewStore(layout *params.Layout, rule optim.Rule, step params.Step, samples 
 		samples:    samples,
 		parameters: [2][]float32{parameters, params.NewVector(layout.Size())},
 		momentum:   [2][]float32{momentum, params.NewVector(layout.Size())},
+		made:       make([]atomic.Bool, layout.Chunks()),
 	}
 }
 
@@ -55,16 +59,33 @@ func (s *Store) At() (step params.Step, samples uint64) {
 	return s.step, s.samples
 }
 
+// Has tells whether a chunk of the parameters at a step can be read: step is the
+// newest whole one, or the next, at which the chunk has been made already.
+func (s *Store) Has(step params.Step, chunk int) bool {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	_, ok := s.version(step, chunk)
+	return ok
+}
+
 // Read copies a chunk of the parameters at a step to dst, of the chunk's
-// length. It returns false, and copies nothing, where step is not the newest.
+// length. It returns false, and copies nothing, where Has would be false.
 func (s *Store) Read(dst []float32, step params.Step, chunk int) bool {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	if step != s.step {
-		return false
+	v, ok := s.version(step, chunk)
+	if ok {
+		copy(dst, s.layout.Chunk(chunk).Of(s.parameters[v]))
 	}
-	copy(dst, s.layout.Chunk(chunk).Of(s.parameters[s.current]))
-	return true
+	return ok
+}
+
+// version is where a chunk is at a step. Callers hold mu.
+func (s *Store) version(step params.Step, chunk int) (v int, ok bool) {
+	if step == s.step {
+		return s.current, true
+	}
+	return 1 - s.current, step == s.step+1 && s.made[chunk].Load()
 }
 
 // Version is the whole state at one step, for reading.
@@ -91,10 +112,12 @@ func (s *Store) Begin() { s.holds[1-s.current].Wait() }
 
 // Apply makes a chunk of the next step from the sum g of the gradients of the
 // round: see optim.Rule, with g*scale as the gradient. It reports whether the
-// parameters are free of NaN and infinite values.
+// parameters are free of NaN and infinite values; such can't be read.
 func (s *Store) Apply(chunk int, g []float32, scale, rate float32) bool {
 	r, from, to := s.layout.Chunk(chunk), s.current, 1-s.current
-	return s.rule.Apply(r.Of(s.parameters[to]), r.Of(s.momentum[to]), r.Of(s.parameters[from]), r.Of(s.momentum[from]), g, scale, rate, s.far)
+	finite := s.rule.Apply(r.Of(s.parameters[to]), r.Of(s.momentum[to]), r.Of(s.parameters[from]), r.Of(s.momentum[from]), g, scale, rate, s.far)
+	s.made[chunk].Store(finite)
+	return finite
 }
 
 // Commit publishes the next step, all of whose chunks have been applied.
@@ -104,4 +127,7 @@ func (s *Store) Commit(samples uint64) {
 	s.current = 1 - s.current
 	s.step++
 	s.samples += samples
+	for chunk := range s.made {
+		s.made[chunk].Store(false)
+	}
 }

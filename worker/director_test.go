@@ -5,6 +5,7 @@ import (
 	"context"
 	"io"
 	"log/slog"
+	"maps"
 	"math"
 	"math/rand/v2"
 	"slices"
@@ -353,31 +354,45 @@ type contribution struct {
 	sums    [][]float32 // by node
 }
 
-// contribute hears a contribution of so many nodes and checks that it is whole.
+// contribute hears a contribution of so many nodes, whose chunks come as they are
+// done and whose tallies follow, and checks that it is whole.
 func (l *line) contribute(net *model.Network, step uint64, nodes int) contribution {
 	l.t.Helper()
+	return l.contributeWhile(net, step, nodes, func(int) {})
+}
+
+// contributeWhile is contribute that calls heard after each chunk.
+func (l *line) contributeWhile(net *model.Network, step uint64, nodes int, heard func(chunk int)) contribution {
+	l.t.Helper()
+	sums := map[params.Node][]float32{}
+	for range nodes * net.Layout.Chunks() {
+		g := l.hear().GetGradient()
+		if g == nil || g.Step != step {
+			l.t.Fatalf("the worker sent something of step %d (a gradient: %v), want the gradients of step %d", g.GetStep(), g != nil, step)
+		}
+		chunk := int(g.Chunk)
+		live := make([]float32, net.Layout.Live(chunk))
+		if err := wire.Decode(live, g); err != nil {
+			l.t.Fatal(err)
+		}
+		node := params.Node{First: int(g.Node.First), End: int(g.Node.End)}
+		if sums[node] == nil {
+			sums[node] = slices.Repeat([]float32{float32(math.NaN())}, net.Layout.Size()) // where no chunk comes
+		}
+		values := net.Layout.Chunk(chunk).Of(sums[node])
+		copy(values, net.Layout.Unpack(values, live, chunk))
+		heard(chunk)
+	}
 	t := l.hear().GetTallies()
 	if t == nil || t.Step != step || t.Kind != gradientKind {
 		l.t.Fatalf("the worker sent %v, want the tallies of step %d", t, step)
 	}
 	c := contribution{tallies: t.Tallies}
-	for range nodes {
-		sum := make([]float32, net.Layout.Size())
-		var node params.Node
-		for chunk := range net.Layout.Chunks() {
-			g := l.hear().GetGradient()
-			if g == nil || g.Step != step || int(g.Chunk) != chunk {
-				l.t.Fatalf("the worker sent step %d, chunk %d (%v), want step %d, chunk %d", g.GetStep(), g.GetChunk(), g == nil, step, chunk)
-			}
-			live := make([]float32, net.Layout.Live(chunk))
-			if err := wire.Decode(live, g); err != nil {
-				l.t.Fatal(err)
-			}
-			values := net.Layout.Chunk(chunk).Of(sum)
-			copy(values, net.Layout.Unpack(values, live, chunk))
-			node = params.Node{First: int(g.Node.First), End: int(g.Node.End)}
-		}
-		c.nodes, c.sums = append(c.nodes, node), append(c.sums, sum)
+	for _, node := range slices.SortedFunc(maps.Keys(sums), func(a, b params.Node) int { return a.First - b.First }) {
+		c.nodes, c.sums = append(c.nodes, node), append(c.sums, sums[node])
+	}
+	if len(c.nodes) != nodes {
+		l.t.Fatalf("the worker sent sums of %v, want %d nodes", c.nodes, nodes)
 	}
 	return c
 }

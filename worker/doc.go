@@ -7,15 +7,21 @@
 // moment without changing a bit of the result.
 //
 // Invariants:
-//  1. A piece of work is computed with the parameters of its own step, whole.
+//  1. A piece of work is computed with the parameters of its own step, whole: what
+//     comes of the next one meanwhile waits.
 //  2. What has been sent for a piece of work is not sent again over the same
 //     stream unless the server refuses it; over a new stream it is, and the
 //     server drops the repeat.
 //  3. A server that is not there, or goes away, is waited for; a server that
 //     refuses the worker ends it.
 //
-// Goroutines, all started and awaited by Run: the loop, which alone touches the
-// plan; one that receives, handing over one message at a time; the loader's.
+// Gradients leave while backward still runs: outgoing sends each chunk as soon as
+// it is final. Parameters come in chunk by chunk too, as held keeps account of.
+//
+// Goroutines, all started and awaited by Run: the loop, which alone calls the
+// plan; one that receives, ahead of the loop by two vectors of parameters at most;
+// one that sends while a gradient is computed, and alone reads the plan's sums
+// then; the loader's.
 //
 // client.go is the only file that knows gRPC; the loop sees a Link.
 package worker

@@ -27,9 +27,10 @@ func TestMeterCountsWhatTheWorkerDoes(t *testing.T) {
 	l.tell(asked(evaluateKind, 2))
 	l.hear()
 	l.hear()
-	// The first is taken in after all that, the second once the loop is done with
-	// the first, the third once it has taken the second.
-	l.tell(assigned(1), assigned(1), assigned(1))
+	l.tell(assigned(1))
+	l.tell(loaded(net, 3)...)
+	l.tell(asked(gradientKind, 3))
+	l.contribute(net, 3, 1) // what it ends with is sent once all before has been counted
 	got := cfg.Meter.Counts()
 	bytes := 4 * uint64(net.Layout.Size())
 	if got.GradientTime <= 0 || got.EvaluationTime <= 0 {
@@ -37,8 +38,8 @@ func TestMeterCountsWhatTheWorkerDoes(t *testing.T) {
 	}
 	got.GradientTime, got.EvaluationTime = 0, 0
 	want := Counts{
-		Joined: true, Step: 2, Shards: 1, Joins: 1, Gradients: 2, Images: 8, Evaluated: 70,
-		SentBytes: 2 * bytes, ReceivedBytes: 2 * bytes, Refusals: 1,
+		Joined: true, Step: 3, Shards: 1, Joins: 1, Gradients: 3, Images: 10, Evaluated: 70,
+		SentBytes: 3 * bytes, ReceivedBytes: 3 * bytes, Refusals: 1,
 	}
 	if got != want {
 		t.Errorf("counted %+v, want %+v", got, want)
@@ -50,7 +51,10 @@ func TestMeterCountsWhatTheWorkerDoes(t *testing.T) {
 	if got := cfg.Meter.Counts(); got.Joined || got.Shards != 0 || got.Joins != 1 {
 		t.Errorf("before the server has said anything: %+v", got)
 	}
-	again.tell(assigned(2), assigned(2), assigned(2))
+	again.tell(assigned(2))
+	again.tell(loaded(net, 4)...)
+	again.tell(asked(gradientKind, 4))
+	again.contribute(net, 4, 1)
 	if got := cfg.Meter.Counts(); !got.Joined || got.Shards != 1 || got.Joins != 2 {
 		t.Errorf("after a second stream: %+v", got)
 	}

@@ -28,20 +28,17 @@ type task struct {
 	loader    *dataset.Loader
 	stop      func() // ends the loader's goroutine
 
-	plan    device.Plan
-	images  int // the plan's sizes
-	nodes   int
-	shards  []int  // owned
-	have    uint64 // step whose parameters the plan holds, plus one; 0: none
-	coming  uint64 // step of the chunks that are coming in
-	arrived []bool // by chunk
-	missing int    // chunks of coming that have not arrived
+	plan   device.Plan
+	images int // the plan's sizes
+	nodes  int
+	held   *held
+	shards []int // owned
 
 	work  *musterv1.Work
 	asked bool   // work has been asked for since the newest assignment
 	sent  []bool // by shard: its contribution to work has been sent
 
-	request  wire.Request // a gradient's, on its way out
+	outgoing outgoing
 	test     dataset.Batch
 	tallies  []*musterv1.Tally
 	segments []device.ShardImages
@@ -72,9 +69,14 @@ func newTask(cfg *Config, job *musterv1.JobSpec, hash string) (*task, error) {
 			Fingerprint: set.Fingerprint(), TrainImages: uint32(set.Train.Len()), TestImages: uint32(set.Test.Len()),
 			Classes: uint32(len(set.Classes)), Synthetic: set.Synthetic, ClassNames: set.Classes,
 		},
-		cut:     dataset.Cut{Images: set.Train.Len(), Shards: int(job.Shards), Batch: int(job.Batch), Limit: int(job.LimitBatches)},
-		sent:    make([]bool, job.Shards),
-		arrived: make([]bool, network.Layout.Chunks()),
+		cut:  dataset.Cut{Images: set.Train.Len(), Shards: int(job.Shards), Batch: int(job.Batch), Limit: int(job.LimitBatches)},
+		held: newHeld(network.Layout),
+		sent: make([]bool, job.Shards),
+	}
+	t.outgoing = outgoing{
+		layout: network.Layout,
+		sum:    func(node int) []float32 { return t.plan.Sum(node) },
+		sent:   func(n int) { cfg.Meter.note(func(c *Counts) { c.SentBytes += uint64(n) }) },
 	}
 	if err := t.cut.Validate(); err != nil {
 		return nil, err
@@ -95,6 +97,7 @@ func newTask(cfg *Config, job *musterv1.JobSpec, hash string) (*task, error) {
 // close frees what the task holds.
 func (t *task) close() {
 	t.stop()
+	t.held.forget()
 	if t.plan != nil {
 		t.plan.Close()
 	}
@@ -102,7 +105,8 @@ func (t *task) close() {
 
 // forget makes ready for a new stream: over it everything is told again.
 func (t *task) forget() {
-	t.shards, t.work, t.asked, t.missing = nil, nil, false, 0
+	t.shards, t.work, t.asked = nil, nil, false
+	t.held.forget()
 	clear(t.sent)
 }
 
@@ -146,35 +150,23 @@ func (t *task) fit(shards []int) error {
 	return nil
 }
 
-// load takes in a chunk of parameters.
+// load takes in a chunk of parameters. One of a later step than the work in hand
+// waits until that is computed; its payload is then the task's.
 func (t *task) load(c *wire.Parameters) error {
-	layout := t.network.Layout
-	if int(c.Chunk) >= layout.Chunks() {
-		return fmt.Errorf("parameters: chunk %d of %d", c.Chunk, layout.Chunks())
+	if err := t.held.check(c); err != nil {
+		return err
 	}
-	if t.missing == 0 || c.Step != t.coming {
-		t.coming, t.missing, t.have = c.Step, layout.Chunks(), 0
-		clear(t.arrived)
-	}
-	r := layout.Chunk(int(c.Chunk))
-	if err := c.Payload.Check(r.Len()); err != nil {
-		return fmt.Errorf("parameters of step %d, chunk %d: %w", c.Step, c.Chunk, err)
-	}
-	copy(r.Of(t.plan.Parameters()), c.Payload.Floats())
-	t.plan.Loaded(r)
-	if !t.arrived[c.Chunk] {
-		t.arrived[c.Chunk] = true
-		t.missing--
-	}
-	if t.missing == 0 {
-		t.have = c.Step + 1
+	if t.pending() && c.Step > t.work.Step {
+		t.held.keep(c)
+	} else {
+		t.held.load(t.plan, c)
 	}
 	return nil
 }
 
 // begin takes up a piece of work, or the rest of it after a new assignment.
 func (t *task) begin(w *musterv1.Work) error {
-	if t.have != w.Step+1 {
+	if !t.held.at(w.Step) {
 		return fmt.Errorf("work of step %d without its parameters", w.Step)
 	}
 	if t.work == nil || t.work.Kind != w.Kind || t.work.Step != w.Step {
@@ -208,7 +200,7 @@ func (t *task) unsent() []int {
 
 // pending tells whether there is something to compute.
 func (t *task) pending() bool {
-	return t.asked && t.have == t.work.Step+1 && slices.ContainsFunc(t.shards, func(s int) bool { return !t.sent[s] })
+	return t.asked && slices.ContainsFunc(t.shards, func(s int) bool { return !t.sent[s] }) && t.held.at(t.work.Step)
 }
 
 // compute makes and sends the contributions of all shards that owe one.
@@ -226,11 +218,12 @@ func (t *task) compute(ctx context.Context, send func(*wire.Request) error) erro
 	for _, s := range shards {
 		t.sent[s] = true
 	}
+	t.held.loadEarly(t.plan)
 	return nil
 }
 
 // gradient computes the gradients of shards as one batch, and sends their sums
-// along the tree: the fewest nodes that cover them.
+// along the tree, while they come about: the fewest nodes that cover them.
 func (t *task) gradient(ctx context.Context, shards []int, send func(*wire.Request) error) error {
 	began := time.Now()
 	at := dataset.Position{Epoch: int(t.work.Epoch), Batch: int(t.work.Batch)}
@@ -251,10 +244,13 @@ func (t *task) gradient(ctx context.Context, shards []int, send func(*wire.Reque
 		return fmt.Errorf("%w: %w", errFault, err)
 	}
 	nodes := t.cover(shards, at.Batch)
+	t.outgoing.begin(t.work.Step, nodes, send)
 	tallies, err := t.plan.Gradient(&device.Batch{
 		Seed: t.job.Seed, Step: params.Step(t.work.Step),
 		Images: batch.Images, Labels: batch.Labels, Index: batch.Index, Shards: t.segments, Nodes: nodes,
-	}, nil)
+	}, t.outgoing.ready)
+	took := time.Since(began)
+	broken := t.outgoing.finish(err == nil)
 	if err != nil {
 		return fmt.Errorf("%w: gradient of shards %v at step %d: %w", errFault, shards, t.work.Step, err)
 	}
@@ -262,28 +258,11 @@ func (t *task) gradient(ctx context.Context, shards []int, send func(*wire.Reque
 	for i := range tallies {
 		t.tally(&tallies[i])
 	}
-	took := time.Since(began)
 	t.cfg.Meter.note(func(c *Counts) { c.Gradients++; c.Images += uint64(len(batch.Labels)); c.GradientTime += took })
-	if err := t.sendTallies(took, send); err != nil {
-		return err
+	if broken != nil {
+		return broken
 	}
-	layout := t.network.Layout
-	for i, node := range nodes {
-		sum := t.plan.Sum(i)
-		for c := range layout.Chunks() {
-			payload := wire.NewPayload(layout.Live(c))
-			layout.Pack(payload.Floats(), sum, c)
-			n := uint64(payload.Len())
-			t.request = wire.Request{Gradient: wire.Gradient{
-				Step: t.work.Step, First: uint32(node.First), End: uint32(node.End), Chunk: uint32(c), Payload: payload,
-			}}
-			if err := send(&t.request); err != nil {
-				return err
-			}
-			t.cfg.Meter.note(func(c *Counts) { c.SentBytes += n })
-		}
-	}
-	return nil
+	return t.sendTallies(took, send)
 }
 
 // cover returns the fewest nodes that cover shards, without those that have no

@@ -110,7 +110,7 @@ func (w *Worker) takePart(ctx context.Context) (joined bool, err error) {
 	// The stream outlives ctx for the moment it takes to say good-bye.
 	open, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()
-	stream, err := w.link.Exchange(open, &musterv1.Hello{Session: response.Session, HaveStepPlusOne: w.task.have})
+	stream, err := w.link.Exchange(open, &musterv1.Hello{Session: response.Session, HaveStepPlusOne: w.task.held.whole()})
 	if err != nil {
 		return false, err
 	}
@@ -148,7 +148,8 @@ func (w *Worker) join(ctx context.Context) (*musterv1.JoinResponse, error) {
 // exchange is the loop: it follows the server's messages and computes when
 // there is nothing newer to hear. It closes the stream; cancel breaks it.
 func (w *Worker) exchange(ctx context.Context, stream Stream, cancel func()) error {
-	messages, stop := receive(stream, cancel)
+	// While a step is computed, its successor's parameters come in.
+	messages, stop := receive(stream, cancel, 2*w.task.network.Layout.Chunks())
 	defer stop()
 	send := func(m *wire.Request) error {
 		if err := stream.Send(m); err != nil {
@@ -268,11 +269,12 @@ type received struct {
 	err     error
 }
 
-// receive hands over a stream's messages one at a time until its end or stop.
-// Stop closes the stream, gives the other side a moment to end it too, and
-// breaks it by cancel if it doesn't; it waits for receive's goroutine.
-func receive(stream Stream, cancel func()) (<-chan received, func()) {
-	messages := make(chan received)
+// receive hands over a stream's messages until its end or stop, and takes in as
+// many as there is room for before they are asked for. Stop closes the stream,
+// gives the other side a moment to end it too, and breaks it by cancel if it
+// doesn't; it waits for receive's goroutine.
+func receive(stream Stream, cancel func(), room int) (<-chan received, func()) {
+	messages := make(chan received, room)
 	quit, ended := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(ended)
@@ -296,5 +298,9 @@ func receive(stream Stream, cancel func()) (<-chan received, func()) {
 		patience := time.AfterFunc(closeTimeout, cancel)
 		defer patience.Stop()
 		<-ended
+		for len(messages) > 0 {
+			m := <-messages
+			m.message.Free()
+		}
 	}
 }

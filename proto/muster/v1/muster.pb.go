@@ -866,7 +866,8 @@ func (x *GradientChunk) GetPayload() []byte {
 	return nil
 }
 
-// ParametersChunk is a part of the parameters at one step.
+// ParametersChunk is a part of the parameters at one step. Of two that tell of
+// the same chunk the one sent later counts.
 type ParametersChunk struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Step          uint64                 `protobuf:"varint,1,opt,name=step,proto3" json:"step,omitempty"`
@@ -1502,8 +1503,14 @@ func (x *Assignment) GetUnowned() []uint32 {
 }
 
 // Work asks for one piece of work of every owned shard, with the parameters
-// sent before it. It is repeated when the assignment changes in mid-round;
-// what has been sent for it already need not be sent again.
+// of its step, all of which the worker has been sent before it. It is repeated
+// when the assignment changes in mid-round; what has been sent for it already
+// need not be sent again.
+//
+// After it come chunks of the next step's parameters, each as soon as all shards
+// have contributed to it: a worker that still computes keeps them until it has
+// done. Where it is asked for the same step again, it is sent this step's chunks
+// once more before.
 type Work struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	Kind  WorkKind               `protobuf:"varint,1,opt,name=kind,proto3,enum=muster.v1.WorkKind" json:"kind,omitempty"`

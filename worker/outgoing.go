@@ -1,0 +1,95 @@
+package worker
+
+import (
+	"fmt"
+	"sync"
+
+	"github.com/muster-train/muster/internal/wire"
+	"github.com/muster-train/muster/model/params"
+)
+
+// outgoing sends the contributions of one step, each chunk as soon as backward
+// has finished all its values. The plan calls ready and never waits for it; a
+// goroutine packs and sends.
+type outgoing struct {
+	layout *params.Layout
+	step   uint64
+	nodes  []params.Node
+	sum    func(node int) []float32
+	send   func(*wire.Request) error
+	sent   func(bytes int) // told of each chunk's payload
+
+	left    [][]int // by node and chunk: values that are not final yet
+	queue   chan piece
+	sending sync.WaitGroup
+	request wire.Request // the goroutine's
+	err     error        // the goroutine's until it has ended
+}
+
+// piece names a chunk of a node's sum.
+type piece struct{ node, chunk int }
+
+// begin starts the goroutine, which finish waits for.
+func (o *outgoing) begin(step uint64, nodes []params.Node, send func(*wire.Request) error) {
+	o.step, o.nodes, o.send, o.err = step, nodes, send, nil
+	chunks := o.layout.Chunks()
+	for len(o.left) < len(nodes) {
+		o.left = append(o.left, make([]int, chunks))
+	}
+	for node := range nodes {
+		for chunk := range chunks {
+			o.left[node][chunk] = o.layout.Chunk(chunk).Len()
+		}
+	}
+	o.queue = make(chan piece, len(nodes)*chunks)
+	o.sending.Go(func() {
+		for p := range o.queue {
+			if o.err == nil { // else the stream is broken, and all will be sent anew
+				o.err = o.sendPiece(p)
+			}
+		}
+	})
+}
+
+// ready takes note that a range of a node's sum is final.
+func (o *outgoing) ready(node int, r params.Range) {
+	for chunk := r.First / params.ChunkValues; chunk*params.ChunkValues < r.End; chunk++ {
+		c := o.layout.Chunk(chunk)
+		o.left[node][chunk] -= min(r.End, c.End) - max(r.First, c.First)
+		if o.left[node][chunk] == 0 {
+			o.queue <- piece{node, chunk} // has room for every piece
+		}
+	}
+}
+
+// finish waits until everything is sent, and returns the first error. What no
+// call of ready has told of is final too where computed tells so.
+func (o *outgoing) finish(computed bool) error {
+	if computed {
+		for node := range o.nodes {
+			for chunk, left := range o.left[node] {
+				if left > 0 {
+					o.queue <- piece{node, chunk}
+				}
+			}
+		}
+	}
+	close(o.queue)
+	o.sending.Wait()
+	return o.err
+}
+
+func (o *outgoing) sendPiece(p piece) error {
+	node := o.nodes[p.node]
+	payload := wire.NewPayload(o.layout.Live(p.chunk))
+	o.layout.Pack(payload.Floats(), o.sum(p.node), p.chunk)
+	n := payload.Len()
+	o.request = wire.Request{Gradient: wire.Gradient{
+		Step: o.step, First: uint32(node.First), End: uint32(node.End), Chunk: uint32(p.chunk), Payload: payload,
+	}}
+	if err := o.send(&o.request); err != nil {
+		return fmt.Errorf("chunk %d of shards %s: %w", p.chunk, node, err)
+	}
+	o.sent(n)
+	return nil
+}
