@@ -19,6 +19,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/muster-train/muster/cmd/internal/inprocess"
 	"github.com/muster-train/muster/cmd/internal/logs"
 	"github.com/muster-train/muster/cmd/internal/monitor"
 	"github.com/muster-train/muster/cmd/internal/serve"
@@ -27,7 +28,6 @@ import (
 	"github.com/muster-train/muster/dataset"
 	"github.com/muster-train/muster/internal/telemetry"
 	"github.com/muster-train/muster/paramserver"
-	musterv1 "github.com/muster-train/muster/proto/muster/v1"
 	"github.com/muster-train/muster/worker"
 )
 
@@ -137,7 +137,7 @@ func (o *trainOptions) run(cmd *cobra.Command, serving paramserver.Config, cfg w
 func trainHere(ctx context.Context, host *serve.Host, cfg worker.Config) (paramserver.Result, error) {
 	quiet := cfg
 	quiet.Log = slog.New(warnings{cfg.Log.Handler()}) // of the rest the server tells
-	w, err := worker.New(quiet, local{host.Server.Local()})
+	w, err := worker.New(quiet, inprocess.Link(host.Server))
 	if err != nil {
 		return paramserver.Result{}, err
 	}
@@ -165,26 +165,6 @@ func trainHere(ctx context.Context, host *serve.Host, cfg worker.Config) (params
 		return result, cause
 	}
 	return result, err
-}
-
-// local makes a server in this process a worker's Link.
-type local struct{ *paramserver.Local }
-
-func (l local) Exchange(ctx context.Context, hello *musterv1.Hello) (worker.Stream, error) {
-	stream, err := l.Local.Exchange(ctx, hello)
-	if err != nil {
-		return nil, err
-	}
-	return stream, nil
-}
-
-func (l local) Join(ctx context.Context, req *musterv1.JoinRequest) (*musterv1.JoinResponse, error) {
-	r, err := l.Local.Join(ctx, req)
-	var refusal *paramserver.RefusedError
-	if errors.As(err, &refusal) {
-		err = fmt.Errorf("%w: %s", worker.ErrRefused, refusal.Reason)
-	}
-	return r, err
 }
 
 // trainProcesses runs each worker as a process of its own.

@@ -1,0 +1,156 @@
+package bench
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+
+	"github.com/muster-train/muster/internal/wire"
+	"github.com/muster-train/muster/model/params"
+	musterv1 "github.com/muster-train/muster/proto/muster/v1"
+	"github.com/muster-train/muster/worker"
+)
+
+// idle is a worker that computes nothing: it has the same sums for every step.
+// One goroutine receives, into a vector of parameters, as a worker's loop does;
+// step is called from another.
+type idle struct {
+	layout *params.Layout
+	shards uint32 // of the job
+	sums   []float32
+	vector []float32
+	stream worker.Stream
+	cancel func()
+
+	asked     chan job
+	receiving sync.WaitGroup
+	err       error // of receiving, once asked is closed
+
+	now job // asked for, not done
+}
+
+// job is a piece of work and the shards that it is of.
+type job struct {
+	step  uint64
+	nodes []params.Node
+	mine  []int
+}
+
+// MaxTurns is how many steps are measured at most: those of an epoch, beside the
+// first ones, which are not measured.
+const MaxTurns = 1000
+
+// dataOf is what idle workers say that they hold.
+func dataOf(shards uint32) *musterv1.DataInfo {
+	return &musterv1.DataInfo{
+		Fingerprint: "none", TrainImages: 2 * MaxTurns * imagesOfShard * shards, TestImages: 1, Classes: 10,
+		ClassNames: []string{"0", "1", "2", "3", "4", "5", "6", "7", "8", "9"},
+	}
+}
+
+func newIdle(ctx context.Context, link worker.Link, id string, layout *params.Layout, shards uint32, sums []float32) (*idle, error) {
+	req := &musterv1.JoinRequest{Worker: id, Device: "none", Encodings: []musterv1.Encoding{musterv1.Encoding_ENCODING_F32}}
+	offer, err := link.Join(ctx, req)
+	if err != nil {
+		return nil, err
+	}
+	req.Job, req.Layout, req.Data = offer.JobHash, layout.Fingerprint(), dataOf(shards)
+	joined, err := link.Join(ctx, req)
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	stream, err := link.Exchange(ctx, &musterv1.Hello{Session: joined.Session})
+	if err != nil {
+		cancel()
+		return nil, err
+	}
+	w := &idle{
+		layout: layout, shards: shards, sums: sums, vector: params.NewVector(layout.Size()), stream: stream, cancel: cancel,
+		asked: make(chan job, 4),
+	}
+	w.receiving.Go(func() {
+		defer close(w.asked)
+		w.err = w.receive()
+	})
+	return w, nil
+}
+
+// receive follows the server's messages.
+func (w *idle) receive() error {
+	var mine []int
+	for {
+		var m wire.Response
+		if err := w.stream.Recv(&m); err != nil {
+			return err
+		}
+		if p := &m.Parameters; p.Payload != nil {
+			r := w.layout.Chunk(int(p.Chunk))
+			if err := p.Payload.Check(r.Len()); err != nil {
+				return err
+			}
+			copy(r.Of(w.vector), p.Payload.Floats())
+			m.Free()
+			continue
+		}
+		switch m := m.Message.GetMessage().(type) {
+		case *musterv1.ExchangeResponse_Assignment:
+			mine = nil
+			for _, s := range m.Assignment.Shards {
+				mine = append(mine, int(s))
+			}
+		case *musterv1.ExchangeResponse_Work:
+			w.asked <- job{m.Work.Step, params.Cover(mine, int(w.shards)), mine}
+		case *musterv1.ExchangeResponse_Refusal:
+			return fmt.Errorf("step %d was refused: %s", m.Refusal.Step, m.Refusal.Detail)
+		case *musterv1.ExchangeResponse_Done:
+			return errors.New("the job has ended: " + m.Done.Reason)
+		}
+	}
+}
+
+// await waits to be asked for a step.
+func (w *idle) await() error {
+	var ok bool
+	if w.now, ok = <-w.asked; !ok {
+		return w.err
+	}
+	return nil
+}
+
+// step sends the sums of the step that was asked for, the last chunk first, as
+// backward has them, and waits to be asked for the next.
+func (w *idle) step() error {
+	if err := w.send(); err != nil {
+		return err
+	}
+	return w.await()
+}
+
+func (w *idle) send() error {
+	tallies := &musterv1.Tallies{Step: w.now.step, Kind: musterv1.WorkKind_WORK_KIND_GRADIENT}
+	for _, s := range w.now.mine {
+		tallies.Tallies = append(tallies.Tallies, &musterv1.Tally{Shard: uint32(s), Images: imagesOfShard})
+	}
+	var m wire.Request
+	for chunk := w.layout.Chunks() - 1; chunk >= 0; chunk-- {
+		for _, node := range w.now.nodes {
+			payload := wire.NewPayload(w.layout.Live(chunk))
+			w.layout.Pack(payload.Floats(), w.sums, chunk)
+			m = wire.Request{Gradient: wire.Gradient{
+				Step: w.now.step, First: uint32(node.First), End: uint32(node.End), Chunk: uint32(chunk), Payload: payload,
+			}}
+			if err := w.stream.Send(&m); err != nil {
+				return err
+			}
+		}
+	}
+	return w.stream.Send(&wire.Request{Message: &musterv1.ExchangeRequest{Message: &musterv1.ExchangeRequest_Tallies{Tallies: tallies}}})
+}
+
+func (w *idle) close() {
+	w.cancel()
+	w.stream.Close()
+	w.receiving.Wait()
+}

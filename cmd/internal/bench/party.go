@@ -1,0 +1,166 @@
+package bench
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/muster-train/muster/cmd/internal/inprocess"
+	"github.com/muster-train/muster/internal/membership"
+	"github.com/muster-train/muster/internal/membership/embedded"
+	"github.com/muster-train/muster/model/params"
+	"github.com/muster-train/muster/paramserver"
+	musterv1 "github.com/muster-train/muster/proto/muster/v1"
+	"github.com/muster-train/muster/worker"
+)
+
+// registries keeps the members of all measured jobs, in an etcd of their own.
+type registries struct{ *embedded.Server }
+
+func newRegistries(ctx context.Context, dir string) (registries, error) {
+	etcd, err := embedded.Start(ctx, embedded.Config{Dir: filepath.Join(dir, "etcd")}, slog.New(slog.DiscardHandler))
+	return registries{etcd}, err
+}
+
+func (r registries) of(job string) *membership.Registry {
+	return membership.NewRegistry(r.Client(), job, time.Minute, slog.New(slog.DiscardHandler))
+}
+
+// imagesOfShard is what each shard says that it has computed in a step.
+const imagesOfShard = 16
+
+// party is a server and workers that compute nothing, over one transport.
+type party struct {
+	idle []*idle
+	up   int // payload bytes that a worker sends in a step, the mean of all
+
+	connections []io.Closer
+	dir         string // of the server's state
+	cancel      func()
+	ending      sync.WaitGroup
+}
+
+// newParty starts a server and its workers, and returns once all of these have
+// been asked for a step.
+func newParty(ctx context.Context, cfg ExchangeConfig, transport string, at registries) (p *party, err error) {
+	inner, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	p = &party{cancel: cancel}
+	defer func() {
+		if err != nil {
+			p.close()
+		}
+	}()
+	if p.dir, err = os.MkdirTemp(cfg.Dir, "state-"); err != nil {
+		return nil, err
+	}
+	config := paramserver.DefaultConfig()
+	config.CheckpointDir, config.CheckpointEvery = p.dir, 0
+	config.Job = &musterv1.JobSpec{
+		Name: transport, Network: cfg.Network.Name, Activation: "relu", Shards: uint32(cfg.Shards), Batch: uint32(imagesOfShard * cfg.Shards), Epochs: 1, Seed: 1,
+		LearningRate: 1e-3, Momentum: 0.9, WeightDecay: 2e-4, Schedule: "constant", Augment: "none", InputSize: uint32(cfg.Network.Preprocess.Side),
+	}
+	server, err := paramserver.New(config, at.of(transport))
+	if err != nil {
+		return nil, err
+	}
+	p.ending.Go(func() { _, _ = server.Run(inner) }) // its workers hear of its end
+	dial := func() (worker.Link, error) { return inprocess.Link(server), nil }
+	if transport != "local" {
+		network, address := "tcp", "127.0.0.1:0"
+		if transport == "unix" {
+			network, address = "unix", filepath.Join(p.dir, "socket")
+		}
+		l, err := net.Listen(network, address)
+		if err != nil {
+			return nil, err
+		}
+		p.ending.Go(func() { _ = server.Serve(inner, l) })
+		target := l.Addr().String()
+		if transport == "unix" {
+			target = "unix://" + target
+		}
+		dial = func() (worker.Link, error) { return worker.Dial(target) }
+	}
+	layout := cfg.Network.Layout
+	sums := params.NewVector(layout.Size())
+	for i := range sums {
+		sums[i] = float32(i%1024-512) * 1e-4
+	}
+	for i := range cfg.Workers {
+		link, err := dial()
+		if err != nil {
+			return nil, err
+		}
+		if c, ok := link.(io.Closer); ok {
+			p.connections = append(p.connections, c)
+		}
+		w, err := newIdle(inner, link, fmt.Sprintf("worker-%d", i), layout, config.Job.Shards, sums)
+		if err != nil {
+			return nil, err
+		}
+		p.idle = append(p.idle, w)
+	}
+	return p, p.share(ctx, server)
+}
+
+// share has the first worker, which owns all shards, make a step once the others
+// are there, so that all own some from then on.
+func (p *party) share(ctx context.Context, server *paramserver.Server) error {
+	for there := 0; there < len(p.idle); time.Sleep(10 * time.Millisecond) {
+		status, err := server.Status(ctx)
+		if err != nil {
+			return err
+		}
+		there = 0
+		for _, w := range status.Workers {
+			if w.Connected {
+				there++
+			}
+		}
+	}
+	if err := p.idle[0].await(); err != nil {
+		return err
+	}
+	if err := p.idle[0].send(); err != nil {
+		return err
+	}
+	sent := 0
+	for _, w := range p.idle {
+		if err := w.await(); err != nil {
+			return err
+		}
+		for chunk := range w.layout.Chunks() {
+			sent += 4 * w.layout.Live(chunk) * len(w.now.nodes)
+		}
+	}
+	p.up = sent / len(p.idle)
+	return nil
+}
+
+// step makes one step.
+func (p *party) step() error {
+	all := make([]func() error, len(p.idle))
+	for i, w := range p.idle {
+		all[i] = w.step
+	}
+	return together(all)
+}
+
+// close ends workers and server.
+func (p *party) close() {
+	for _, w := range p.idle {
+		w.close()
+	}
+	for _, c := range p.connections {
+		c.Close()
+	}
+	p.cancel()
+	p.ending.Wait()
+	os.RemoveAll(p.dir)
+}

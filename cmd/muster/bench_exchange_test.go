@@ -1,0 +1,107 @@
+package main
+
+import (
+	"encoding/json"
+	"math"
+	"strings"
+	"testing"
+
+	"github.com/muster-train/muster/cmd/internal/settings"
+	"github.com/muster-train/muster/model"
+)
+
+// benchExchangeArguments measure in no time.
+func benchExchangeArguments(more string) []string {
+	return strings.Fields("bench exchange --network lenet5 --turns 3 --log-level error " + more)
+}
+
+func TestBenchExchangePrintsALineForEachTransportAndNumberOfWorkers(t *testing.T) {
+	status, stdout, stderr := muster(t.Context(), benchExchangeArguments("--workers 3,1 --json")...)
+	if status != settings.StatusDone {
+		t.Fatalf("status %d: %s", status, stderr)
+	}
+	net, err := model.New("lenet5", model.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	bytes := 4 * net.Layout.Size()
+	type key struct {
+		workers   int
+		transport string
+	}
+	var got []key
+	for line := range strings.Lines(stdout) {
+		var l exchangeLine
+		if err := json.Unmarshal([]byte(line), &l); err != nil {
+			t.Fatal(err)
+		}
+		got = append(got, key{l.Workers, l.Transport})
+		if l.Encoding != "f32" || l.Parts != 1 || l.Network != "lenet5" || l.Shards != 8 || l.Turns != 3 {
+			t.Errorf("measured was %+v", l)
+		}
+		// One worker sends the sum of all shards; of 8 shards three workers have 2 or
+		// 3 each, and one or more nodes.
+		if l.DownBytes != bytes || l.Workers == 1 && l.UpBytes != bytes || l.UpBytes < bytes || l.UpBytes > 3*bytes {
+			t.Errorf("%d workers: %d bytes up and %d down of %d parameters' bytes", l.Workers, l.UpBytes, l.DownBytes, bytes)
+		}
+		for name, ratio := range map[string][2]float64{"tcp": {l.RatioTCP, l.TCPMS}, "unix": {l.RatioUnix, l.UnixMS}, "memcpy": {l.RatioMemcpy, l.MemcpyMS}} {
+			if want := l.Milliseconds / ratio[1]; ratio[1] <= 0 || math.Abs(ratio[0]/want-1) > 1e-9 {
+				t.Errorf("%d workers, %s: %v times raw %s, want %v", l.Workers, l.Transport, ratio[0], name, want)
+			}
+		}
+		if l.Garbage == 0 {
+			t.Errorf("%d workers, %s: no garbage at all", l.Workers, l.Transport)
+		}
+	}
+	want := []key{{3, "local"}, {3, "unix"}, {3, "tcp"}, {1, "local"}, {1, "unix"}, {1, "tcp"}}
+	if len(got) != len(want) {
+		t.Fatalf("measured %v, want %v", got, want)
+	}
+	for i := range want {
+		if got[i] != want[i] {
+			t.Errorf("line %d is of %v, want %v", i, got[i], want[i])
+		}
+	}
+}
+
+// The names of fields are what others read.
+func TestBenchExchangeFields(t *testing.T) {
+	var line map[string]any
+	prints(t, &line, benchExchangeArguments("--workers 1 --transport unix --encoding f32 --json")...)
+	for _, name := range []string{"workers", "transport", "encoding", "parts", "ratio_tcp", "garbage_bytes_per_step", "cpu_seconds_per_step"} {
+		if line[name] == nil {
+			t.Errorf("no field %s in %v", name, line)
+		}
+	}
+}
+
+func TestBenchExchangePrintsATable(t *testing.T) {
+	status, stdout, stderr := muster(t.Context(), benchExchangeArguments("--workers 2 --transport local")...)
+	if status != settings.StatusDone {
+		t.Fatalf("status %d: %s", status, stderr)
+	}
+	for _, want := range []string{"of raw TCP", "local", "lenet5, 8 shards", "medians of 3 turns", "Raw, 2 connections"} {
+		if !strings.Contains(stdout, want) {
+			t.Errorf("no %q in\n%s", want, stdout)
+		}
+	}
+}
+
+func TestBenchExchangeRefuses(t *testing.T) {
+	for arguments, want := range map[string]string{
+		"--workers 9":              "--workers 9: 1 to 8 are allowed, the shards there are",
+		"--workers 0":              "--workers 0: 1 to 8 are allowed",
+		"--shards 0":               "--shards 0: at least 1 shard is needed",
+		"--turns 0":                "--turns 0: 1 to 1000 are allowed",
+		"--transport udp":          "--transport udp: all, or of local, unix, tcp",
+		"--transport all,tcp":      "--transport all,tcp: all stands alone",
+		"--encoding fp8":           "--encoding fp8: all, or of f32",
+		"--network resnet":         "resnet",
+		"--workers 2 --shards two": "two",
+	} {
+		status, stdout, stderr := muster(t.Context(), benchExchangeArguments(arguments)...)
+		if status != settings.StatusUsage || stdout != "" || !strings.Contains(stderr, want) {
+			t.Errorf("%s: status %d, %q, want status %d and %q", arguments, status, stderr, settings.StatusUsage, want)
+		}
+	}
+}
