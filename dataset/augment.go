@@ -23,15 +23,22 @@ const (
 	// 2012 paper does: sum over k of p_k * alpha_k * lambda_k, with alpha_k
 	// normal of mean 0 and deviation 0.1. Values may leave [0, 1].
 	ColourPCA
+	// Cutout sets a square of 8 x 8 pixels to 0, the mean colour where a
+	// network takes it off. Its centre is anywhere on the image, so that it may
+	// reach beyond it (DeVries and Taylor, 2017).
+	Cutout
 )
 
 // padding is the border of PadCrop, in pixels.
 const padding = 4
 
-var augmentNames = [...]string{"pad-crop", "flip", "colour-pca"}
+// hole is the side of Cutout's square, in pixels.
+const hole = 8
+
+var augmentNames = [...]string{"pad-crop", "flip", "colour-pca", "cutout"}
 
 // ParseAugment reads "none", "" (the same) or a comma-separated list of
-// pad-crop, flip and colour-pca.
+// pad-crop, flip, colour-pca and cutout.
 func ParseAugment(text string) (Augment, error) {
 	if text == "" || text == "none" {
 		return 0, nil
@@ -74,6 +81,9 @@ type choice struct {
 	dy, dx int        // upper left corner of the window, in [-padding, padding]
 	flip   bool       // mirror left to right
 	shift  [3]float32 // added to pixel/255 of each channel
+
+	cut    bool // set a square to 0
+	cy, cx int  // its centre: it begins half its side above and left of that
 }
 
 // choose draws the choice of one image. The parts of the stream that belong to
@@ -93,6 +103,9 @@ func (a Augment) choose(seed uint64, epoch int, index uint32) choice {
 	}
 	if a&Flip != 0 {
 		c.flip = w[2]>>31 != 0
+	}
+	if a&Cutout != 0 {
+		c.cut, c.cy, c.cx = true, int(w[3]>>27), int(w[3]>>11)%Side // Side is 32
 	}
 	if a&ColourPCA != 0 {
 		for k := range colourComponents {

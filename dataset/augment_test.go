@@ -20,7 +20,8 @@ func TestParseAugment(t *testing.T) {
 		{"flip", Flip, "flip", ""},
 		{"pad-crop,flip", PadCrop | Flip, "pad-crop,flip", ""},
 		{"colour-pca,flip,pad-crop", PadCrop | Flip | ColourPCA, "pad-crop,flip,colour-pca", ""},
-		{"flop", 0, "none", `augment "flop": unknown "flop"; must be none or a comma-separated list of pad-crop, flip, colour-pca`},
+		{"cutout,flip", Flip | Cutout, "flip,cutout", ""},
+		{"flop", 0, "none", `augment "flop": unknown "flop"; must be none or a comma-separated list of pad-crop, flip, colour-pca, cutout`},
 		{"flip,", 0, "none", `unknown ""`},
 		{"none,flip", 0, "none", `unknown "none"`},
 		{"flip, pad-crop", 0, "none", `unknown " pad-crop"`},
@@ -36,10 +37,13 @@ func TestParseAugment(t *testing.T) {
 
 func TestChoicesAreUniformAndIndependentOfOtherChanges(t *testing.T) {
 	var windows [2*padding + 1][2*padding + 1]int
+	var centres [2][Side]int // rows, columns
 	flips := 0
 	const n = 81 * 200
 	for i := range uint32(n) {
-		c := (PadCrop | Flip | ColourPCA).choose(7, 3, i)
+		c := (PadCrop | Flip | ColourPCA | Cutout).choose(7, 3, i)
+		centres[0][c.cy]++
+		centres[1][c.cx]++
 		windows[c.dy+padding][c.dx+padding]++
 		if c.flip {
 			flips++
@@ -50,7 +54,10 @@ func TestChoicesAreUniformAndIndependentOfOtherChanges(t *testing.T) {
 		if flip := Flip.choose(7, 3, i); flip.flip != c.flip || flip.dy != 0 {
 			t.Fatalf("image %d: choice %+v with flip alone, %+v with all changes", i, flip, c)
 		}
-		if colour := ColourPCA.choose(7, 3, i); colour.shift != c.shift || colour.dx != 0 {
+		if cut := Cutout.choose(7, 3, i); !cut.cut || cut.cy != c.cy || cut.cx != c.cx || cut.dx != 0 {
+			t.Fatalf("image %d: choice %+v with cutout alone, %+v with all changes", i, cut, c)
+		}
+		if colour := ColourPCA.choose(7, 3, i); colour.shift != c.shift || colour.dx != 0 || colour.cut {
 			t.Fatalf("image %d: choice %+v with colour-pca alone, %+v with all changes", i, colour, c)
 		}
 	}
@@ -58,6 +65,13 @@ func TestChoicesAreUniformAndIndependentOfOtherChanges(t *testing.T) {
 		for x, count := range windows[y] {
 			if count < 120 || count > 280 { // 200, over five deviations
 				t.Errorf("window (%d, %d) is taken %d times of %d, want about 200", y-padding, x-padding, count, n)
+			}
+		}
+	}
+	for axis := range centres {
+		for at, count := range centres[axis] {
+			if count < 380 || count > 630 { // 506, over five deviations
+				t.Errorf("axis %d: the centre is at %d for %d images of %d, want about %d", axis, at, count, n, n/Side)
 			}
 		}
 	}

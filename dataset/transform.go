@@ -99,6 +99,11 @@ func (t Transform) normalise(dst *[PixelBytes]float32, pixels *[PixelBytes]byte,
 				normaliseRow(row, (*[Side]byte)(in[sy*Side:]), &table, c.dx, c.flip)
 			}
 		}
+		if c.cut {
+			for y := max(0, c.cy-hole/2); y < min(Side, c.cy+hole/2); y++ {
+				clear(out[y*Side+max(0, c.cx-hole/2) : y*Side+min(Side, c.cx+hole/2)])
+			}
+		}
 	}
 }
 

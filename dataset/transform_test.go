@@ -81,6 +81,9 @@ func naive(tr Transform, pixels []byte, c choice) []float32 {
 					std = 1
 				}
 				out[ch*plane+y*Side+x] = (v + c.shift[ch] - tr.Mean[ch]) / std
+				if c.cut && c.cy-hole/2 <= y && y < c.cy+hole/2 && c.cx-hole/2 <= x && x < c.cx+hole/2 {
+					out[ch*plane+y*Side+x] = 0
+				}
 			}
 		}
 	}
@@ -89,7 +92,7 @@ func naive(tr Transform, pixels []byte, c choice) []float32 {
 
 func TestTrainTransformEqualsTheNaiveOne(t *testing.T) {
 	im := someImages(4, 1)
-	for a := range PadCrop | Flip | ColourPCA + 1 {
+	for a := range (PadCrop | Flip | ColourPCA | Cutout) + 1 {
 		tr := Transform{Mean: [3]float32{0.5, 0.4, 0.3}, Std: [3]float32{0.25, 0.5, 0}, Augment: a}
 		got := make([]float32, tr.Len())
 		for index := range uint32(60) {

@@ -28,10 +28,12 @@ def read(folder, names):
     return torch.from_numpy(records[:, 1:].reshape(-1, 3, 32, 32).copy()), torch.from_numpy(records[:, 0].astype(np.int64))
 
 
-def prepare(net, pixels):
-    """Bytes to network input: pixel/255, minus mean, over deviation, resized where the network is larger."""
+def prepare(net, pixels, changes=()):
+    """Bytes to network input: pixel/255, minus mean, over deviation, cutout, resized where the network is larger."""
     x = pixels.float() / 255
     x = (x - torch.tensor(net.mean).float().view(1, 3, 1, 1)) / torch.tensor(net.std).float().view(1, 3, 1, 1)
+    if "cutout" in changes:
+        x = cutout(x)
     if net.side != x.shape[2]:
         x = F.interpolate(x, size=(net.side, net.side), mode="bilinear", align_corners=False)
     return x
@@ -48,6 +50,13 @@ def augment(pixels, changes):
     if "flip" in changes:
         pixels = torch.where(torch.rand(n, 1, 1, 1) < 0.5, pixels.flip(3), pixels)
     return pixels
+
+
+def cutout(x):
+    """Sets a square of 8 x 8 to 0 whose centre is anywhere on the image."""
+    at = torch.arange(32)
+    rows, columns = ((at >= c - 4) & (at < c + 4) for c in torch.randint(32, (2, len(x), 1)))
+    return x.masked_fill(rows.view(-1, 1, 32, 1) & columns.view(-1, 1, 1, 32), 0)
 
 
 def test(net, pixels, labels, batch):
@@ -77,7 +86,7 @@ def main():
     p.add_argument("--decay", type=float)
     p.add_argument("--nesterov", type=int, choices=[0, 1])
     p.add_argument("--schedule", help="constant, discexp:a,b, cosine or onecycle")
-    p.add_argument("--augment", help="none, pad-crop, flip or pad-crop,flip")
+    p.add_argument("--augment", help="none, or a list of pad-crop, flip, cutout")
     p.add_argument("--limit-batches", type=int, default=0, help="batches an epoch at most; 0: all")
     o = p.parse_args()
 
@@ -92,9 +101,9 @@ def main():
     recipe.update({k: getattr(o, k) for k in recipe if getattr(o, k) is not None})
 
     changes = [] if recipe["augment"] == "none" else recipe["augment"].split(",")
-    unknown = set(changes) - {"pad-crop", "flip"}
+    unknown = set(changes) - {"pad-crop", "flip", "cutout"}
     if unknown:
-        sys.exit("augment %s: pad-crop and flip are known; choose with --augment" % ",".join(sorted(unknown)))
+        sys.exit("augment %s: pad-crop, flip and cutout are known; choose with --augment" % ",".join(sorted(unknown)))
 
     pixels, labels = read(o.data, ["data_batch_%d.bin" % i for i in range(1, 6)])
     test_pixels, test_labels = read(o.data, ["test_batch.bin"])
@@ -120,7 +129,7 @@ def main():
             take = order[i:i + batch]
             for w in parameters:
                 w.grad = None
-            loss = F.cross_entropy(net(prepare(net, augment(pixels[take], changes))), labels[take])
+            loss = F.cross_entropy(net(prepare(net, augment(pixels[take], changes), changes)), labels[take])
             loss.backward()
             lr = networks.rate(recipe["schedule"], recipe["lr"], samples, job)
             networks.momentum_step(parameters, velocities, lr, recipe["momentum"], recipe["decay"], recipe["nesterov"])

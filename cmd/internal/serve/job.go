@@ -51,7 +51,7 @@ func (o *JobOptions) Define(flags *pflag.FlagSet) {
 		fs.Float32Var(&o.WeightDecay, "weight-decay", 0, "L2 `coefficient`, on weights and biases alike")
 		fs.BoolVar(&o.Nesterov, "nesterov", false, "Nesterov's form of momentum")
 		fs.StringVar(&o.Schedule, "schedule", "", "learning-rate `schedule`: constant, discexp:a,b, exp:a,b, poly:a,b, caffe_poly:a,b, linear:a,b, manual:seg:rate,..., pass_manual:..., cosine[:total], onecycle[:...]; warmup:N+ before any")
-		fs.StringVar(&o.Augment, "augment", "", "`changes` to training images: none, or a list of pad-crop, flip, colour-pca")
+		fs.StringVar(&o.Augment, "augment", "", "`changes` to training images: none, or a list of pad-crop, flip, colour-pca, cutout")
 	})
 }
 

@@ -214,7 +214,7 @@ type JobSpec struct {
 	Nesterov bool `protobuf:"varint,12,opt,name=nesterov,proto3" json:"nesterov,omitempty"`
 	// Learning-rate schedule, as docs/architecture.md lists them: discexp:0.1,5e6.
 	Schedule string `protobuf:"bytes,13,opt,name=schedule,proto3" json:"schedule,omitempty"`
-	// Augmentation of training images: none, pad-crop-flip, colour-pca, ...
+	// Augmentation of training images: none, or a list such as pad-crop,flip,cutout.
 	Augment string `protobuf:"bytes,15,opt,name=augment,proto3" json:"augment,omitempty"`
 	// Side of the square network input in pixels; 0: the network's own.
 	InputSize uint32 `protobuf:"varint,16,opt,name=input_size,json=inputSize,proto3" json:"input_size,omitempty"`
