@@ -139,7 +139,7 @@ var Project = Rules{
 		{Import: "github.com/ebitengine/purego", Only: []string{cuda}, Why: "only the GPU device loads the driver"},
 		{
 			Import: "google.golang.org/grpc",
-			Only:   []string{"worker/client.go", "paramserver/service.go", "internal/wire/codec.go", "cmd/...", "proto/...", "internal/membership/...", "internal/e2e/...", "bench/..."},
+			Only:   []string{"worker/client.go", "paramserver/service.go", "internal/wire/codec.go", "internal/wire/frames.go", "cmd/...", "proto/...", "internal/membership/...", "internal/e2e/...", "bench/..."},
 			Tests:  true,
 			Why:    "in worker and paramserver one file each speaks gRPC, and on the wire the codec, so that loop and rounds are tested without a network",
 		},

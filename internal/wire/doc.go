@@ -18,5 +18,5 @@
 //     at all between two ends in one process.
 //
 // The package knows ranges of float32, not layouts or networks, and starts no
-// goroutine. codec.go is the only file that knows gRPC.
+// goroutine. codec.go and frames.go are the only files that know gRPC.
 package wire
