@@ -102,6 +102,9 @@ func (s *Server) refuse(ses *session, reason musterv1.RefusalReason, step params
 	default:
 		s.counts.malformed++
 		log.Warn("contribution refused", "reason", detail)
+		if reason == musterv1.RefusalReason_REFUSAL_REASON_MALFORMED {
+			ses.noteMalformed(contribution{step, node, chunk}, detail)
+		}
 	}
 	ses.post(func() {
 		// One refusal of a node makes the worker compute it again as a whole.

@@ -175,7 +175,8 @@ func (v service) Exchange(stream grpc.BidiStreamingServer[musterv1.ExchangeReque
 		}
 	case <-time.After(2 * time.Second):
 	}
-	release(left)
+	var refusal *RefusedError
+	release(left || errors.As(err, &refusal)) // who is refused does not come back
 	if errors.Is(err, io.EOF) {
 		return nil
 	}

@@ -38,11 +38,24 @@ type session struct {
 	holds      []uint64       // by chunk: step, plus one, at which the worker has it once it has taken in all that was sent; 0: none
 	wake       chan struct{}  // closed, and made anew, at each change
 	ended      bool
+	fault      error // why it has ended, where that is the worker's fault
 
 	// Of the loop:
-	shards []int
-	told   uint64 // number of the assignment told last
+	shards    []int
+	told      uint64 // number of the assignment told last
+	malformed map[contribution]int
 }
+
+// contribution is the name of one.
+type contribution struct {
+	step  params.Step
+	node  params.Node
+	chunk int
+}
+
+// mostMalformed is how often a worker may send the same contribution malformed:
+// more than a connection that damages something now and then.
+const mostMalformed = 3
 
 func newSession(s *Server, m membership.Member, own bool) *session {
 	ses := &session{server: s, member: m, own: own, wake: make(chan struct{}), holds: make([]uint64, s.network.Layout.Chunks())}
@@ -64,6 +77,25 @@ func (ses *session) post(change func()) {
 
 // end makes next return io.EOF once a Done has been taken, and at once without one.
 func (ses *session) end() { ses.post(func() { ses.ended = true }) }
+
+// noteMalformed counts a contribution of the worker that was malformed, and ends
+// the session for good when one has been so again and again: the worker would
+// send it for ever.
+func (ses *session) noteMalformed(c contribution, detail string) {
+	if ses.malformed == nil {
+		ses.malformed = map[contribution]int{}
+	}
+	for old := range ses.malformed {
+		if old.step != c.step {
+			delete(ses.malformed, old)
+		}
+	}
+	if ses.malformed[c]++; ses.malformed[c] >= mostMalformed {
+		fault := refused("worker %s sends what it contributes malformed: shards %s, chunk %d of step %d, %d times, the last time %s",
+			ses.member.ID, c.node, c.chunk, uint64(c.step), mostMalformed, detail)
+		ses.post(func() { ses.fault, ses.ended = fault, true })
+	}
+}
 
 // ask wants work of the session, with its parameters sent before.
 func (ses *session) ask(w *musterv1.Work) {
@@ -100,6 +132,8 @@ func (ses *session) take(m *wire.Response) (ready bool, wake <-chan struct{}, er
 		ses.done = nil
 		ses.ended = true
 		return tell(&musterv1.ExchangeResponse{Message: &musterv1.ExchangeResponse_Done{Done: d}})
+	case ses.fault != nil:
+		return false, nil, ses.fault
 	case ses.ended:
 		return false, nil, io.EOF
 	case len(ses.refusals) > 0:
