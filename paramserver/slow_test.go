@@ -1,0 +1,113 @@
+package paramserver
+
+import (
+	"context"
+	"slices"
+	"testing"
+
+	"github.com/muster-train/muster/internal/wire"
+	musterv1 "github.com/muster-train/muster/proto/muster/v1"
+)
+
+// A worker that takes in nothing for a while, over a connection that has room for
+// some of the chunks only, holds up what depends on it and nothing else: the
+// server answers, takes in and updates what others send, and sends them what has
+// been made. Afterwards it goes on, with nothing counted twice. The worker speaks by
+// the generated code, as one in another language would.
+func TestASlowReaderHoldsUpNobodyElse(t *testing.T) {
+	cfg := testConfig(t)
+	cfg.Job.Network = "alexnet-cifar"
+	r, conn := serve(t, cfg)
+	fast := pinnedPuppet(t, r.Server, "fast", 0)
+	api := musterv1.NewMusterServiceClient(conn)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	request := joinRequest(r.Server, "slow")
+	request.Shard = &musterv1.PinnedShard{Index: 1, Count: 2}
+	joined, err := api.Join(ctx, request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	stream, err := api.Exchange(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	send := func(m *musterv1.ExchangeRequest) {
+		t.Helper()
+		if err := stream.Send(m); err != nil {
+			t.Fatal(err)
+		}
+	}
+	send(&musterv1.ExchangeRequest{Message: &musterv1.ExchangeRequest_Hello{Hello: &musterv1.Hello{Session: joined.Session}}})
+
+	// contribute sends what the slow worker's shard has to give at a step.
+	layout := fast.layout
+	contribute := func(step uint64, chunks ...int) {
+		for _, chunk := range chunks {
+			values := slices.Repeat([]float32{gradient(1, step)}, layout.Live(chunk))
+			send(&musterv1.ExchangeRequest{Message: &musterv1.ExchangeRequest_Gradient{Gradient: wire.NewGradientChunk(step, 1, 2, chunk, values)}})
+		}
+	}
+	tally := func(w *musterv1.Work, images uint32) {
+		send(&musterv1.ExchangeRequest{Message: &musterv1.ExchangeRequest_Tallies{Tallies: &musterv1.Tallies{
+			Step: w.Step, Kind: w.Kind, Tallies: []*musterv1.Tally{{Shard: 1, Images: images, Loss: 1}},
+		}}})
+	}
+	all := make([]int, layout.Chunks())
+	for i := range all {
+		all[i] = i
+	}
+
+	// At first it reads nothing, and sends of the last chunk alone.
+	w := fast.work()
+	fast.obey(w)
+	last := layout.Chunks() - 1
+	contribute(0, last)
+	fast.parameters(1, last)
+	if got := look(t, r.Server); got.Step != 0 || got.Phase != "training" {
+		t.Errorf("the job is %s at step %d, want training at step 0", got.Phase, got.Step)
+	}
+
+	done := make(chan struct{})
+	go func() { defer close(done); fast.toil() }()
+	got := map[uint64]int{} // chunks received, by step
+	for {
+		m, err := stream.Recv()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if m.GetDone() != nil {
+			break
+		}
+		if refusal := m.GetRefusal(); refusal != nil {
+			t.Fatalf("refused: %v", refusal)
+		}
+		if p := m.GetParameters(); p != nil {
+			got[p.Step]++
+		}
+		w := m.GetWork()
+		if w == nil {
+			continue
+		}
+		if got[w.Step] != layout.Chunks() {
+			t.Errorf("asked for step %d with %d chunks of it, want %d", w.Step, got[w.Step], layout.Chunks())
+		}
+		if w.Kind == kindEvaluate {
+			tally(w, 2)
+			continue
+		}
+		contribute(w.Step, all...)
+		if n := images(r.Server, 1, int(w.Batch)); n > 0 {
+			tally(w, uint32(n))
+		}
+	}
+	if err := stream.CloseSend(); err != nil {
+		t.Fatal(err)
+	}
+	<-done
+	result, err := r.wait(t)
+	check(t, result, err, cfg.Job, 3)
+	if n := r.counts.repeated; n < 1 {
+		t.Errorf("%d contributions were dropped as repeats, want that of the last chunk, and those of a shard without images", n)
+	}
+}
