@@ -35,7 +35,7 @@ type session struct {
 	refusals   []*musterv1.Refusal
 	done       *musterv1.Done
 	given      *musterv1.Work // sent last
-	holds      []uint64       // by chunk: step, plus one, at which the worker has it once it has taken in all that was sent; 0: none
+	holds      []uint64       // by chunk: step, plus one, at which the worker has it once it has taken in all that is due; 0: none that is known
 	wake       chan struct{}  // closed, and made anew, at each change
 	ended      bool
 	fault      error // why it has ended, where that is the worker's fault
@@ -106,9 +106,18 @@ func (ses *session) ask(w *musterv1.Work) {
 // send or free. It ends with io.EOF when the session has.
 func (ses *session) next(ctx context.Context, m *wire.Response) error {
 	for {
-		ready, wake, err := ses.take(m)
-		if ready || err != nil {
+		message, due, wake, err := ses.take()
+		switch {
+		case err != nil:
 			return err
+		case message != nil:
+			*m = wire.Response{Message: message}
+			return nil
+		case due != nil:
+			if ses.read(m, due) {
+				return nil
+			}
+			continue
 		}
 		select {
 		case <-wake:
@@ -118,12 +127,16 @@ func (ses *session) next(ctx context.Context, m *wire.Response) error {
 	}
 }
 
-// take is next without waiting: where nothing is ready, wake is closed once something may be.
-func (ses *session) take(m *wire.Response) (ready bool, wake <-chan struct{}, err error) {
-	tell := func(message *musterv1.ExchangeResponse) (bool, <-chan struct{}, error) {
-		*m = wire.Response{Message: message}
-		return true, nil, nil
-	}
+// delivery is a chunk of the parameters that is to be sent.
+type delivery struct {
+	step  uint64
+	chunk int
+}
+
+// take is next without waiting and without parameters' values: these are read
+// while the outbox is not locked, because the loop must not wait for that. Where
+// nothing is ready, wake is closed once something may be.
+func (ses *session) take() (message *musterv1.ExchangeResponse, due *delivery, wake <-chan struct{}, err error) {
 	ses.mu.Lock()
 	defer ses.mu.Unlock()
 	switch {
@@ -131,59 +144,64 @@ func (ses *session) take(m *wire.Response) (ready bool, wake <-chan struct{}, er
 		d := ses.done
 		ses.done = nil
 		ses.ended = true
-		return tell(&musterv1.ExchangeResponse{Message: &musterv1.ExchangeResponse_Done{Done: d}})
+		return &musterv1.ExchangeResponse{Message: &musterv1.ExchangeResponse_Done{Done: d}}, nil, nil, nil
 	case ses.fault != nil:
-		return false, nil, ses.fault
+		return nil, nil, nil, ses.fault
 	case ses.ended:
-		return false, nil, io.EOF
+		return nil, nil, nil, io.EOF
 	case len(ses.refusals) > 0:
 		r := ses.refusals[0]
 		ses.refusals = ses.refusals[1:]
-		return tell(&musterv1.ExchangeResponse{Message: &musterv1.ExchangeResponse_Refusal{Refusal: r}})
+		return &musterv1.ExchangeResponse{Message: &musterv1.ExchangeResponse_Refusal{Refusal: r}}, nil, nil, nil
 	case ses.assignment != nil:
 		a := ses.assignment
 		ses.assignment = nil
-		return tell(&musterv1.ExchangeResponse{Message: &musterv1.ExchangeResponse_Assignment{Assignment: a}})
+		return &musterv1.ExchangeResponse{Message: &musterv1.ExchangeResponse_Assignment{Assignment: a}}, nil, nil, nil
 	}
 	if w := ses.work; w != nil {
 		for chunk, has := range ses.holds {
-			if has == w.Step+1 {
-				continue
+			if has != w.Step+1 {
+				return nil, ses.deliver(w.Step, chunk), nil, nil
 			}
-			if ses.parameters(m, w.Step, chunk) {
-				return true, nil, nil
-			}
-			ses.work = nil // it is past; newer work will be asked for
-			return false, ses.wake, nil
 		}
 		ses.work, ses.given = nil, w
-		return tell(&musterv1.ExchangeResponse{Message: &musterv1.ExchangeResponse_Work{Work: w}})
+		return &musterv1.ExchangeResponse{Message: &musterv1.ExchangeResponse_Work{Work: w}}, nil, nil, nil
 	}
 	// What the worker sends for its work makes the next step, chunk by chunk.
 	if w := ses.given; w != nil && w.Kind == musterv1.WorkKind_WORK_KIND_GRADIENT {
 		for chunk, has := range ses.holds {
-			if has != w.Step+2 && ses.server.store.Has(params.Step(w.Step+1), chunk) && ses.parameters(m, w.Step+1, chunk) {
-				return true, nil, nil
+			if has != w.Step+2 && ses.server.store.Has(params.Step(w.Step+1), chunk) {
+				return nil, ses.deliver(w.Step+1, chunk), nil, nil
 			}
 		}
 	}
-	return false, ses.wake, nil
+	return nil, nil, ses.wake, nil
 }
 
-// parameters sets m to a chunk of the parameters at a step, unless the store
-// does not have it. The first layers' chunks come first in the vector, and are
-// what a worker needs first.
-func (ses *session) parameters(m *wire.Response, step uint64, chunk int) bool {
-	s := ses.server
-	values := wire.NewPayload(s.network.Layout.Chunk(chunk).Len())
-	if !s.store.Read(values.Floats(), params.Step(step), chunk) {
-		values.Free()
-		return false
-	}
+// deliver notes that a chunk at a step is what the worker will have. The first
+// layers' chunks come first in the vector, and are what a worker needs first.
+func (ses *session) deliver(step uint64, chunk int) *delivery {
 	ses.holds[chunk] = step + 1
-	s.traffic.parameters.Add(uint64(values.Len()))
-	*m = wire.Response{Parameters: wire.Parameters{Step: step, Chunk: uint32(chunk), Payload: values}}
-	return true
+	return &delivery{step, chunk}
+}
+
+// read sets m to a chunk of the parameters, unless its step is past by now.
+func (ses *session) read(m *wire.Response, due *delivery) bool {
+	s := ses.server
+	values := wire.NewPayload(s.network.Layout.Chunk(due.chunk).Len())
+	if s.store.Read(values.Floats(), params.Step(due.step), due.chunk) {
+		s.traffic.parameters.Add(uint64(values.Len()))
+		*m = wire.Response{Parameters: wire.Parameters{Step: due.step, Chunk: uint32(due.chunk), Payload: values}}
+		return true
+	}
+	values.Free()
+	ses.mu.Lock()
+	defer ses.mu.Unlock()
+	ses.holds[due.chunk] = 0
+	if ses.work != nil && ses.work.Step == due.step {
+		ses.work = nil // newer work will be asked for
+	}
+	return false
 }
 
 // receive takes one message of the worker, and what it holds: what can be
