@@ -247,10 +247,10 @@ func (s *Server) evaluate(ctx context.Context) error {
 // gather opens a round and serves events until every shard has counted and
 // every chunk is applied.
 func (s *Server) gather(ctx context.Context, round *Round, kind musterv1.WorkKind, phase string) error {
-	s.round, s.kind, s.phase, s.applied = round, kind, phase, 0
 	if s.deferred {
-		s.reassign()
+		s.reassign() // before there is work, which each is then asked for once
 	}
+	s.round, s.kind, s.phase, s.applied = round, kind, phase, 0
 	s.meter.begin(s.stalled())
 	for _, worker := range sortedKeys(s.sessions) {
 		s.tell(s.sessions[worker])

@@ -16,6 +16,7 @@ import (
 // One goroutine receives, into a vector of parameters, as a worker's loop does;
 // step is called from another.
 type idle struct {
+	id     string
 	layout *params.Layout
 	shards uint32 // of the job
 	sums   []float32
@@ -67,7 +68,7 @@ func newIdle(ctx context.Context, link worker.Link, id string, layout *params.La
 		return nil, err
 	}
 	w := &idle{
-		layout: layout, shards: shards, sums: sums, vector: params.NewVector(layout.Size()), stream: stream, cancel: cancel,
+		id: id, layout: layout, shards: shards, sums: sums, vector: params.NewVector(layout.Size()), stream: stream, cancel: cancel,
 		asked: make(chan job, 4),
 	}
 	w.receiving.Go(func() {
@@ -80,6 +81,8 @@ func newIdle(ctx context.Context, link worker.Link, id string, layout *params.La
 // receive follows the server's messages.
 func (w *idle) receive() error {
 	var mine []int
+	asked := false
+	var last uint64 // step asked for, where asked
 	for {
 		var m wire.Response
 		if err := w.stream.Recv(&m); err != nil {
@@ -101,6 +104,10 @@ func (w *idle) receive() error {
 				mine = append(mine, int(s))
 			}
 		case *musterv1.ExchangeResponse_Work:
+			if asked && m.Work.Step == last {
+				continue // it is repeated when shards move
+			}
+			asked, last = true, m.Work.Step
 			w.asked <- job{m.Work.Step, params.Cover(mine, int(w.shards)), mine}
 		case *musterv1.ExchangeResponse_Refusal:
 			return fmt.Errorf("step %d was refused: %s", m.Refusal.Step, m.Refusal.Detail)

@@ -109,9 +109,10 @@ func newParty(ctx context.Context, cfg ExchangeConfig, transport string, at regi
 	return p, p.share(ctx, server)
 }
 
-// share has the first worker, which owns all shards, make a step once the others
-// are there, so that all own some from then on.
+// share has those workers that own shards at first, perhaps one alone, make a step
+// once all are there, so that all own some from then on.
 func (p *party) share(ctx context.Context, server *paramserver.Server) error {
+	owners := map[string]bool{}
 	for there := 0; there < len(p.idle); time.Sleep(10 * time.Millisecond) {
 		status, err := server.Status(ctx)
 		if err != nil {
@@ -122,13 +123,19 @@ func (p *party) share(ctx context.Context, server *paramserver.Server) error {
 			if w.Connected {
 				there++
 			}
+			owners[w.Worker] = len(w.Shards) > 0
 		}
 	}
-	if err := p.idle[0].await(); err != nil {
-		return err
-	}
-	if err := p.idle[0].send(); err != nil {
-		return err
+	for _, w := range p.idle {
+		if !owners[w.id] {
+			continue
+		}
+		if err := w.await(); err != nil {
+			return err
+		}
+		if err := w.send(); err != nil {
+			return err
+		}
 	}
 	sent := 0
 	for _, w := range p.idle {
@@ -143,11 +150,19 @@ func (p *party) share(ctx context.Context, server *paramserver.Server) error {
 	return nil
 }
 
-// step makes one step.
+// step makes one step. Once a worker fails, none waits for what it owes.
 func (p *party) step() error {
 	all := make([]func() error, len(p.idle))
 	for i, w := range p.idle {
-		all[i] = w.step
+		all[i] = func() error {
+			err := w.step()
+			if err != nil {
+				for _, other := range p.idle {
+					other.cancel()
+				}
+			}
+			return err
+		}
 	}
 	return together(all)
 }
