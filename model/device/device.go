@@ -26,10 +26,15 @@ type Options struct {
 
 // Plan is a network bound to a device.
 type Plan interface {
-	// Parameters is the host's vector of parameters, of Graph.Parameters values,
-	// owned by the plan and valid until Close. The caller fills it between calls
-	// and reports every range it has changed to Loaded before the next call.
+	// Parameters is the host's vector of parameters, of Graph.Parameters values:
+	// the plan's own until UseParameters, and valid until Close. The caller fills
+	// it between calls and reports every range it has changed to Loaded before the
+	// next call.
 	Parameters() []float32
+	// UseParameters makes v the host's vector of parameters: as long, and aligned
+	// as params.NewVector's. The plan only reads it, and counts all of it as
+	// changed. It is the caller's, who keeps it until another is used or Close.
+	UseParameters(v []float32)
 	// Loaded tells the plan that the values of r have changed.
 	Loaded(r params.Range)
 
@@ -39,9 +44,13 @@ type Plan interface {
 	// While it runs it calls ready, from one goroutine at a time, for each range
 	// of each node as soon as Sum holds its final values; ready may be nil.
 	Gradient(b *Batch, ready func(node int, r params.Range)) ([]Tally, error)
-	// Sum is the host's vector of gradients of node i of the last batch, owned by
-	// the plan and valid until the next Gradient.
+	// Sum is the host's vector of gradients of node i of the last batch, valid
+	// until the next Gradient: the plan's own until UseSum.
 	Sum(i int) []float32
+	// UseSum makes v the vector of gradients of node i from the next Gradient on:
+	// of Graph.Parameters values, aligned as params.NewVector's, and zero, since the
+	// plan does not write what it knows to be zero. It is the caller's.
+	UseSum(i int, v []float32)
 
 	// Evaluate runs the network in testing form and returns a tally for every
 	// shard of b.Shards, valid until the next call. Seed, step, numbers of images

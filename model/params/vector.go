@@ -12,7 +12,8 @@ import (
 // vector register.
 const align = 64
 
-// NewVector returns n zero values that begin at a multiple of 64 bytes.
+// NewVector returns n zero values that begin at a multiple of 64 bytes, in huge
+// pages where n is large and the system has them.
 func NewVector(n int) []float32 {
 	const slack = align / 4
 	v := make([]float32, n+slack)
@@ -20,6 +21,7 @@ func NewVector(n int) []float32 {
 	for !Aligned(v[skip:]) {
 		skip++
 	}
+	adviseHuge(v)
 	return v[skip : skip+n : skip+n]
 }
 

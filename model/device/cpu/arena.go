@@ -26,7 +26,6 @@ func (a *arena) reserve(dst *[]float32, n int) {
 // allocate makes the memory and hands out the parts.
 func (a *arena) allocate() {
 	v := params.NewVector(a.size)
-	adviseHuge(v)
 	for _, p := range a.parts {
 		*p.dst = v[p.first : p.first+p.n : p.first+p.n]
 	}

@@ -145,6 +145,12 @@ func (p *plan) allocate() {
 // Parameters returns the host's vector of parameters.
 func (p *plan) Parameters() []float32 { return p.values }
 
+// UseParameters makes v the vector of parameters.
+func (p *plan) UseParameters(v []float32) {
+	p.values = v
+	p.Loaded(params.Range{First: 0, End: len(v)})
+}
+
 // Loaded tells the plan that the values of r have changed.
 func (p *plan) Loaded(r params.Range) {
 	for _, l := range p.layers {
@@ -156,6 +162,9 @@ func (p *plan) Loaded(r params.Range) {
 
 // Sum returns the vector of gradients of node i of the last batch.
 func (p *plan) Sum(i int) []float32 { return p.totals[i] }
+
+// UseSum makes v the vector of gradients of node i.
+func (p *plan) UseSum(i int, v []float32) { p.totals[i] = v }
 
 // Close frees the plan's memory. Closing a second time does nothing.
 func (p *plan) Close() error {

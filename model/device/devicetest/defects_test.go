@@ -102,6 +102,18 @@ func TestDefectsAreFound(t *testing.T) {
 				copy(r.Of(p.Plan.Parameters()), r.Of(p.host))
 			}
 		}}},
+		{"another vector of parameters is copied", "VectorsOfTheCallerServe", &faulty{use: func(p *faultyPlan, v []float32) {
+			copy(p.Plan.Parameters(), v)
+			p.Plan.Loaded(params.Range{First: 0, End: len(v)})
+		}}},
+		{"another vector of parameters is not seen to differ", "VectorsOfTheCallerServe", &faulty{use: func(p *faultyPlan, v []float32) {
+			if p.calls == 0 {
+				p.Plan.UseParameters(v)
+			}
+		}}},
+		{"parameters are written to", "VectorsOfTheCallerServe", after(func(p *faultyPlan, _ *device.Batch, _ []device.Tally) {
+			nudge(&p.Parameters()[3])
+		})},
 		{"evaluating draws dropout", "TestingFormDrawsNothing", &faulty{evaluate: func(p *faultyPlan, b *device.Batch) ([]device.Tally, error) {
 			c := *b
 			if c.Index == nil {

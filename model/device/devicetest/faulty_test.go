@@ -16,6 +16,7 @@ type faulty struct {
 	evaluate func(p *faultyPlan, b *device.Batch) ([]device.Tally, error)
 	predict  func(p *faultyPlan, out []float32, b *device.Batch) error
 	loaded   func(p *faultyPlan, r params.Range)
+	use      func(p *faultyPlan, v []float32)
 }
 
 type faultyPlan struct {
@@ -47,6 +48,14 @@ func (p *faultyPlan) Parameters() []float32 {
 		return p.host
 	}
 	return p.Plan.Parameters()
+}
+
+func (p *faultyPlan) UseParameters(v []float32) {
+	if p.of.use != nil {
+		p.of.use(p, v)
+		return
+	}
+	p.Plan.UseParameters(v)
 }
 
 func (p *faultyPlan) Loaded(r params.Range) {

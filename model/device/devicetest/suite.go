@@ -22,6 +22,7 @@ func promises() []check {
 		{"ShardsWithoutImagesArePassedOver", emptyShards},
 		{"EachRangeIsReportedOnceWhenFinal", reports},
 		{"LoadedParametersTakeEffect", loaded},
+		{"VectorsOfTheCallerServe", callersVectors},
 		{"PlansSideBySideGiveSameBits", sideBySide},
 		{"TestingFormDrawsNothing", testingForm},
 		{"EvaluatingPlanNeedsNoNodes", evaluationOnly},

@@ -1,4 +1,4 @@
-package cpu
+package params
 
 import (
 	"syscall"
@@ -6,7 +6,8 @@ import (
 )
 
 // adviseHuge asks for huge pages behind v: products stride through weights, and
-// with small pages each row costs a walk through the page table. What the
+// with small pages each row costs a walk through the page table; an update of all
+// parameters walks through as many vectors at once. What the
 // system does with the advice changes no result, so its answer is not needed.
 func adviseHuge(v []float32) {
 	const page = 2 << 20

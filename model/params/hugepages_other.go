@@ -1,6 +1,6 @@
 //go:build !linux
 
-package cpu
+package params
 
 // adviseHuge does nothing where the system takes no such advice.
 func adviseHuge([]float32) {}
