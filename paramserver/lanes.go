@@ -15,7 +15,7 @@ import (
 type task struct {
 	chunk   int
 	outcome Outcome       // with slices of its own
-	values  *wire.Payload // live ones of the chunk; the lane's from now on
+	values  *wire.Payload // live ones of the chunk, or a view of all; the lane's from now on
 	scale   float32       // 1 over the images of the round
 	rate    float32
 }
@@ -45,14 +45,20 @@ func newLanes(store *Store, chunks int, applied chan<- struct{}) *lanes {
 	return l
 }
 
+// room is what a lane works with: of a chunk each.
+type room [2][]float32
+
 // run works until close.
 func (l *lanes) run() {
 	var all sync.WaitGroup
 	for _, queue := range l.queues {
 		all.Go(func() {
-			whole := make([]float32, params.ChunkValues)
+			var room room
+			for i := range room {
+				room[i] = params.NewVector(params.ChunkValues)
+			}
 			for t := range queue {
-				l.do(t, whole)
+				l.do(t, &room)
 			}
 		})
 	}
@@ -73,18 +79,20 @@ func (l *lanes) submit(t task) {
 	l.queues[t.chunk%len(l.queues)] <- t
 }
 
-// do uses whole for a chunk's gradient with its zeros.
-func (l *lanes) do(t task, whole []float32) {
+// do does a task.
+func (l *lanes) do(t task, room *room) {
 	for _, slot := range t.outcome.Drop {
 		l.take(t.chunk, slot).Free()
 	}
 	for _, slot := range t.outcome.Add {
-		other := l.take(t.chunk, slot)
-		kernel.Add(t.values.Floats(), t.values.Floats(), other.Floats())
-		other.Free()
+		t.values = l.add(t.chunk, t.values, l.take(t.chunk, slot), room)
 	}
 	if t.outcome.Complete {
-		if !l.store.Apply(t.chunk, l.store.layout.Unpack(whole, t.values.Floats(), t.chunk), t.scale, t.rate) {
+		g := t.values.Floats()
+		if !t.values.IsView() {
+			g = l.store.layout.Unpack(room[0], g, t.chunk)
+		}
+		if !l.store.Apply(t.chunk, g, t.scale, t.rate) {
 			l.diverged.Store(true)
 		}
 		t.values.Free()
@@ -101,4 +109,33 @@ func (l *lanes) take(chunk, slot int) *wire.Payload {
 	p := l.slots[chunk][slot]
 	l.slots[chunk][slot] = nil
 	return p
+}
+
+// add returns the sum of two contributions to a chunk, which it takes over. It is
+// a payload of live values, in the memory of one of them unless both are views.
+func (l *lanes) add(chunk int, a, b *wire.Payload, room *room) *wire.Payload {
+	sum := a
+	switch {
+	case !a.IsView():
+	case !b.IsView():
+		sum = b // a + b is b + a
+	default:
+		sum = wire.NewPayload(l.store.layout.Live(chunk))
+	}
+	kernel.Add(sum.Floats(), l.live(chunk, a, room[0]), l.live(chunk, b, room[1]))
+	for _, p := range []*wire.Payload{a, b} {
+		if p != sum {
+			p.Free()
+		}
+	}
+	return sum
+}
+
+// live returns the live values of a contribution, in dst where they are not by themselves.
+func (l *lanes) live(chunk int, p *wire.Payload, dst []float32) []float32 {
+	layout, values := l.store.layout, p.Floats()
+	if !p.IsView() || layout.Live(chunk) == len(values) {
+		return values
+	}
+	return layout.PackChunk(dst, values, chunk)
 }

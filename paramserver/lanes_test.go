@@ -9,10 +9,16 @@ import (
 	"github.com/muster-train/muster/paramserver/optim"
 )
 
-// TestValuesWithoutAGradientAreUpdatedWithZero sends live values alone, as
-// workers do, and expects of every chunk what the rule makes of the whole
-// gradient: weight decay and momentum move the other values as well.
+// TestValuesWithoutAGradientAreUpdatedWithZero sends live values alone, or views
+// of vectors, as workers do, and expects of every chunk what the rule makes of the
+// whole gradient: weight decay and momentum move the other values as well.
 func TestValuesWithoutAGradientAreUpdatedWithZero(t *testing.T) {
+	for name, views := range map[string][2]bool{"none": {}, "the first": {true, false}, "the second": {false, true}, "both": {true, true}} {
+		t.Run("views "+name, func(t *testing.T) { updateWithViews(t, views) })
+	}
+}
+
+func updateWithViews(t *testing.T, views [2]bool) {
 	layout, err := params.NewLayout([]params.Tensor{
 		{Name: "fc", Shape: []int{100, 1000}},
 		{Name: "conv", Shape: []int{100_000, 3}, Zero: []bool{true, false, true}},
@@ -45,6 +51,7 @@ func TestValuesWithoutAGradientAreUpdatedWithZero(t *testing.T) {
 	sum := vector(func(i int) float32 { return gradients[0][i] + gradients[1][i] })
 	rule.Apply(want, wantMomentum, parameters, momentum, sum, scale, rate, false)
 
+	lent := [2][]float32{slices.Clone(gradients[0]), slices.Clone(gradients[1])}
 	store := NewStore(layout, rule, 0, 0, slices.Clone(parameters), slices.Clone(momentum))
 	whole := make(chan struct{}, layout.Chunks())
 	l := newLanes(store, layout.Chunks(), whole)
@@ -52,8 +59,11 @@ func TestValuesWithoutAGradientAreUpdatedWithZero(t *testing.T) {
 	go func() { l.run(); close(done) }()
 	for chunk := range layout.Chunks() {
 		for k, g := range gradients {
-			b := wire.NewPayload(layout.Live(chunk))
-			layout.Pack(b.Floats(), g, chunk)
+			b := wire.View(layout.Chunk(chunk).Of(g))
+			if !views[k] {
+				b = wire.NewPayload(layout.Live(chunk))
+				layout.Pack(b.Floats(), g, chunk)
+			}
 			o := Outcome{Verdict: Counted}
 			if k == 1 {
 				o.Add, o.Complete = []int{0}, true
@@ -71,5 +81,10 @@ func TestValuesWithoutAGradientAreUpdatedWithZero(t *testing.T) {
 	defer v.Release()
 	if !slices.Equal(v.Parameters, want) || !slices.Equal(v.Momentum, wantMomentum) {
 		t.Error("parameters or momentum are not those of the whole gradient")
+	}
+	for k, g := range gradients {
+		if !slices.Equal(g, lent[k]) {
+			t.Errorf("vector %d, of which contributions were views, was written to", k)
+		}
 	}
 }

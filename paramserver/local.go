@@ -29,6 +29,7 @@ func (l *Local) Exchange(ctx context.Context, hello *musterv1.Hello) (*LocalStre
 	if err != nil {
 		return nil, err
 	}
+	ses.shared = true
 	ctx, cancel := context.WithCancel(ctx)
 	release, err := ses.attach(ctx, hello)
 	if err != nil {
@@ -39,7 +40,8 @@ func (l *Local) Exchange(ctx context.Context, hello *musterv1.Hello) (*LocalStre
 }
 
 // LocalStream is an Exchange within the process: what is sent is received
-// before Send returns, and payloads change hands as they are.
+// before Send returns, and payloads change hands as they are. All memory is shared:
+// parameters are views of the server's vectors, gradients may be views too.
 type LocalStream struct {
 	ctx     context.Context // of the stream: it has the life of one call to Exchange
 	cancel  context.CancelFunc
@@ -62,6 +64,11 @@ func (l *LocalStream) Send(m *wire.Request) error {
 // Recv sets m to the server's next message, whose payload is the caller's to
 // free; io.EOF at the end.
 func (l *LocalStream) Recv(m *wire.Response) error { return l.session.next(l.ctx, m) }
+
+// Shared is the server's vectors.
+func (l *LocalStream) Shared() *wire.Shared {
+	return &wire.Shared{Parameters: l.session.server.store.Shared()}
+}
 
 // Close ends the stream.
 func (l *LocalStream) Close() error {

@@ -25,6 +25,7 @@ type session struct {
 	server *Server
 	member membership.Member
 	own    bool // the worker holds its own lease
+	shared bool // the worker sees the server's vectors, and is told what is in them
 
 	replaced atomic.Bool  // the worker has opened another session: its key in etcd is that one's
 	last     atomic.Int64 // when the worker's last message came, in nanoseconds since 1970
@@ -188,6 +189,14 @@ func (ses *session) deliver(step uint64, chunk int) *delivery {
 // read sets m to a chunk of the parameters, unless its step is past by now.
 func (ses *session) read(m *wire.Response, due *delivery) bool {
 	s := ses.server
+	if ses.shared {
+		if values := s.store.View(params.Step(due.step), due.chunk); values != nil {
+			s.traffic.parameters.Add(uint64(4 * len(values)))
+			*m = wire.Response{Parameters: wire.Parameters{Step: due.step, Chunk: uint32(due.chunk), Payload: wire.View(values)}}
+			return true
+		}
+		return ses.missed(due)
+	}
 	values := wire.NewPayload(s.network.Layout.Chunk(due.chunk).Len())
 	if s.store.Read(values.Floats(), params.Step(due.step), due.chunk) {
 		s.traffic.parameters.Add(uint64(values.Len()))
@@ -195,6 +204,11 @@ func (ses *session) read(m *wire.Response, due *delivery) bool {
 		return true
 	}
 	values.Free()
+	return ses.missed(due)
+}
+
+// missed notes that a chunk that was due is past.
+func (ses *session) missed(due *delivery) bool {
 	ses.mu.Lock()
 	defer ses.mu.Unlock()
 	ses.holds[due.chunk] = 0
@@ -242,7 +256,11 @@ func (ses *session) receiveGradient(ctx context.Context, g wire.Gradient) error 
 	if chunk >= layout.Chunks() {
 		return refuse(musterv1.RefusalReason_REFUSAL_REASON_MALFORMED, fmt.Sprintf("chunk %d of %d", chunk, layout.Chunks()))
 	}
-	if err := values.Check(layout.Live(chunk)); err != nil {
+	want := layout.Live(chunk)
+	if values.IsView() {
+		want = layout.Chunk(chunk).Len()
+	}
+	if err := values.Check(want); err != nil {
 		return refuse(musterv1.RefusalReason_REFUSAL_REASON_MALFORMED, err.Error())
 	}
 	if !kernel.Finite(values.Floats()) {
@@ -275,6 +293,9 @@ func (ses *session) attach(ctx context.Context, hello *musterv1.Hello) (release 
 	ses.mu.Lock()
 	for chunk := range ses.holds {
 		ses.holds[chunk] = hello.HaveStepPlusOne
+		if ses.shared {
+			ses.holds[chunk] = 0 // the worker is told what the vectors hold now
+		}
 	}
 	ses.mu.Unlock()
 	drop := func(left bool) {

@@ -11,7 +11,8 @@ import (
 // Store holds the parameters and their momentum at the newest whole step, and
 // makes those of the next one beside them, chunk by chunk.
 //
-// Two versions of both vectors take turns. So a step stays readable until the
+// Two versions of both vectors take turns: even steps have the first, odd ones the
+// second. So a step stays readable until the
 // next is whole, however long its round takes, and a checkpoint reads the
 // newest version without a copy while the next is being made. Of the next, every
 // chunk can be read as soon as it is made.
@@ -23,9 +24,8 @@ type Store struct {
 	rule   optim.Rule
 	far    bool // what Apply makes has no room in the caches
 
-	mu         sync.RWMutex // guards the fields below; held while values of the current version are copied
-	current    int          // which version is whole
-	step       params.Step
+	mu         sync.RWMutex // guards step and samples; held while values are copied
+	step       params.Step  // the newest whole one
 	samples    uint64
 	parameters [2][]float32
 	momentum   [2][]float32
@@ -40,17 +40,22 @@ const farValues = 1 << 20
 
 // NewStore starts at a step with given vectors, which it takes over.
 func NewStore(layout *params.Layout, rule optim.Rule, step params.Step, samples uint64, parameters, momentum []float32) *Store {
-	return &Store{
-		layout:     layout,
-		rule:       rule,
-		far:        layout.Size() >= farValues && params.Aligned(parameters) && params.Aligned(momentum),
-		step:       step,
-		samples:    samples,
-		parameters: [2][]float32{parameters, params.NewVector(layout.Size())},
-		momentum:   [2][]float32{momentum, params.NewVector(layout.Size())},
-		made:       make([]atomic.Bool, layout.Chunks()),
+	s := &Store{
+		layout:  layout,
+		rule:    rule,
+		far:     layout.Size() >= farValues && params.Aligned(parameters) && params.Aligned(momentum),
+		step:    step,
+		samples: samples,
+		made:    make([]atomic.Bool, layout.Chunks()),
 	}
+	v := s.version(step)
+	s.parameters[v], s.parameters[1-v] = parameters, params.NewVector(layout.Size())
+	s.momentum[v], s.momentum[1-v] = momentum, params.NewVector(layout.Size())
+	return s
 }
+
+// version is which of the two a step has.
+func (s *Store) version(step params.Step) int { return int(step % 2) }
 
 // At returns the newest whole step, and the samples applied up to it.
 func (s *Store) At() (step params.Step, samples uint64) {
@@ -64,8 +69,12 @@ func (s *Store) At() (step params.Step, samples uint64) {
 func (s *Store) Has(step params.Step, chunk int) bool {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	_, ok := s.version(step, chunk)
-	return ok
+	return s.has(step, chunk)
+}
+
+// has is Has. Callers hold mu.
+func (s *Store) has(step params.Step, chunk int) bool {
+	return step == s.step || step == s.step+1 && s.made[chunk].Load()
 }
 
 // Read copies a chunk of the parameters at a step to dst, of the chunk's
@@ -73,20 +82,24 @@ func (s *Store) Has(step params.Step, chunk int) bool {
 func (s *Store) Read(dst []float32, step params.Step, chunk int) bool {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	v, ok := s.version(step, chunk)
+	ok := s.has(step, chunk)
 	if ok {
-		copy(dst, s.layout.Chunk(chunk).Of(s.parameters[v]))
+		copy(dst, s.layout.Chunk(chunk).Of(s.parameters[s.version(step)]))
 	}
 	return ok
 }
 
-// version is where a chunk is at a step. Callers hold mu.
-func (s *Store) version(step params.Step, chunk int) (v int, ok bool) {
-	if step == s.step {
-		return s.current, true
+// View returns the values of a chunk at a step themselves, nil where Has would be
+// false. They hold still until a chunk of the step after the next is made.
+func (s *Store) View(step params.Step, chunk int) []float32 {
+	if !s.Has(step, chunk) {
+		return nil
 	}
-	return 1 - s.current, step == s.step+1 && s.made[chunk].Load()
+	return s.layout.Chunk(chunk).Of(s.parameters[s.version(step)])
 }
+
+// Shared is the vectors of parameters at even and at odd steps.
+func (s *Store) Shared() [2][]float32 { return s.parameters }
 
 // Version is the whole state at one step, for reading.
 type Version struct {
@@ -101,20 +114,21 @@ type Version struct {
 func (s *Store) Hold() Version {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	hold := &s.holds[s.current]
+	v := s.version(s.step)
+	hold := &s.holds[v]
 	hold.Add(1)
-	return Version{s.step, s.samples, s.parameters[s.current], s.momentum[s.current], sync.OnceFunc(hold.Done)}
+	return Version{s.step, s.samples, s.parameters[v], s.momentum[v], sync.OnceFunc(hold.Done)}
 }
 
 // Begin makes ready for a round: it waits until nobody reads the version that
 // the round will overwrite.
-func (s *Store) Begin() { s.holds[1-s.current].Wait() }
+func (s *Store) Begin() { s.holds[s.version(s.step+1)].Wait() }
 
 // Apply makes a chunk of the next step from the sum g of the gradients of the
 // round: see optim.Rule, with g*scale as the gradient. It reports whether the
 // parameters are free of NaN and infinite values; such can't be read.
 func (s *Store) Apply(chunk int, g []float32, scale, rate float32) bool {
-	r, from, to := s.layout.Chunk(chunk), s.current, 1-s.current
+	r, from, to := s.layout.Chunk(chunk), s.version(s.step), s.version(s.step+1)
 	finite := s.rule.Apply(r.Of(s.parameters[to]), r.Of(s.momentum[to]), r.Of(s.parameters[from]), r.Of(s.momentum[from]), g, scale, rate, s.far)
 	s.made[chunk].Store(finite)
 	return finite
@@ -124,7 +138,6 @@ func (s *Store) Apply(chunk int, g []float32, scale, rate float32) bool {
 func (s *Store) Commit(samples uint64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.current = 1 - s.current
 	s.step++
 	s.samples += samples
 	for chunk := range s.made {

@@ -110,6 +110,9 @@ func (s *clientStream) Send(m *wire.Request) error { return s.stream.SendMsg(m) 
 
 func (s *clientStream) Recv(m *wire.Response) error { return asError(s.stream.RecvMsg(m)) }
 
+// Shared is nil: the server is another process.
+func (s *clientStream) Shared() *wire.Shared { return nil }
+
 // Close tells the server that nothing more will be sent.
 func (s *clientStream) Close() error { return s.stream.CloseSend() }
 

@@ -176,6 +176,8 @@ type director struct {
 	job   *musterv1.JobSpec
 	calls chan call
 	lines chan *line
+
+	shared *wire.Shared // of the lines to come
 }
 
 // call is one Join that waits for its answer.
@@ -210,7 +212,7 @@ func (d *director) Join(ctx context.Context, req *musterv1.JoinRequest) (*muster
 
 func (d *director) Exchange(ctx context.Context, hello *musterv1.Hello) (Stream, error) {
 	l := &line{
-		t: d.t, ctx: ctx, hello: proto.Clone(hello).(*musterv1.Hello),
+		t: d.t, ctx: ctx, shared: d.shared, hello: proto.Clone(hello).(*musterv1.Hello),
 		down: make(chan *musterv1.ExchangeResponse), up: make(chan *musterv1.ExchangeRequest),
 		broken: make(chan struct{}), closed: make(chan struct{}),
 	}
@@ -240,6 +242,7 @@ func (d *director) admit() *line {
 type line struct {
 	t      *testing.T
 	ctx    context.Context // of the stream
+	shared *wire.Shared
 	hello  *musterv1.Hello
 	down   chan *musterv1.ExchangeResponse
 	up     chan *musterv1.ExchangeRequest
@@ -248,6 +251,8 @@ type line struct {
 	closed chan struct{} // closed by the worker
 	once   sync.Once
 }
+
+func (l *line) Shared() *wire.Shared { return l.shared }
 
 func (l *line) Recv(r *wire.Response) error {
 	select {

@@ -15,6 +15,7 @@ import (
 // comes before the work of this step has been computed waits until it has.
 type held struct {
 	layout *params.Layout
+	shared *wire.Shared      // where chunks are when they come; nil: in their messages
 	steps  []uint64          // by chunk: the step at which the plan has it, plus one; 0: none
 	early  []wire.Parameters // by chunk: what waits; without a payload: nothing
 }
@@ -33,8 +34,12 @@ func (h *held) at(step uint64) bool {
 	return true
 }
 
-// whole is the step of all chunks, plus one; 0 where they are not of one step.
+// whole is the step of all chunks, plus one; 0 where they are not of one step, or
+// in memory that is shared over a stream.
 func (h *held) whole() uint64 {
+	if h.shared != nil {
+		return 0
+	}
 	if first := h.steps[0]; first > 0 && h.at(first-1) {
 		return first
 	}
@@ -52,13 +57,25 @@ func (h *held) check(c *wire.Parameters) error {
 	return nil
 }
 
-// load brings a chunk into the plan. It leaves the payload to the caller, and
+// begins makes ready for a stream over which shared memory is seen, if any. With
+// it, or where it was there before, nothing is held that the stream has not told of.
+func (h *held) begins(shared *wire.Shared) {
+	h.forget()
+	if shared != nil || h.shared != nil {
+		clear(h.steps)
+	}
+	h.shared = shared
+}
+
+// load brings a chunk into the plan, unless it is in shared memory. It leaves the payload to the caller, and
 // frees what waited for the chunk: the server sent this one later.
 func (h *held) load(plan device.Plan, c *wire.Parameters) {
 	h.drop(int(c.Chunk))
-	r := h.layout.Chunk(int(c.Chunk))
-	copy(r.Of(plan.Parameters()), c.Payload.Floats())
-	plan.Loaded(r)
+	if h.shared == nil {
+		r := h.layout.Chunk(int(c.Chunk))
+		copy(r.Of(plan.Parameters()), c.Payload.Floats())
+		plan.Loaded(r)
+	}
 	h.steps[c.Chunk] = c.Step + 1
 }
 

@@ -16,6 +16,7 @@ type outgoing struct {
 	step   uint64
 	nodes  []params.Node
 	sum    func(node int) []float32
+	lend   bool // the server sees the sums: send views of them
 	send   func(*wire.Request) error
 	sent   func(bytes int) // told of each chunk's payload
 
@@ -81,8 +82,13 @@ func (o *outgoing) finish(computed bool) error {
 
 func (o *outgoing) sendPiece(p piece) error {
 	node := o.nodes[p.node]
-	payload := wire.NewPayload(o.layout.Live(p.chunk))
-	o.layout.Pack(payload.Floats(), o.sum(p.node), p.chunk)
+	var payload *wire.Payload
+	if sum := o.sum(p.node); o.lend {
+		payload = wire.View(o.layout.Chunk(p.chunk).Of(sum))
+	} else {
+		payload = wire.NewPayload(o.layout.Live(p.chunk))
+		o.layout.Pack(payload.Floats(), sum, p.chunk)
+	}
 	n := payload.Len()
 	o.request = wire.Request{Gradient: wire.Gradient{
 		Step: o.step, First: uint32(node.First), End: uint32(node.End), Chunk: uint32(p.chunk), Payload: payload,

@@ -28,11 +28,12 @@ type task struct {
 	loader    *dataset.Loader
 	stop      func() // ends the loader's goroutine
 
-	plan   device.Plan
-	images int // the plan's sizes
-	nodes  int
-	held   *held
-	shards []int // owned
+	plan    device.Plan
+	vectors vectors // the plan's
+	images  int     // the plan's sizes
+	nodes   int
+	held    *held
+	shards  []int // owned
 
 	work  *musterv1.Work
 	asked bool   // work has been asked for since the newest assignment
@@ -103,11 +104,15 @@ func (t *task) close() {
 	}
 }
 
-// forget makes ready for a new stream: over it everything is told again.
-func (t *task) forget() {
+// begins makes ready for a new stream: over it everything is told again.
+func (t *task) begins(shared *wire.Shared) {
 	t.shards, t.work, t.asked = nil, nil, false
-	t.held.forget()
 	clear(t.sent)
+	if t.held.shared != nil {
+		t.plan.UseParameters(t.vectors.parameters)
+	}
+	t.held.begins(shared)
+	t.vectors.begins()
 }
 
 // assign takes up a new set of shards. Work follows it: what is in hand may be
@@ -141,9 +146,14 @@ func (t *task) fit(shards []int) error {
 	if err != nil {
 		return err
 	}
+	t.vectors.own(plan, nodes)
 	if t.plan != nil {
-		copy(plan.Parameters(), t.plan.Parameters())
-		plan.Loaded(params.Range{First: 0, End: t.network.Layout.Size()})
+		if t.held.shared != nil {
+			plan.UseParameters(t.plan.Parameters())
+		} else {
+			copy(plan.Parameters(), t.plan.Parameters())
+			plan.Loaded(params.Range{First: 0, End: t.network.Layout.Size()})
+		}
 		t.plan.Close()
 	}
 	t.plan, t.images, t.nodes = plan, images, nodes
@@ -171,6 +181,9 @@ func (t *task) begin(w *musterv1.Work) error {
 	}
 	if t.work == nil || t.work.Kind != w.Kind || t.work.Step != w.Step {
 		clear(t.sent)
+	}
+	if shared := t.held.shared; shared != nil {
+		t.plan.UseParameters(shared.Parameters[w.Step%2])
 	}
 	t.work, t.asked = w, true
 	return nil
@@ -244,6 +257,7 @@ func (t *task) gradient(ctx context.Context, shards []int, send func(*wire.Reque
 		return fmt.Errorf("%w: %w", errFault, err)
 	}
 	nodes := t.cover(shards, at.Batch)
+	t.outgoing.lend = t.vectors.place(t.plan, t.work.Step, len(nodes), t.held.shared != nil)
 	t.outgoing.begin(t.work.Step, nodes, send)
 	tallies, err := t.plan.Gradient(&device.Batch{
 		Seed: t.job.Seed, Step: params.Step(t.work.Step),

@@ -28,6 +28,9 @@ type Stream interface {
 	Send(m *wire.Request) error
 	// Recv sets m to the next message; its payload is the caller's to free.
 	Recv(m *wire.Response) error
+	// Shared is memory that the server sees too, which all parameters are views of
+	// and gradients may be; nil: there is none.
+	Shared() *wire.Shared
 	Close() error
 }
 
@@ -158,7 +161,7 @@ func (w *Worker) exchange(ctx context.Context, stream Stream, cancel func()) err
 		return nil
 	}
 	t := w.task
-	t.forget()
+	t.begins(stream.Shared())
 	w.heard = false
 	for {
 		if t.pending() {

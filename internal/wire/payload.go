@@ -10,16 +10,16 @@ import (
 // ChunkBytes bounds the payload of a chunk: 256 Ki float32.
 const ChunkBytes = 4 << 18
 
-// Payload holds the values of one chunk on their way, in pooled memory. It has
-// one owner at a time, who hands it on with its message or frees it; nobody
-// touches it after that.
+// Payload holds the values of one chunk on their way, in pooled memory, or is a
+// view of memory that both ends share. It has one owner at a time, who hands it
+// on with its message or frees it; nobody touches it after that.
 //
 // In memory the float32 are as the machine has them, so that Floats is a view;
 // the codec brings them into the order of the wire.
 type Payload struct {
-	bytes  []byte // of memory
-	memory *[ChunkBytes]byte
-	fault  error // of a payload received: what is wrong with it
+	bytes  []byte            // of memory
+	memory *[ChunkBytes]byte // nil: a view
+	fault  error             // of a payload received: what is wrong with it
 }
 
 var payloads = sync.Pool{New: func() any { return &Payload{memory: new([ChunkBytes]byte)} }}
@@ -33,8 +33,21 @@ func newPayload(bytes int) *Payload {
 	return p
 }
 
+// View returns a payload that is values themselves, all of a chunk's: they hold
+// still until it is freed. It stays within a process, and nobody writes to it.
+func View(values []float32) *Payload {
+	return &Payload{bytes: unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(values))), 4*len(values))}
+}
+
+// IsView tells whether the payload is a view of memory that others see.
+func (p *Payload) IsView() bool { return p.memory == nil }
+
 // Free gives the memory back. It must not be used after that.
-func (p *Payload) Free() { payloads.Put(p) }
+func (p *Payload) Free() {
+	if !p.IsView() {
+		payloads.Put(p)
+	}
+}
 
 // Len is the payload's length in bytes.
 func (p *Payload) Len() int { return len(p.bytes) }
@@ -44,7 +57,7 @@ func (p *Payload) Floats() []float32 {
 	if len(p.bytes) == 0 {
 		return nil
 	}
-	return unsafe.Slice((*float32)(unsafe.Pointer(&p.memory[0])), len(p.bytes)/4)
+	return unsafe.Slice((*float32)(unsafe.Pointer(&p.bytes[0])), len(p.bytes)/4)
 }
 
 // Check tells whether the payload came whole and holds n float32. Errors wrap ErrMalformed.

@@ -59,7 +59,11 @@ func (l *Layout) Live(chunk int) int { return l.live[chunk] }
 // Pack copies the live values of a chunk of v, in order, to dst, of at least
 // Live(chunk) values, and returns those.
 func (l *Layout) Pack(dst, v []float32, chunk int) []float32 {
-	values := l.Chunk(chunk).Of(v)
+	return l.PackChunk(dst, l.Chunk(chunk).Of(v), chunk)
+}
+
+// PackChunk is Pack of the values of a chunk alone.
+func (l *Layout) PackChunk(dst, values []float32, chunk int) []float32 {
 	if l.live[chunk] == len(values) {
 		return dst[:copy(dst, values)]
 	}

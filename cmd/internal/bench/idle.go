@@ -93,7 +93,9 @@ func (w *idle) receive() error {
 			if err := p.Payload.Check(r.Len()); err != nil {
 				return err
 			}
-			copy(r.Of(w.vector), p.Payload.Floats())
+			if w.stream.Shared() == nil {
+				copy(r.Of(w.vector), p.Payload.Floats())
+			}
 			m.Free()
 			continue
 		}
@@ -143,8 +145,13 @@ func (w *idle) send() error {
 	var m wire.Request
 	for chunk := w.layout.Chunks() - 1; chunk >= 0; chunk-- {
 		for _, node := range w.now.nodes {
-			payload := wire.NewPayload(w.layout.Live(chunk))
-			w.layout.Pack(payload.Floats(), w.sums, chunk)
+			var payload *wire.Payload
+			if w.stream.Shared() != nil {
+				payload = wire.View(w.layout.Chunk(chunk).Of(w.sums))
+			} else {
+				payload = wire.NewPayload(w.layout.Live(chunk))
+				w.layout.Pack(payload.Floats(), w.sums, chunk)
+			}
 			m = wire.Request{Gradient: wire.Gradient{
 				Step: w.now.step, First: uint32(node.First), End: uint32(node.End), Chunk: uint32(chunk), Payload: payload,
 			}}
