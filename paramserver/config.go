@@ -30,6 +30,7 @@ type Config struct {
 	SessionGrace time.Duration // how long a worker without a connection keeps its shards, its lease notwithstanding
 	ShardTimeout time.Duration // how long a pinned shard waits for its worker before another may take it
 	MaxTime      time.Duration // training ends at the first step after this time; 0: no limit
+	SharedMemory bool          // workers of other processes on this machine are offered to share memory
 	Linger       bool          // once the job is done, go on answering until Run's context ends or Stop is called
 	NotFinite    int           // refusals of one contribution for values that are not finite that end the job
 

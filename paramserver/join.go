@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/muster-train/muster/internal/membership"
+	"github.com/muster-train/muster/internal/wire"
 	"github.com/muster-train/muster/paramserver/checkpoint"
 	musterv1 "github.com/muster-train/muster/proto/muster/v1"
 )
@@ -33,6 +34,9 @@ func (s *Server) Join(ctx context.Context, req *musterv1.JoinRequest) (*musterv1
 		return nil, refused("the worker speaks encodings %v, the server %v", req.Encodings, musterv1.Encoding_ENCODING_F32)
 	}
 	response := &musterv1.JoinResponse{Job: s.job, JobHash: s.hash}
+	if memory := s.store.shared; memory != nil {
+		response.Shared = memory.Offer()
+	}
 	if req.Job == "" {
 		return response, nil
 	}
@@ -41,6 +45,10 @@ func (s *Server) Join(ctx context.Context, req *musterv1.JoinRequest) (*musterv1
 	}
 	if want := s.network.Layout.Fingerprint(); req.Layout != want {
 		return nil, refused("the worker's layout of %s has fingerprint %.12s, the server's has %.12s: their versions differ", s.job.Network, req.Layout, want)
+	}
+	sums := s.openSums(req)
+	if sums == nil {
+		response.Shared = nil
 	}
 	var err error
 	if ended := s.do(ctx, func() {
@@ -53,14 +61,18 @@ func (s *Server) Join(ctx context.Context, req *musterv1.JoinRequest) (*musterv1
 		}
 		s.forgetJoins(req.Worker)
 		s.lastNumber++
-		s.joins[s.lastNumber] = req
+		s.joins[s.lastNumber] = &joined{req, sums}
+		sums = nil
 		response.Session = s.lastNumber
 		response.Data = &musterv1.DataInfo{
 			Fingerprint: s.data.Fingerprint, TrainImages: uint32(s.data.TrainImages), TestImages: uint32(s.data.TestImages),
 			Classes: uint32(s.data.Classes), Synthetic: s.data.Synthetic, ClassNames: s.data.ClassNames,
 		}
 	}); ended != nil {
-		return nil, ended
+		err = ended
+	}
+	if sums != nil {
+		sums.Close()
 	}
 	if err != nil {
 		return nil, err
@@ -68,10 +80,37 @@ func (s *Server) Join(ctx context.Context, req *musterv1.JoinRequest) (*musterv1
 	return response, nil
 }
 
+// joined is a worker that has introduced itself.
+type joined struct {
+	*musterv1.JoinRequest
+	sums *wire.Segment // memory it leaves its sums in, until its session takes it; nil: none
+}
+
+// openSums maps the memory that a worker offers for its sums; nil where it offers
+// none, or such as this process can't map.
+func (s *Server) openSums(req *musterv1.JoinRequest) *wire.Segment {
+	if req.Shared == nil || s.store.shared == nil {
+		return nil
+	}
+	log := s.cfg.Log.With("worker", req.Worker)
+	if got, want := req.Shared.Values, uint64(s.network.Layout.Size()); got != want {
+		log.Warn("the worker's memory is not shared", "why", fmt.Sprintf("its vectors have %d values, the layout has %d", got, want))
+		return nil
+	}
+	sums, err := wire.OpenSegment(req.Shared)
+	if err != nil {
+		log.Debug("the worker's memory is not shared", "why", err)
+	}
+	return sums
+}
+
 // forgetJoins forgets what a worker has joined with.
 func (s *Server) forgetJoins(worker string) {
-	for number, req := range s.joins {
-		if req.Worker == worker {
+	for number, j := range s.joins {
+		if j.Worker == worker {
+			if j.sums != nil {
+				j.sums.Close()
+			}
 			delete(s.joins, number)
 		}
 	}
@@ -118,7 +157,7 @@ func dataName(d checkpoint.Data) string {
 
 // sessionOf makes the session of the number that Join gave out.
 func (s *Server) sessionOf(ctx context.Context, number uint64) (*session, error) {
-	var req *musterv1.JoinRequest
+	var req *joined
 	if err := s.do(ctx, func() { req = s.joins[number] }); err != nil {
 		return nil, err
 	}
@@ -129,5 +168,5 @@ func (s *Server) sessionOf(ctx context.Context, number uint64) (*session, error)
 	if req.Shard != nil {
 		m.Pinned = int(req.Shard.Index)
 	}
-	return newSession(s, m, req.Registered), nil
+	return newSession(s, m, number, req.Registered), nil
 }

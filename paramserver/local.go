@@ -29,7 +29,7 @@ func (l *Local) Exchange(ctx context.Context, hello *musterv1.Hello) (*LocalStre
 	if err != nil {
 		return nil, err
 	}
-	ses.shared = true
+	ses.transport = transportProcess
 	ctx, cancel := context.WithCancel(ctx)
 	release, err := ses.attach(ctx, hello)
 	if err != nil {
@@ -67,7 +67,7 @@ func (l *LocalStream) Recv(m *wire.Response) error { return l.session.next(l.ctx
 
 // Shared is the server's vectors.
 func (l *LocalStream) Shared() *wire.Shared {
-	return &wire.Shared{Parameters: l.session.server.store.Shared()}
+	return &wire.Shared{Parameters: l.session.server.store.Vectors()}
 }
 
 // Close ends the stream.

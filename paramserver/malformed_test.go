@@ -68,7 +68,7 @@ func TestAWorkerWhoseContributionStaysMalformedIsSentAway(t *testing.T) {
 // What is malformed now and then, in other steps or places, is only refused.
 func TestMalformedContributionsOfOtherNamesDoNotAddUp(t *testing.T) {
 	s := newServer(t, testConfig(t))
-	ses := newSession(s, membership.Member{ID: "a"}, false)
+	ses := newSession(s, membership.Member{ID: "a"}, 0, false)
 	for step := range 10 {
 		for chunk := range 10 {
 			for range mostMalformed - 1 {

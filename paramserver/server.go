@@ -60,8 +60,8 @@ type Server struct {
 	done    *musterv1.Done // what workers are told once the job has ended
 	stop    string         // why to stop after this step; empty: go on
 
-	joins      map[uint64]*musterv1.JoinRequest // by session
-	sessions   map[string]*session              // by worker
+	joins      map[uint64]*joined  // by session
+	sessions   map[string]*session // by worker
 	lastNumber uint64
 	members    []membership.Member
 	watched    bool                 // members have been heard of
@@ -108,7 +108,7 @@ func New(cfg Config, registry *membership.Registry) (*Server, error) {
 		events:   make(chan func()),
 		whole:    make(chan struct{}, net.Layout.Chunks()),
 		over:     make(chan struct{}),
-		joins:    map[uint64]*musterv1.JoinRequest{},
+		joins:    map[uint64]*joined{},
 		sessions: map[string]*session{},
 		known:    map[string]bool{},
 		lostAt:   map[string]time.Time{},
@@ -121,6 +121,14 @@ func New(cfg Config, registry *membership.Registry) (*Server, error) {
 	}
 	if err := s.restore(); err != nil {
 		return nil, err
+	}
+	if cfg.SharedMemory {
+		memory, err := wire.NewSegment(2, net.Layout.Size())
+		if err == nil {
+			s.store.share(memory)
+		} else {
+			cfg.Log.Debug("workers are not offered to share memory", "why", err)
+		}
 	}
 	s.resumed, _ = s.store.At()
 	s.lanes = newLanes(s.store, net.Layout.Chunks(), s.whole)

@@ -24,8 +24,11 @@ import (
 type session struct {
 	server *Server
 	member membership.Member
+	number uint64
 	own    bool // the worker holds its own lease
-	shared bool // the worker sees the server's vectors, and is told what is in them
+
+	transport string        // from attach on
+	sums      *wire.Segment // memory the worker leaves its sums in, with transportMemory
 
 	replaced atomic.Bool  // the worker has opened another session: its key in etcd is that one's
 	last     atomic.Int64 // when the worker's last message came, in nanoseconds since 1970
@@ -58,8 +61,19 @@ type contribution struct {
 // more than a connection that damages something now and then.
 const mostMalformed = 3
 
-func newSession(s *Server, m membership.Member, own bool) *session {
-	ses := &session{server: s, member: m, own: own, wake: make(chan struct{}), holds: make([]uint64, s.network.Layout.Chunks())}
+// What carries gradients and parameters, in status too.
+const (
+	transportProcess = "process" // nothing: the worker is in this process
+	transportMemory  = "memory"  // nothing: the worker shares memory with this process
+	transportStream  = "stream"
+)
+
+// shares tells whether the worker sees the server's vectors, and is told what is in
+// them.
+func (ses *session) shares() bool { return ses.transport != transportStream }
+
+func newSession(s *Server, m membership.Member, number uint64, own bool) *session {
+	ses := &session{server: s, member: m, number: number, own: own, transport: transportStream, wake: make(chan struct{}), holds: make([]uint64, s.network.Layout.Chunks())}
 	ses.last.Store(time.Now().UnixNano())
 	return ses
 }
@@ -189,10 +203,12 @@ func (ses *session) deliver(step uint64, chunk int) *delivery {
 // read sets m to a chunk of the parameters, unless its step is past by now.
 func (ses *session) read(m *wire.Response, due *delivery) bool {
 	s := ses.server
-	if ses.shared {
+	if ses.shares() {
 		if values := s.store.View(params.Step(due.step), due.chunk); values != nil {
 			s.traffic.parameters.Add(uint64(4 * len(values)))
-			*m = wire.Response{Parameters: wire.Parameters{Step: due.step, Chunk: uint32(due.chunk), Payload: wire.View(values)}}
+			*m = wire.Response{Parameters: wire.Parameters{
+				Step: due.step, Chunk: uint32(due.chunk), Payload: wire.View(values), Shared: ses.transport == transportMemory,
+			}}
 			return true
 		}
 		return ses.missed(due)
@@ -222,8 +238,8 @@ func (ses *session) missed(due *delivery) bool {
 // checked without the loop is checked here.
 func (ses *session) receive(ctx context.Context, r *wire.Request) error {
 	ses.last.Store(time.Now().UnixNano())
-	if g := r.Gradient; g.Payload != nil {
-		r.Gradient.Payload = nil
+	if g := r.Gradient; g.Payload != nil || g.Shared {
+		r.Gradient = wire.Gradient{}
 		return ses.receiveGradient(ctx, g)
 	}
 	switch m := r.Message.GetMessage().(type) {
@@ -248,6 +264,15 @@ func (ses *session) receiveGradient(ctx context.Context, g wire.Gradient) error 
 	layout := s.network.Layout
 	name := params.Node{First: int(g.First), End: int(g.End)}
 	chunk, values := int(g.Chunk), g.Payload
+	if g.Shared {
+		if ses.sums == nil {
+			return errors.New("exchange: a gradient in shared memory: there is none")
+		}
+		var err error
+		if values, err = ses.sums.Chunk(g.Vector, g.Chunk); err != nil {
+			return fmt.Errorf("exchange: %w", err)
+		}
+	}
 	s.traffic.gradients.Add(uint64(values.Len()))
 	refuse := func(reason musterv1.RefusalReason, detail string) error {
 		values.Free()
@@ -290,14 +315,6 @@ func (ses *session) attach(ctx context.Context, hello *musterv1.Hello) (release 
 			return nil, fmt.Errorf("register worker %s: %w", ses.member.ID, err)
 		}
 	}
-	ses.mu.Lock()
-	for chunk := range ses.holds {
-		ses.holds[chunk] = hello.HaveStepPlusOne
-		if ses.shared {
-			ses.holds[chunk] = 0 // the worker is told what the vectors hold now
-		}
-	}
-	ses.mu.Unlock()
 	drop := func(left bool) {
 		if lease == nil {
 			return
@@ -314,15 +331,43 @@ func (ses *session) attach(ctx context.Context, hello *musterv1.Hello) (release 
 			s.cfg.Log.Warn("worker's lease was not given back, it will run out", "worker", ses.member.ID, "err", err)
 		}
 	}
-	if err := s.do(ctx, func() { s.attached(ses) }); err != nil {
+	if err := s.do(ctx, func() {
+		ses.takeSums()
+		ses.holdsAll(hello.HaveStepPlusOne)
+		s.attached(ses)
+	}); err != nil {
 		drop(true)
 		return nil, err
 	}
 	return func(left bool) {
 		ses.end()
 		_ = s.do(context.WithoutCancel(ctx), func() { s.detached(ses, left) })
+		if ses.sums != nil {
+			ses.sums.Close()
+		}
 		drop(left)
 	}, nil
+}
+
+// takeSums takes over the memory that the worker has joined with, if any.
+func (ses *session) takeSums() {
+	if j := ses.server.joins[ses.number]; j != nil && j.sums != nil && ses.transport == transportStream {
+		ses.sums, j.sums = j.sums, nil
+		ses.transport = transportMemory
+	}
+}
+
+// holdsAll notes that the worker has all chunks at a step, plus one; 0: none. One
+// that sees the server's vectors is told what they hold now.
+func (ses *session) holdsAll(step uint64) {
+	if ses.shares() {
+		step = 0
+	}
+	ses.mu.Lock()
+	defer ses.mu.Unlock()
+	for chunk := range ses.holds {
+		ses.holds[chunk] = step
+	}
 }
 
 // wireShards returns shards as the protocol has them.

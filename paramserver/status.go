@@ -60,6 +60,9 @@ func (s *Server) status() *musterv1.StatusResponse {
 			Worker: m.ID, Host: m.Host, Device: m.Device, Shards: wireShards(s.assignment.Shards(m.ID)), Connected: s.sessions[m.ID] != nil,
 			ComputeSeconds: load.seconds, Images: load.images,
 		}
+		if ses := s.sessions[m.ID]; ses != nil {
+			w.Transport = ses.transport
+		}
 		if m.Pinned >= 0 {
 			w.Pinned = &musterv1.PinnedShard{Index: uint32(m.Pinned), Count: s.job.Shards}
 		}

@@ -1,9 +1,11 @@
 package paramserver
 
 import (
+	"runtime"
 	"sync"
 	"sync/atomic"
 
+	"github.com/muster-train/muster/internal/wire"
 	"github.com/muster-train/muster/model/params"
 	"github.com/muster-train/muster/paramserver/optim"
 )
@@ -29,6 +31,7 @@ type Store struct {
 	samples    uint64
 	parameters [2][]float32
 	momentum   [2][]float32
+	shared     *wire.Segment // that parameters are in; nil: this process's own memory
 
 	made  []atomic.Bool     // by chunk: the next step's is
 	holds [2]sync.WaitGroup // readers that keep a version from being overwritten
@@ -98,8 +101,20 @@ func (s *Store) View(step params.Step, chunk int) []float32 {
 	return s.layout.Chunk(chunk).Of(s.parameters[s.version(step)])
 }
 
-// Shared is the vectors of parameters at even and at odd steps.
-func (s *Store) Shared() [2][]float32 { return s.parameters }
+// Vectors is the vectors of parameters at even and at odd steps.
+func (s *Store) Vectors() [2][]float32 { return s.parameters }
+
+// share moves the vectors of parameters to memory that other processes can map,
+// before anybody reads them. The memory lives as long as the store.
+func (s *Store) share(memory *wire.Segment) {
+	for i := range s.parameters {
+		v := memory.Vector(i)
+		copy(v, s.parameters[i])
+		s.parameters[i] = v
+	}
+	s.shared = memory
+	runtime.AddCleanup(s, (*wire.Segment).Close, memory)
+}
 
 // Version is the whole state at one step, for reading.
 type Version struct {

@@ -5,9 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"google.golang.org/grpc"
@@ -28,15 +30,25 @@ const (
 	silence         = 5 * time.Second  // a connection that says nothing so long is probed
 )
 
-// Client is a Link over gRPC.
+// Client is a Link over gRPC. It is used by one worker.
 type Client struct {
 	conn *grpc.ClientConn
 	api  musterv1.MusterServiceClient
+	o    DialOptions
+
+	offer   *musterv1.JoinResponse // of a job, the last one; its memory
+	sharing *sharing               // for the next stream; nil: none
+}
+
+// DialOptions are what a client does beside calling its server.
+type DialOptions struct {
+	SharedMemory bool         // share memory with a server that can
+	Log          *slog.Logger // nil: nobody
 }
 
 // Dial makes a client of the server at an address: host:port, or unix:///path.
 // It does not connect yet.
-func Dial(address string) (*Client, error) {
+func Dial(address string, o DialOptions) (*Client, error) {
 	if err := CheckAddress(address); err != nil {
 		return nil, err
 	}
@@ -53,7 +65,10 @@ func Dial(address string) (*Client, error) {
 	if err != nil {
 		return nil, fmt.Errorf("server %q: %w", address, err)
 	}
-	return &Client{conn, musterv1.NewMusterServiceClient(conn)}, nil
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	return &Client{conn: conn, api: musterv1.NewMusterServiceClient(conn), o: o}, nil
 }
 
 // CheckAddress refuses what is no address of a server, and what gRPC would take
@@ -73,10 +88,48 @@ func CheckAddress(address string) error {
 }
 
 // Close ends the connection.
-func (c *Client) Close() error { return c.conn.Close() }
+func (c *Client) Close() error {
+	c.unshare()
+	return c.conn.Close()
+}
 
-// Join calls the server.
+// Join calls the server. A worker that introduces itself offers to share memory, if
+// the server has offered its own and that can be mapped.
 func (c *Client) Join(ctx context.Context, req *musterv1.JoinRequest) (*musterv1.JoinResponse, error) {
+	c.unshare()
+	if req.Job == "" {
+		offer, err := c.join(ctx, req)
+		c.offer = offer
+		return offer, err
+	}
+	if memory := c.offer.GetShared(); c.o.SharedMemory && memory != nil {
+		var err error
+		if c.sharing, err = share(memory, int(c.offer.Job.Shards)); err != nil {
+			c.o.Log.Debug("gradients and parameters go over the stream", "why", err)
+		} else {
+			req.Shared = c.sharing.sums.Offer()
+			defer func() { req.Shared = nil }()
+		}
+	}
+	response, err := c.join(ctx, req)
+	if c.sharing != nil && response.GetShared() == nil {
+		if err == nil {
+			c.o.Log.Debug("gradients and parameters go over the stream", "why", "the server can't map this worker's memory")
+		}
+		c.unshare()
+	}
+	return response, err
+}
+
+// unshare gives back memory of which no stream has been made.
+func (c *Client) unshare() {
+	if c.sharing != nil {
+		c.sharing.close()
+		c.sharing = nil
+	}
+}
+
+func (c *Client) join(ctx context.Context, req *musterv1.JoinRequest) (*musterv1.JoinResponse, error) {
 	ctx, cancel := context.WithTimeout(ctx, joinTimeout)
 	defer cancel()
 	// A connection that failed before is tried anew at once, not after gRPC's own pause.
@@ -98,23 +151,50 @@ func (c *Client) Exchange(ctx context.Context, hello *musterv1.Hello) (Stream, e
 		}
 		return nil, asError(err)
 	}
-	return &clientStream{stream}, nil
+	s := &clientStream{stream: stream}
+	if c.sharing != nil {
+		s.sharing, s.shared = c.sharing, c.sharing.vectors()
+		c.sharing = nil
+	}
+	return s, nil
 }
 
 // clientStream is a Stream over gRPC.
 type clientStream struct {
-	stream grpc.BidiStreamingClient[musterv1.ExchangeRequest, musterv1.ExchangeResponse]
+	stream  grpc.BidiStreamingClient[musterv1.ExchangeRequest, musterv1.ExchangeResponse]
+	sharing *sharing // nil: everything goes over the stream
+	shared  *wire.Shared
+	once    sync.Once
 }
 
-func (s *clientStream) Send(m *wire.Request) error { return s.stream.SendMsg(m) }
+func (s *clientStream) Send(m *wire.Request) error {
+	if s.sharing != nil {
+		s.sharing.send(&m.Gradient)
+	}
+	return s.stream.SendMsg(m)
+}
 
-func (s *clientStream) Recv(m *wire.Response) error { return asError(s.stream.RecvMsg(m)) }
+func (s *clientStream) Recv(m *wire.Response) error {
+	if err := s.stream.RecvMsg(m); err != nil {
+		return asError(err)
+	}
+	if s.sharing != nil {
+		return s.sharing.receive(&m.Parameters)
+	}
+	return nil
+}
 
-// Shared is nil: the server is another process.
-func (s *clientStream) Shared() *wire.Shared { return nil }
+func (s *clientStream) Shared() *wire.Shared { return s.shared }
 
 // Close tells the server that nothing more will be sent.
-func (s *clientStream) Close() error { return s.stream.CloseSend() }
+func (s *clientStream) Close() error {
+	s.once.Do(func() {
+		if s.sharing != nil {
+			s.sharing.close()
+		}
+	})
+	return s.stream.CloseSend()
+}
 
 // asError makes the server's refusals ErrRefused.
 func asError(err error) error {

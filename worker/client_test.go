@@ -70,7 +70,7 @@ func serve(t *testing.T, path string, f musterv1.MusterServiceServer) (stop func
 
 func dial(t *testing.T, path string) *Client {
 	t.Helper()
-	c, err := Dial("unix://" + path)
+	c, err := Dial("unix://"+path, DialOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -156,7 +156,7 @@ func TestDialTakesAddressesAlone(t *testing.T) {
 		{"unix://relative/path", false},
 		{"unix://", false},
 	} {
-		c, err := Dial(tc.address)
+		c, err := Dial(tc.address, DialOptions{})
 		if err == nil {
 			c.Close()
 		}

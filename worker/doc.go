@@ -17,11 +17,14 @@
 //
 // Gradients leave while backward still runs: outgoing sends each chunk as soon as
 // it is final. Parameters come in chunk by chunk too, as held keeps account of.
+// Where the server sees the same memory both stay where they are; vectors says
+// which memory the plan computes with.
 //
 // Goroutines, all started and awaited by Run: the loop, which alone calls the
 // plan; one that receives, ahead of the loop by two vectors of parameters at most;
 // one that sends while a gradient is computed, and alone reads the plan's sums
 // then; the loader's.
 //
-// client.go is the only file that knows gRPC; the loop sees a Link.
+// client.go is the only file that knows gRPC; the loop sees a Link. sharing.go is
+// the memory that a client shares with a server in another process.
 package worker

@@ -15,7 +15,7 @@ import (
 // comes before the work of this step has been computed waits until it has.
 type held struct {
 	layout *params.Layout
-	shared *wire.Shared      // where chunks are when they come; nil: in their messages
+	shared bool              // chunks are in place when they come
 	steps  []uint64          // by chunk: the step at which the plan has it, plus one; 0: none
 	early  []wire.Parameters // by chunk: what waits; without a payload: nothing
 }
@@ -34,12 +34,8 @@ func (h *held) at(step uint64) bool {
 	return true
 }
 
-// whole is the step of all chunks, plus one; 0 where they are not of one step, or
-// in memory that is shared over a stream.
+// whole is the step of all chunks, plus one; 0 where they are not of one step.
 func (h *held) whole() uint64 {
-	if h.shared != nil {
-		return 0
-	}
 	if first := h.steps[0]; first > 0 && h.at(first-1) {
 		return first
 	}
@@ -57,21 +53,28 @@ func (h *held) check(c *wire.Parameters) error {
 	return nil
 }
 
-// begins makes ready for a stream over which shared memory is seen, if any. With
-// it, or where it was there before, nothing is held that the stream has not told of.
+// begins makes ready for a stream over which memory is shared or not.
 func (h *held) begins(shared *wire.Shared) {
 	h.forget()
-	if shared != nil || h.shared != nil {
+	if h.shared = shared != nil; h.shared {
+		clear(h.steps) // the server will tell what its vectors hold
+	}
+}
+
+// ends forgets what was in shared memory.
+func (h *held) ends() {
+	h.forget()
+	if h.shared {
 		clear(h.steps)
 	}
-	h.shared = shared
+	h.shared = false
 }
 
 // load brings a chunk into the plan, unless it is in shared memory. It leaves the payload to the caller, and
 // frees what waited for the chunk: the server sent this one later.
 func (h *held) load(plan device.Plan, c *wire.Parameters) {
 	h.drop(int(c.Chunk))
-	if h.shared == nil {
+	if !h.shared {
 		r := h.layout.Chunk(int(c.Chunk))
 		copy(r.Of(plan.Parameters()), c.Payload.Floats())
 		plan.Loaded(r)

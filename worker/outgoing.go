@@ -16,7 +16,7 @@ type outgoing struct {
 	step   uint64
 	nodes  []params.Node
 	sum    func(node int) []float32
-	lend   bool // the server sees the sums: send views of them
+	lend   int // the server sees the sums of so many nodes: send views of them
 	send   func(*wire.Request) error
 	sent   func(bytes int) // told of each chunk's payload
 
@@ -83,7 +83,7 @@ func (o *outgoing) finish(computed bool) error {
 func (o *outgoing) sendPiece(p piece) error {
 	node := o.nodes[p.node]
 	var payload *wire.Payload
-	if sum := o.sum(p.node); o.lend {
+	if sum := o.sum(p.node); p.node < o.lend {
 		payload = wire.View(o.layout.Chunk(p.chunk).Of(sum))
 	} else {
 		payload = wire.NewPayload(o.layout.Live(p.chunk))

@@ -126,6 +126,11 @@ func (p stoppingPlan) Gradient(b *device.Batch, ready func(int, params.Range)) (
 // The last layer's gradient is at the server before the first layer's is
 // computed, and comes back while it is.
 func TestChunksGoAndComeWhileBackwardRuns(t *testing.T) {
+	t.Run("over the stream", func(t *testing.T) { goAndComeWhileBackwardRuns(t, false) })
+	t.Run("in shared memory", func(t *testing.T) { goAndComeWhileBackwardRuns(t, true) })
+}
+
+func goAndComeWhileBackwardRuns(t *testing.T, shared bool) {
 	job := testJob()
 	job.Classes = 8000 // the last layer has more than two chunks
 	ref := newReference(t, job)
@@ -134,13 +139,17 @@ func TestChunksGoAndComeWhileBackwardRuns(t *testing.T) {
 	cfg.Device = stoppingDevice{cfg.Device, goOn}
 	d := newDirector(t)
 	d.job = job
+	first, next := loaded(ref.net, 1), loaded(ref.net, 2)
+	if shared {
+		d.shared = &wire.Shared{Parameters: [2][]float32{vector(ref.net, 2), vector(ref.net, 1)}}
+		first, next = told(ref.net.Layout, 1), told(ref.net.Layout, 2)
+	}
 	run(t, cfg, d)
 	l := d.admit()
 	l.tell(assigned(1))
-	l.tell(loaded(ref.net, 1)...)
+	l.tell(first...)
 	l.tell(asked(gradientKind, 1))
 	chunks := ref.net.Layout.Chunks()
-	next := loaded(ref.net, 2)
 	c := l.contributeWhile(ref.net, 1, 1, func(chunk int) {
 		if chunk == 1 {
 			l.tell(next[1:]...) // of the next step, all that this worker has helped to make

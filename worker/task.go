@@ -108,11 +108,14 @@ func (t *task) close() {
 func (t *task) begins(shared *wire.Shared) {
 	t.shards, t.work, t.asked = nil, nil, false
 	clear(t.sent)
-	if t.held.shared != nil {
-		t.plan.UseParameters(t.vectors.parameters)
-	}
 	t.held.begins(shared)
-	t.vectors.begins()
+	t.vectors.begins(shared)
+}
+
+// ends lets go of memory that was shared over a stream, before the stream does.
+func (t *task) ends() {
+	t.held.ends()
+	t.vectors.ends(t.plan)
 }
 
 // assign takes up a new set of shards. Work follows it: what is in hand may be
@@ -148,7 +151,7 @@ func (t *task) fit(shards []int) error {
 	}
 	t.vectors.own(plan, nodes)
 	if t.plan != nil {
-		if t.held.shared != nil {
+		if t.vectors.shared != nil {
 			plan.UseParameters(t.plan.Parameters())
 		} else {
 			copy(plan.Parameters(), t.plan.Parameters())
@@ -182,9 +185,7 @@ func (t *task) begin(w *musterv1.Work) error {
 	if t.work == nil || t.work.Kind != w.Kind || t.work.Step != w.Step {
 		clear(t.sent)
 	}
-	if shared := t.held.shared; shared != nil {
-		t.plan.UseParameters(shared.Parameters[w.Step%2])
-	}
+	t.vectors.read(t.plan, w.Step)
 	t.work, t.asked = w, true
 	return nil
 }
@@ -257,7 +258,7 @@ func (t *task) gradient(ctx context.Context, shards []int, send func(*wire.Reque
 		return fmt.Errorf("%w: %w", errFault, err)
 	}
 	nodes := t.cover(shards, at.Batch)
-	t.outgoing.lend = t.vectors.place(t.plan, t.work.Step, len(nodes), t.held.shared != nil)
+	t.outgoing.lend = t.vectors.place(t.plan, t.work.Step, len(nodes))
 	t.outgoing.begin(t.work.Step, nodes, send)
 	tallies, err := t.plan.Gradient(&device.Batch{
 		Seed: t.job.Seed, Step: params.Step(t.work.Step),

@@ -56,28 +56,6 @@ func TestSharedParametersAreReadWhereTheyAre(t *testing.T) {
 	}
 }
 
-// TestSharedParametersOfTheNextStepMayComeEarly tells of them while a step is computed.
-func TestSharedParametersOfTheNextStepMayComeEarly(t *testing.T) {
-	d := newDirector(t)
-	ref := newReference(t, d.job)
-	layout := ref.net.Layout
-	d.shared = &wire.Shared{Parameters: [2][]float32{vector(ref.net, 2), vector(ref.net, 1)}}
-	run(t, testConfig(t), d)
-	l := d.admit()
-	l.tell(assigned(1))
-	l.tell(told(layout, 1)...)
-	l.tell(asked(gradientKind, 1))
-	last := layout.Chunks() - 1
-	c := l.contributeWhile(ref.net, 1, 1, func(chunk int) {
-		if chunk == last {
-			l.tell(told(layout, 2)...)
-		}
-	})
-	ref.check(c, 1, []int{1})
-	l.tell(asked(gradientKind, 2))
-	ref.check(l.contribute(ref.net, 2, 1), 2, []int{1})
-}
-
 func TestSumsAreLentOnceAStep(t *testing.T) {
 	ref := newReference(t, testJob())
 	plan, err := ref.net.Plan(testConfig(t).Device, device.Options{Images: 1, Nodes: 2})
@@ -89,34 +67,48 @@ func TestSumsAreLentOnceAStep(t *testing.T) {
 	v.own(plan, 2)
 	own := [2]*float32{&plan.Sum(0)[0], &plan.Sum(1)[0]}
 	at := func() [2]*float32 { return [2]*float32{&plan.Sum(0)[0], &plan.Sum(1)[0]} }
-	place := func(step uint64, nodes int, shared, want bool) {
+	place := func(step uint64, nodes, want int) {
 		t.Helper()
-		if lend := v.place(plan, step, nodes, shared); lend != want {
-			t.Errorf("step %d: lent: %v, want %v", step, lend, want)
+		if lend := v.place(plan, step, nodes); lend != want {
+			t.Errorf("step %d: %d sums lent, want %d", step, lend, want)
 		}
 	}
 
-	place(0, 2, false, false)
+	v.begins(nil)
+	place(0, 2, 0)
 	if at() != own {
 		t.Error("without shared memory the sums are not the plan's own")
 	}
-	place(0, 1, true, true)
+	v.begins(&wire.Shared{}) // the server sees everything
+	place(0, 1, 1)
 	first := at()
 	if first[0] == own[0] || first[1] != own[1] {
 		t.Error("of one node the sum should be lent, and the other left alone")
 	}
-	place(0, 2, true, false)
+	place(0, 2, 0)
 	if at() != own {
 		t.Error("a step computed again writes to what was lent")
 	}
-	place(1, 2, true, true)
+	place(1, 2, 2)
 	if second := at(); second[0] != first[0] || second[1] == own[1] {
 		t.Error("what was lent for the step before should serve again")
 	}
-	v.begins()
-	place(1, 2, true, true)
+	v.ends(plan)
+	if at() != own {
+		t.Error("after the stream the sums are not the plan's own")
+	}
+	v.begins(&wire.Shared{})
+	place(1, 2, 2)
 	if third := at(); third[0] == first[0] {
 		t.Error("another stream writes to what was lent over the one before")
+	}
+	v.ends(plan)
+
+	one := params.NewVector(ref.net.Layout.Size())
+	v.begins(&wire.Shared{Sums: [][]float32{one}})
+	place(2, 2, 1)
+	if at() != [2]*float32{&one[0], own[1]} {
+		t.Error("of two sums the one should be where the server sees it, the other the plan's own")
 	}
 }
 
@@ -124,7 +116,7 @@ func TestLentChunksAreViewsOfTheSums(t *testing.T) {
 	layout := threeChunks(t)
 	sent := make(chan wire.Gradient, 3)
 	o := newOutgoing(layout)
-	o.lend = true
+	o.lend = 1
 	o.begin(7, twoNodes[:1], func(r *wire.Request) error { sent <- r.Gradient; return nil })
 	if err := o.finish(true); err != nil {
 		t.Fatal(err)

@@ -162,6 +162,7 @@ func (w *Worker) exchange(ctx context.Context, stream Stream, cancel func()) err
 	}
 	t := w.task
 	t.begins(stream.Shared())
+	defer t.ends()
 	w.heard = false
 	for {
 		if t.pending() {

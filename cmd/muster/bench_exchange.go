@@ -53,7 +53,7 @@ All figures are medians; ratios are the step's time to the raw copy's.`,
 	settings.Group(cmd.Flags(), "Exchange", func(fs *pflag.FlagSet) {
 		fs.StringVar(&o.network, "network", "alexnet", "`network` whose parameters are exchanged: "+strings.Join(model.Names(), ", "))
 		fs.IntSliceVar(&o.workers, "workers", []int{1, 2, 4}, "numbers of `workers` to measure")
-		fs.StringSliceVar(&o.transports, "transport", []string{all}, "`transports` to measure: all, or of "+strings.Join(bench.Transports, ", ")+" (local: worker and server share the process)")
+		fs.StringSliceVar(&o.transports, "transport", []string{all}, "`transports` to measure: all, or of "+strings.Join(bench.Transports, ", ")+" (local: worker and server share the process; memory: they share memory)")
 		fs.StringSliceVar(&o.encodings, "encoding", []string{all}, "`encodings` of chunks to measure: all, or of "+strings.Join(encodings, ", "))
 		fs.IntVar(&o.shards, "shards", 8, "logical `shards`, at least as many as workers")
 	})
@@ -130,7 +130,7 @@ func (o *benchExchangeOptions) check(cmd *cobra.Command) error {
 		flag  string
 		names *[]string
 		known []string
-	}{{"transport", &o.transports, bench.Transports}, {"encoding", &o.encodings, encodings}} {
+	}{{"transport", &o.transports, bench.TransportsHere()}, {"encoding", &o.encodings, encodings}} {
 		names := *list.names
 		switch {
 		case len(names) == 1 && names[0] == all:

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/muster-train/muster/cmd/internal/bench"
 	"github.com/muster-train/muster/cmd/internal/settings"
 	"github.com/muster-train/muster/model"
 )
@@ -53,7 +54,12 @@ func TestBenchExchangePrintsALineForEachTransportAndNumberOfWorkers(t *testing.T
 			t.Errorf("%d workers, %s: no garbage at all", l.Workers, l.Transport)
 		}
 	}
-	want := []key{{3, "local"}, {3, "unix"}, {3, "tcp"}, {1, "local"}, {1, "unix"}, {1, "tcp"}}
+	var want []key
+	for _, workers := range []int{3, 1} {
+		for _, transport := range bench.TransportsHere() {
+			want = append(want, key{workers, transport})
+		}
+	}
 	if len(got) != len(want) {
 		t.Fatalf("measured %v, want %v", got, want)
 	}
@@ -93,7 +99,7 @@ func TestBenchExchangeRefuses(t *testing.T) {
 		"--workers 0":              "--workers 0: 1 to 8 are allowed",
 		"--shards 0":               "--shards 0: at least 1 shard is needed",
 		"--turns 0":                "--turns 0: 1 to 1000 are allowed",
-		"--transport udp":          "--transport udp: all, or of local, unix, tcp",
+		"--transport udp":          "--transport udp: all, or of local, memory, unix, tcp",
 		"--transport all,tcp":      "--transport all,tcp: all stands alone",
 		"--encoding fp8":           "--encoding fp8: all, or of f32",
 		"--network resnet":         "resnet",

@@ -58,7 +58,10 @@ batches are counted from 0; null is what is not known yet, or is no number.
   checkpoint, checkpoint_step         the newest one
   workers                             worker, host, device, shards,
                                       pinned_shard, connected, images,
-                                      compute_seconds (of the newest step)
+                                      compute_seconds (of the newest step);
+                                      transport of gradients and parameters:
+                                      memory (shared), stream, or process (it is
+                                      the server's own)
   time                                compute_seconds, exchange_seconds,
                                       wait_seconds, evaluate_seconds, and the
                                       images trained on meanwhile

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"strconv"
@@ -204,7 +205,7 @@ func (s *jobStatus) faults() string {
 func (s *jobStatus) workers(b *strings.Builder) {
 	rows := [][]string{{"worker", "host", "device", "shards", "mode", "link", "compute", "images"}}
 	for _, w := range s.Workers {
-		mode, link, compute := "assigned", "up", unknown
+		mode, link, compute := "assigned", cmp.Or(w.Transport, "up"), unknown
 		if w.PinnedShard != nil {
 			mode = fmt.Sprintf("pinned %d/%d", *w.PinnedShard, s.Shards)
 		}

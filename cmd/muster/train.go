@@ -101,6 +101,7 @@ func (o *trainOptions) config(cmd *cobra.Command) (paramserver.Config, error) {
 	if o.workers < 1 || o.workers > int(o.serve.Job.Shards) {
 		return serving, settings.Usagef("%s %d: 1 to the number of shards, %d, are allowed", settings.Origin(cmd, "workers"), o.workers, o.serve.Job.Shards)
 	}
+	serving.SharedMemory = o.workers > 1
 	return serving, nil
 }
 

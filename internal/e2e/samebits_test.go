@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -110,11 +111,11 @@ func (l local) Exchange(ctx context.Context, hello *musterv1.Hello) (worker.Stre
 }
 
 // workers starts n worker processes; pinned ones have --shard i/n of the job.
-func workers(t *testing.T, address string, n, threads int, pinned bool) []*process {
+func workers(t *testing.T, address string, n, threads int, pinned bool, more ...string) []*process {
 	t.Helper()
 	var all []*process
 	for i := range n {
-		args := []string{"--server", address, "--data", data, "--threads", strconv.Itoa(threads)}
+		args := append([]string{"--server", address, "--data", data, "--threads", strconv.Itoa(threads)}, more...)
 		if pinned {
 			args = append(args, "--shard", fmt.Sprintf("%d/%d", i, shards))
 		}
@@ -156,6 +157,8 @@ func TestSameBits(t *testing.T) {
 		{"2 processes", func(t *testing.T) string { return processes(t, 2, 1, false) }},
 		{"3 processes of 2 threads", func(t *testing.T) string { return processes(t, 3, 2, false) }},
 		{"8 processes pinned to a shard each", func(t *testing.T) string { return processes(t, 8, 1, true) }},
+		{"3 processes, of which two share memory", partlyShared},
+		{"2 processes of a server that shares nothing", func(t *testing.T) string { return processes(t, 2, 1, false, "--shared-memory=false") }},
 		{"muster train", func(t *testing.T) string { return train(t) }},
 		{"muster train --workers 3", func(t *testing.T) string { return train(t, "--workers", "3") }},
 		{"a worker started before its server", early},
@@ -178,11 +181,36 @@ func train(t *testing.T, more ...string) string {
 	return start(t, "muster", append(append([]string{"train", "--data", data}, serverFlags(dir)...), more...)...).hash()
 }
 
-func processes(t *testing.T, n, threads int, pinned bool) string {
+func processes(t *testing.T, n, threads int, pinned bool, more ...string) string {
+	dir := t.TempDir()
+	address := "unix://" + filepath.Join(dir, "s")
+	server := start(t, "paramserver", append(append(serverFlags(dir), "--listen", address), more...)...)
+	all := workers(t, address, n, threads, pinned)
+	hash := server.hash()
+	ended(t, all)
+	return hash
+}
+
+// partlyShared has workers whose gradients come to the server by memory and by
+// stream, and checks that they do.
+func partlyShared(t *testing.T) string {
 	dir := t.TempDir()
 	address := "unix://" + filepath.Join(dir, "s")
 	server := start(t, "paramserver", append(serverFlags(dir), "--listen", address)...)
-	all := workers(t, address, n, threads, pinned)
+	all := append(workers(t, address, 1, 1, false, "--shard", "0/8"), workers(t, address, 1, 1, false, "--shard", "1/8", "--shared-memory=false")...)
+	client := api(t, address)
+	for seen := ""; seen != "memory stream"; { // which wait for a worker of the other shards
+		var transports []string
+		for _, w := range reach(t, client, 0).Workers {
+			transports = append(transports, w.Transport)
+		}
+		slices.Sort(transports)
+		seen = strings.Join(transports, " ")
+		if seen == "stream stream" {
+			t.Skip("TestSameBits needs memory that processes can share for this case")
+		}
+	}
+	all = append(all, workers(t, address, 1, 1, false)...)
 	hash := server.hash()
 	ended(t, all)
 	return hash

@@ -30,7 +30,11 @@ func (Codec) Name() string { return protocodec.Name }
 func (Codec) Marshal(v any) (mem.BufferSlice, error) {
 	switch m := v.(type) {
 	case *Request:
-		if g := &m.Gradient; g.Payload != nil {
+		if g := &m.Gradient; g.Shared {
+			m.Free()
+			h := header{step: g.Step, first: g.First, end: g.End, chunk: g.Chunk, vector: g.Vector, encoding: musterv1.Encoding_ENCODING_SHARED}
+			return mem.BufferSlice{mem.SliceBuffer(appendGradient(make([]byte, 0, headerBytes), &h, 0))}, nil
+		} else if g.Payload != nil {
 			h := header{step: g.Step, first: g.First, end: g.End, chunk: g.Chunk}
 			p := g.Payload
 			p.seal(&h)
@@ -39,7 +43,11 @@ func (Codec) Marshal(v any) (mem.BufferSlice, error) {
 		}
 		v = m.Message
 	case *Response:
-		if c := &m.Parameters; c.Payload != nil {
+		if c := &m.Parameters; c.Shared {
+			m.Free()
+			h := header{step: c.Step, chunk: c.Chunk, encoding: musterv1.Encoding_ENCODING_SHARED}
+			return mem.BufferSlice{mem.SliceBuffer(appendParameters(make([]byte, 0, headerBytes), &h, 0))}, nil
+		} else if c.Payload != nil {
 			h := header{step: c.Step, chunk: c.Chunk}
 			p := c.Payload
 			p.seal(&h)
@@ -79,8 +87,11 @@ func (Codec) Unmarshal(data mem.BufferSlice, v any) error {
 	switch m := v.(type) {
 	case *Request:
 		*m = Request{}
-		if h, payload := unmarshal(data, requestGradient); payload != nil {
-			m.Gradient = Gradient{Step: h.step, First: h.first, End: h.end, Chunk: h.chunk, Payload: payload}
+		if h, payload, ok := unmarshal(data, requestGradient); ok {
+			m.Gradient = Gradient{
+				Step: h.step, First: h.first, End: h.end, Chunk: h.chunk, Payload: payload,
+				Shared: payload == nil, Vector: h.vector,
+			}
 			return nil
 		}
 		var slow musterv1.ExchangeRequest
@@ -91,8 +102,8 @@ func (Codec) Unmarshal(data mem.BufferSlice, v any) error {
 		return nil
 	case *Response:
 		*m = Response{}
-		if h, payload := unmarshal(data, responseParameters); payload != nil {
-			m.Parameters = Parameters{Step: h.step, Chunk: h.chunk, Payload: payload}
+		if h, payload, ok := unmarshal(data, responseParameters); ok {
+			m.Parameters = Parameters{Step: h.step, Chunk: h.chunk, Payload: payload, Shared: payload == nil}
 			return nil
 		}
 		var slow musterv1.ExchangeResponse
@@ -113,8 +124,9 @@ func unmarshalSlowly(data mem.BufferSlice, m proto.Message) error {
 }
 
 // unmarshal reads the hot message of a field, however it is split, with one
-// copy of its payload; nil where it isn't one, or isn't written as Muster does.
-func unmarshal(data mem.BufferSlice, field protowire.Number) (header, *Payload) {
+// copy of its payload, which is nil where it is in shared memory. It returns false
+// where the message isn't one, or isn't written as Muster does.
+func unmarshal(data mem.BufferSlice, field protowire.Number) (h header, p *Payload, ok bool) {
 	total := data.Len()
 	var first [headerBytes]byte
 	n := 0
@@ -123,18 +135,19 @@ func unmarshal(data mem.BufferSlice, field protowire.Number) (header, *Payload) 
 			break
 		}
 	}
-	var h header
 	var at int
-	var ok bool
 	if field == requestGradient {
 		h, at, ok = parseGradient(first[:n], total)
 	} else {
 		h, at, ok = parseParameters(first[:n], total)
 	}
-	if !ok || total-at > ChunkBytes {
-		return h, nil
+	switch {
+	case !ok || total-at > ChunkBytes:
+		return h, nil, false
+	case h.encoding == musterv1.Encoding_ENCODING_SHARED:
+		return h, nil, true
 	}
-	p := newPayload(total - at)
+	p = newPayload(total - at)
 	sum, to := uint32(0), 0
 	for _, b := range data {
 		piece := b.ReadOnlyData()
@@ -145,5 +158,5 @@ func unmarshal(data mem.BufferSlice, field protowire.Number) (header, *Payload) 
 	}
 	p.judge(h.encoding, sum, h.checksum)
 	p.swap()
-	return h, p
+	return h, p, true
 }

@@ -47,7 +47,7 @@ func (p *Parameters) message() *musterv1.ExchangeResponse {
 	return &musterv1.ExchangeResponse{Message: &musterv1.ExchangeResponse_Parameters{Parameters: c}}
 }
 
-func marshalled(t *testing.T, v any) []byte {
+func marshalled(t testing.TB, v any) []byte {
 	t.Helper()
 	data, err := Codec{}.Marshal(v)
 	if err != nil {
@@ -296,6 +296,9 @@ func FuzzCodec(f *testing.F) {
 		f.Add(m, uint16(3))
 		f.Add(golden(f, (&Parameters{Step: g.Step, Chunk: g.Chunk, Payload: g.Payload}).message()), uint16(40))
 		f.Add(m[:len(m)-1], uint16(9))
+		ready := Gradient{Step: g.Step, First: g.First, End: g.End, Chunk: g.Chunk, Shared: true, Vector: 2}
+		f.Add(marshalled(f, &Request{Gradient: ready}), uint16(7))
+		f.Add(marshalled(f, &Response{Parameters: Parameters{Step: g.Step, Chunk: g.Chunk, Shared: true}}), uint16(7))
 	}
 	f.Fuzz(func(t *testing.T, data []byte, first uint16) {
 		frames := split(data, int(first), 16)
@@ -306,7 +309,13 @@ func FuzzCodec(f *testing.F) {
 			t.Fatalf("request: %v, the generated code says %v", err, want)
 		}
 		if err == nil {
-			if s, w := tell(r.Gradient.Payload, r.Gradient.Step, r.Gradient.First, r.Gradient.End, r.Gradient.Chunk),
+			if r.Gradient.Shared {
+				g := m.GetGradient()
+				want := Gradient{Step: g.GetStep(), First: g.GetNode().GetFirst(), End: g.GetNode().GetEnd(), Chunk: g.GetChunk(), Shared: true, Vector: g.GetVector()}
+				if g.GetEncoding() != musterv1.Encoding_ENCODING_SHARED || r.Gradient != want {
+					t.Fatalf("request: %+v, the generated code says %v", r.Gradient, g)
+				}
+			} else if s, w := tell(r.Gradient.Payload, r.Gradient.Step, r.Gradient.First, r.Gradient.End, r.Gradient.Chunk),
 				tellChunk(m.GetGradient(), m.GetGradient().GetStep(), m.GetGradient().GetNode().GetFirst(), m.GetGradient().GetNode().GetEnd(), m.GetGradient().GetChunk()); s != w {
 				t.Fatalf("request: %s, the generated code says %s", s, w)
 			}
@@ -319,7 +328,13 @@ func FuzzCodec(f *testing.F) {
 			t.Fatalf("response: %v, the generated code says %v", err, want)
 		}
 		if err == nil {
-			if s, w := tell(s.Parameters.Payload, s.Parameters.Step, 0, 0, s.Parameters.Chunk),
+			if s.Parameters.Shared {
+				p := n.GetParameters()
+				want := Parameters{Step: p.GetStep(), Chunk: p.GetChunk(), Shared: true}
+				if p.GetEncoding() != musterv1.Encoding_ENCODING_SHARED || s.Parameters != want {
+					t.Fatalf("response: %+v, the generated code says %v", s.Parameters, p)
+				}
+			} else if s, w := tell(s.Parameters.Payload, s.Parameters.Step, 0, 0, s.Parameters.Chunk),
 				tellChunk(n.GetParameters(), n.GetParameters().GetStep(), 0, 0, n.GetParameters().GetChunk()); s != w {
 				t.Fatalf("response: %s, the generated code says %s", s, w)
 			}

@@ -15,7 +15,9 @@
 //     away, whoever receives frees it. While gRPC sends, it is gRPC's.
 //  3. A payload is copied once on its way from one process to another on each
 //     side, by the connection when sending and by Codec when receiving, and not
-//     at all between two ends in one process.
+//     at all between two ends that see the same memory: there it is a view.
+//  4. Memory that is shared (Segment) is written to by who made it alone; see
+//     Shared for what keeps its reader and its writer apart.
 //
 // The package knows ranges of float32, not layouts or networks, and starts no
 // goroutine. codec.go and frames.go are the only files that know gRPC.

@@ -15,9 +15,9 @@ const (
 	responseParameters = 2 // in ExchangeResponse
 	fieldPayload       = 15
 
-	gradientStep, gradientNode, gradientChunk, gradientEncoding, gradientChecksum = 1, 2, 3, 4, 5
-	nodeFirst, nodeEnd                                                            = 1, 2
-	parametersStep, parametersChunk, parametersEncoding, parametersChecksum       = 1, 2, 3, 4
+	gradientStep, gradientNode, gradientChunk, gradientEncoding, gradientChecksum, gradientVector = 1, 2, 3, 4, 5, 6
+	nodeFirst, nodeEnd                                                                            = 1, 2
+	parametersStep, parametersChunk, parametersEncoding, parametersChecksum                       = 1, 2, 3, 4
 )
 
 // headerBytes is more than the bytes before a payload that is written as Muster
@@ -31,6 +31,7 @@ type header struct {
 	first, end, chunk uint32
 	encoding          musterv1.Encoding
 	checksum          uint32
+	vector            uint32
 }
 
 // appendGradient appends an ExchangeRequest's bytes up to a gradient's payload of n bytes.
@@ -43,6 +44,7 @@ func appendGradient(b []byte, h *header, n int) []byte {
 	f = appendVarint(f, gradientChunk, uint64(h.chunk))
 	f = appendVarint(f, gradientEncoding, uint64(h.encoding))
 	f = appendFixed32(f, gradientChecksum, h.checksum)
+	f = appendVarint(f, gradientVector, uint64(h.vector))
 	return appendChunk(b, requestGradient, f, n)
 }
 
@@ -152,6 +154,16 @@ func (r *cursor) reaches(number protowire.Number, total int) {
 	}
 }
 
+// payload takes the tag and the length of the payload, which ends the message. Where
+// that is in shared memory it is not there.
+func (r *cursor) payload(h *header, total int) {
+	if h.encoding == musterv1.Encoding_ENCODING_SHARED {
+		r.bad = r.bad || r.at != total
+		return
+	}
+	r.reaches(fieldPayload, total)
+}
+
 // parseGradient reads an ExchangeRequest of total bytes, of which b has the
 // first. It returns where the payload begins, which goes on to the end, and
 // false where the message is anything but a gradient written as Muster writes
@@ -172,7 +184,8 @@ func parseGradient(b []byte, total int) (h header, at int, ok bool) {
 	h.chunk = uint32(r.varint(gradientChunk))
 	h.encoding = musterv1.Encoding(r.varint(gradientEncoding))
 	h.checksum = r.fixed32(gradientChecksum)
-	r.reaches(fieldPayload, total)
+	h.vector = uint32(r.varint(gradientVector))
+	r.payload(&h, total)
 	return h, r.at, !r.bad
 }
 
@@ -184,6 +197,6 @@ func parseParameters(b []byte, total int) (h header, at int, ok bool) {
 	h.chunk = uint32(r.varint(parametersChunk))
 	h.encoding = musterv1.Encoding(r.varint(parametersEncoding))
 	h.checksum = r.fixed32(parametersChecksum)
-	r.reaches(fieldPayload, total)
+	r.payload(&h, total)
 	return h, r.at, !r.bad
 }

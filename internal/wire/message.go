@@ -12,6 +12,11 @@ type Gradient struct {
 	Step              uint64
 	First, End, Chunk uint32
 	Payload           *Payload
+
+	// Shared tells that the values are in a vector of memory that both ends share.
+	// Who sends over a connection sets it for a view, who receives makes the view.
+	Shared bool
+	Vector uint32
 }
 
 // Parameters is a ParametersChunk in float32.
@@ -19,15 +24,17 @@ type Parameters struct {
 	Step    uint64
 	Chunk   uint32
 	Payload *Payload
+
+	Shared bool // as Gradient's
 }
 
-// Request is an ExchangeRequest: a gradient where Gradient.Payload is there, else Message.
+// Request is an ExchangeRequest: Message, or a gradient, with a payload or shared.
 type Request struct {
 	Gradient Gradient
 	Message  *musterv1.ExchangeRequest
 }
 
-// Response is an ExchangeResponse: parameters where Parameters.Payload is there, else Message.
+// Response is an ExchangeResponse: Message, or parameters, with a payload or shared.
 type Response struct {
 	Parameters Parameters
 	Message    *musterv1.ExchangeResponse
@@ -62,10 +69,13 @@ func RequestOf(m *musterv1.ExchangeRequest) *Request {
 // GradientOf makes a Gradient of the message as the protocol has it, with a
 // copy of its payload. What is wrong with that, Payload.Check tells.
 func GradientOf(g *musterv1.GradientChunk) Gradient {
-	return Gradient{
-		Step: g.Step, First: g.GetNode().GetFirst(), End: g.GetNode().GetEnd(), Chunk: g.Chunk,
-		Payload: payloadOf(g),
+	of := Gradient{Step: g.Step, First: g.GetNode().GetFirst(), End: g.GetNode().GetEnd(), Chunk: g.Chunk}
+	if g.Encoding == musterv1.Encoding_ENCODING_SHARED {
+		of.Shared, of.Vector = true, g.Vector
+	} else {
+		of.Payload = payloadOf(g)
 	}
+	return of
 }
 
 // ResponseOf makes a Response of the message as the protocol has it; what a
@@ -75,7 +85,13 @@ func ResponseOf(m *musterv1.ExchangeResponse) *Response {
 	if p == nil {
 		return &Response{Message: m}
 	}
-	return &Response{Parameters: Parameters{Step: p.Step, Chunk: p.Chunk, Payload: payloadOf(p)}}
+	of := Parameters{Step: p.Step, Chunk: p.Chunk}
+	if p.Encoding == musterv1.Encoding_ENCODING_SHARED {
+		of.Shared = true
+	} else {
+		of.Payload = payloadOf(p)
+	}
+	return &Response{Parameters: of}
 }
 
 // payloadOf copies the payload of a chunk.

@@ -17,9 +17,10 @@ const ChunkBytes = 4 << 18
 // In memory the float32 are as the machine has them, so that Floats is a view;
 // the codec brings them into the order of the wire.
 type Payload struct {
-	bytes  []byte            // of memory
-	memory *[ChunkBytes]byte // nil: a view
-	fault  error             // of a payload received: what is wrong with it
+	bytes   []byte            // of memory
+	memory  *[ChunkBytes]byte // nil: a view
+	segment *Segment          // that it is a view of, if any
+	fault   error             // of a payload received: what is wrong with it
 }
 
 var payloads = sync.Pool{New: func() any { return &Payload{memory: new([ChunkBytes]byte)} }}
@@ -44,8 +45,11 @@ func (p *Payload) IsView() bool { return p.memory == nil }
 
 // Free gives the memory back. It must not be used after that.
 func (p *Payload) Free() {
-	if !p.IsView() {
+	switch {
+	case !p.IsView():
 		payloads.Put(p)
+	case p.segment != nil:
+		p.segment.leave()
 	}
 }
 

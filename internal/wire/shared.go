@@ -14,4 +14,7 @@ package wire
 type Shared struct {
 	// Parameters is the server's vectors at even and at odd steps.
 	Parameters [2][]float32
+	// Sums is vectors that the server sees, for sums of the worker's. Nil: it sees
+	// all of the worker's memory.
+	Sums [][]float32
 }

@@ -4,13 +4,25 @@ import (
 	"context"
 	"fmt"
 	"runtime"
+	"slices"
 	"time"
 
+	"github.com/muster-train/muster/internal/wire"
 	"github.com/muster-train/muster/model"
 )
 
 // Transports are the ways between worker and server that MeasureExchange knows.
-var Transports = []string{"local", "unix", "tcp"}
+var Transports = []string{"local", "memory", "unix", "tcp"}
+
+// TransportsHere are those that this system has.
+func TransportsHere() []string {
+	memory, err := wire.NewSegment(1, 1)
+	if err != nil {
+		return slices.DeleteFunc(slices.Clone(Transports), func(s string) bool { return s == "memory" })
+	}
+	memory.Close()
+	return Transports
+}
 
 // ExchangeConfig says which exchanges to measure, all by turns.
 type ExchangeConfig struct {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 
 	"github.com/muster-train/muster/internal/wire"
@@ -28,7 +29,8 @@ type idle struct {
 	receiving sync.WaitGroup
 	err       error // of receiving, once asked is closed
 
-	now job // asked for, not done
+	now    job // asked for, not done
+	filled int // vectors of shared memory that have the sums
 }
 
 // job is a piece of work and the shards that it is of.
@@ -143,11 +145,12 @@ func (w *idle) send() error {
 		tallies.Tallies = append(tallies.Tallies, &musterv1.Tally{Shard: uint32(s), Images: imagesOfShard})
 	}
 	var m wire.Request
+	lent := w.lent()
 	for chunk := w.layout.Chunks() - 1; chunk >= 0; chunk-- {
-		for _, node := range w.now.nodes {
+		for i, node := range w.now.nodes {
 			var payload *wire.Payload
-			if w.stream.Shared() != nil {
-				payload = wire.View(w.layout.Chunk(chunk).Of(w.sums))
+			if i < len(lent) {
+				payload = wire.View(w.layout.Chunk(chunk).Of(lent[i]))
 			} else {
 				payload = wire.NewPayload(w.layout.Live(chunk))
 				w.layout.Pack(payload.Floats(), w.sums, chunk)
@@ -161,6 +164,22 @@ func (w *idle) send() error {
 		}
 	}
 	return w.stream.Send(&wire.Request{Message: &musterv1.ExchangeRequest{Message: &musterv1.ExchangeRequest_Tallies{Tallies: tallies}}})
+}
+
+// lent is vectors with the sums that the server sees, by node; none where memory is
+// not shared.
+func (w *idle) lent() [][]float32 {
+	shared := w.stream.Shared()
+	switch {
+	case shared == nil:
+		return nil
+	case shared.Sums == nil: // it sees everything
+		return slices.Repeat([][]float32{w.sums}, len(w.now.nodes))
+	}
+	for ; w.filled < min(len(w.now.nodes), len(shared.Sums)); w.filled++ {
+		copy(shared.Sums[w.filled], w.sums)
+	}
+	return shared.Sums
 }
 
 func (w *idle) close() {

@@ -2,6 +2,7 @@ package bench
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -61,6 +62,7 @@ func newParty(ctx context.Context, cfg ExchangeConfig, transport string, at regi
 	}
 	config := paramserver.DefaultConfig()
 	config.CheckpointDir, config.CheckpointEvery = p.dir, 0
+	config.SharedMemory = transport == "memory"
 	config.Job = &musterv1.JobSpec{
 		Name: transport, Network: cfg.Network.Name, Activation: "relu", Shards: uint32(cfg.Shards), Batch: uint32(imagesOfShard * cfg.Shards), Epochs: 1, Seed: 1,
 		LearningRate: 1e-3, Momentum: 0.9, WeightDecay: 2e-4, Schedule: "constant", Augment: "none", InputSize: uint32(cfg.Network.Preprocess.Side),
@@ -73,7 +75,7 @@ func newParty(ctx context.Context, cfg ExchangeConfig, transport string, at regi
 	dial := func() (worker.Link, error) { return inprocess.Link(server), nil }
 	if transport != "local" {
 		network, address := "tcp", "127.0.0.1:0"
-		if transport == "unix" {
+		if transport != "tcp" {
 			network, address = "unix", filepath.Join(p.dir, "socket")
 		}
 		l, err := net.Listen(network, address)
@@ -82,10 +84,12 @@ func newParty(ctx context.Context, cfg ExchangeConfig, transport string, at regi
 		}
 		p.ending.Go(func() { _ = server.Serve(inner, l) })
 		target := l.Addr().String()
-		if transport == "unix" {
+		if transport != "tcp" {
 			target = "unix://" + target
 		}
-		dial = func() (worker.Link, error) { return worker.Dial(target) }
+		dial = func() (worker.Link, error) {
+			return worker.Dial(target, worker.DialOptions{SharedMemory: transport == "memory"})
+		}
 	}
 	layout := cfg.Network.Layout
 	sums := params.NewVector(layout.Size())
@@ -105,6 +109,9 @@ func newParty(ctx context.Context, cfg ExchangeConfig, transport string, at regi
 			return nil, err
 		}
 		p.idle = append(p.idle, w)
+		if transport == "memory" && w.stream.Shared() == nil {
+			return nil, errors.New("processes can't share memory here")
+		}
 	}
 	return p, p.share(ctx, server)
 }

@@ -52,7 +52,7 @@ func work(ctx context.Context, t *testing.T, address string) error {
 		t.Fatal(err)
 	}
 	defer d.Close()
-	client, err := worker.Dial(address)
+	client, err := worker.Dial(address, worker.DialOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -144,7 +144,7 @@ func TestStoppedParamserverSaysSo(t *testing.T) {
 		defer cancel()
 		defer close(ready)
 		address := "unix://" + filepath.Join(dir, "s")
-		client, err := worker.Dial(address)
+		client, err := worker.Dial(address, worker.DialOptions{})
 		if err != nil {
 			t.Error(err)
 			return

@@ -38,6 +38,7 @@ type Options struct {
 	Resume          string
 	ShardTimeout    time.Duration
 	WhenDone        string
+	SharedMemory    bool
 	Etcd            []string
 }
 
@@ -74,6 +75,7 @@ func (o *Options) Define(flags *pflag.FlagSet) {
 // `muster train` has none of.
 func (o *Options) DefineAlone(flags *pflag.FlagSet) {
 	settings.Group(flags, "Workers", func(fs *pflag.FlagSet) {
+		fs.BoolVar(&o.SharedMemory, "shared-memory", true, "share memory with workers on this machine, so that gradients and parameters are not copied")
 		fs.DurationVar(&o.ShardTimeout, "shard-timeout", paramserver.DefaultConfig().ShardTimeout, "`time` that a pinned shard waits for its worker before another may take it")
 	})
 	settings.Group(flags, "Job", func(fs *pflag.FlagSet) {
@@ -100,6 +102,7 @@ func (o *Options) Config(cmd *cobra.Command) (paramserver.Config, error) {
 		return cfg, err
 	}
 	cfg.Job, cfg.CheckpointDir, cfg.Keep, cfg.Resume = job, o.CheckpointDir, o.Keep, o.Resume
+	cfg.SharedMemory = o.SharedMemory
 	cfg.ShardTimeout, cfg.MaxTime, cfg.Linger = o.ShardTimeout, o.Job.MaxTime, o.WhenDone == whenDoneWait
 	if cfg.CheckpointDir == "" {
 		cfg.CheckpointDir = "muster-" + job.Name

@@ -86,13 +86,14 @@ func (o *Options) Config(ctx context.Context, console *telemetry.Console, log *s
 func Command() *cobra.Command {
 	var o struct {
 		Options
-		logs   logs.Options
-		server string
-		etcd   []string
-		shard  string
-		job    string
-		http   monitor.Options
-		tied   bool
+		logs    logs.Options
+		server  string
+		etcd    []string
+		shard   string
+		job     string
+		sharing bool
+		http    monitor.Options
+		tied    bool
 	}
 	cmd := &cobra.Command{
 		Use:   "worker",
@@ -113,7 +114,8 @@ may start before the server: it waits, and ends when the job is done.`,
 			if len(o.etcd) > 0 && cmd.Flags().Changed("server") {
 				return settings.Usagef("--server and --etcd exclude each other: with --etcd servers are discovered")
 			}
-			client, err := worker.Dial(o.server) // which does not connect yet
+			dialing := worker.DialOptions{SharedMemory: o.sharing, Log: log}
+			client, err := worker.Dial(o.server, dialing) // which does not connect yet
 			if err != nil {
 				return settings.Usage(err)
 			}
@@ -149,7 +151,7 @@ may start before the server: it waits, and ends when the job is done.`,
 			defer release()
 			cfg.Pinned, cfg.JobName, cfg.Meter = pinned, o.job, meter.meter
 			if len(o.etcd) > 0 {
-				return discover(ctx, cfg, o.etcd)
+				return discover(ctx, cfg, o.etcd, dialing)
 			}
 			err = Run(ctx, cfg, client)
 			if ctx.Err() != nil && cmd.Context().Err() == nil {
@@ -162,6 +164,7 @@ may start before the server: it waits, and ends when the job is done.`,
 		fs.StringVar(&o.server, "server", "localhost:9000", "`address` of the parameter server: host:port or unix:///path")
 		fs.StringSliceVar(&o.etcd, "etcd", nil, "`URLs` of an etcd in which to find the server instead")
 		fs.StringVar(&o.shard, "shard", "", "the one `shard` to work on, i/n counted from 0; auto/n takes i from JOB_COMPLETION_INDEX (default: what is assigned)")
+		fs.BoolVar(&o.sharing, "shared-memory", true, "share memory with a server on this machine, so that gradients and parameters are not copied")
 		fs.StringVar(&o.job, "job", "", "`name` of the job to take part in (default: whatever the server trains)")
 	})
 	o.http.Define(cmd.Flags(), monitor.Off)
@@ -201,7 +204,7 @@ func Run(ctx context.Context, cfg worker.Config, link worker.Link) error {
 
 // discover finds the server in etcd, holds a lease of the worker's own there,
 // and works.
-func discover(ctx context.Context, cfg worker.Config, endpoints []string) error {
+func discover(ctx context.Context, cfg worker.Config, endpoints []string, dialing worker.DialOptions) error {
 	client, err := connect(ctx, endpoints, etcdPatience, cfg.Log)
 	switch {
 	case err != nil && ctx.Err() != nil:
@@ -216,7 +219,7 @@ func discover(ctx context.Context, cfg worker.Config, endpoints []string) error 
 		member.Pinned = cfg.Pinned.Index
 	}
 	cfg.Registered = true
-	link := &roaming{registry: registry, member: member, log: cfg.Log}
+	link := &roaming{registry: registry, member: member, log: cfg.Log, dialing: dialing}
 	defer link.close(context.WithoutCancel(ctx))
 	return Run(ctx, cfg, link)
 }

@@ -19,6 +19,7 @@ type roaming struct {
 	registry *membership.Registry
 	member   membership.Member
 	log      *slog.Logger
+	dialing  worker.DialOptions
 
 	lease   *membership.Lease
 	address string
@@ -84,7 +85,7 @@ func (r *roaming) find(ctx context.Context) error {
 	if address == r.address {
 		return nil
 	}
-	client, err := worker.Dial(address)
+	client, err := worker.Dial(address, r.dialing)
 	if err != nil {
 		return err
 	}

@@ -31,6 +31,9 @@ const (
 	Encoding_ENCODING_UNSPECIFIED Encoding = 0
 	// float32, little-endian.
 	Encoding_ENCODING_F32 Encoding = 1
+	// The values are in shared memory, all of the chunk's as float32 of the machine,
+	// and not in the message, which says that they are ready.
+	Encoding_ENCODING_SHARED Encoding = 2
 )
 
 // Enum value maps for Encoding.
@@ -38,10 +41,12 @@ var (
 	Encoding_name = map[int32]string{
 		0: "ENCODING_UNSPECIFIED",
 		1: "ENCODING_F32",
+		2: "ENCODING_SHARED",
 	}
 	Encoding_value = map[string]int32{
 		"ENCODING_UNSPECIFIED": 0,
 		"ENCODING_F32":         1,
+		"ENCODING_SHARED":      2,
 	}
 )
 
@@ -546,7 +551,11 @@ type JoinRequest struct {
 	// The worker holds its own lease in etcd; otherwise the server holds one for it.
 	Registered bool `protobuf:"varint,9,opt,name=registered,proto3" json:"registered,omitempty"`
 	// Job name the worker was told to take part in; empty: whatever is served.
-	JobName       string `protobuf:"bytes,10,opt,name=job_name,json=jobName,proto3" json:"job_name,omitempty"`
+	JobName string `protobuf:"bytes,10,opt,name=job_name,json=jobName,proto3" json:"job_name,omitempty"`
+	// Memory in which it can leave its sums, as many vectors as there is room for:
+	// it could map the server's, and sends and receives in shared memory if the
+	// server can map this. Absent: over the stream.
+	Shared        *SharedMemory `protobuf:"bytes,11,opt,name=shared,proto3" json:"shared,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -651,6 +660,106 @@ func (x *JoinRequest) GetJobName() string {
 	return ""
 }
 
+func (x *JoinRequest) GetShared() *SharedMemory {
+	if x != nil {
+		return x.Shared
+	}
+	return nil
+}
+
+// SharedMemory is an offer to map memory of float32 vectors of the sender, for
+// processes on its machine that see its files: a page that begins with a magic
+// word and the token, then the vectors, each at a multiple of the page. It can't
+// be written to by others, and keeps its size.
+type SharedMemory struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The running system and its view of processes, as the sender sees them. Where the
+	// receiver's differs, there is nothing to map.
+	Host string `protobuf:"bytes,1,opt,name=host,proto3" json:"host,omitempty"`
+	// Process, and its open file.
+	Pid uint32 `protobuf:"varint,2,opt,name=pid,proto3" json:"pid,omitempty"`
+	Fd  uint32 `protobuf:"varint,3,opt,name=fd,proto3" json:"fd,omitempty"`
+	// 16 random bytes.
+	Token []byte `protobuf:"bytes,4,opt,name=token,proto3" json:"token,omitempty"`
+	// Vectors, and the values of each.
+	Vectors       uint32 `protobuf:"varint,5,opt,name=vectors,proto3" json:"vectors,omitempty"`
+	Values        uint64 `protobuf:"varint,6,opt,name=values,proto3" json:"values,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SharedMemory) Reset() {
+	*x = SharedMemory{}
+	mi := &file_muster_v1_muster_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SharedMemory) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SharedMemory) ProtoMessage() {}
+
+func (x *SharedMemory) ProtoReflect() protoreflect.Message {
+	mi := &file_muster_v1_muster_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SharedMemory.ProtoReflect.Descriptor instead.
+func (*SharedMemory) Descriptor() ([]byte, []int) {
+	return file_muster_v1_muster_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *SharedMemory) GetHost() string {
+	if x != nil {
+		return x.Host
+	}
+	return ""
+}
+
+func (x *SharedMemory) GetPid() uint32 {
+	if x != nil {
+		return x.Pid
+	}
+	return 0
+}
+
+func (x *SharedMemory) GetFd() uint32 {
+	if x != nil {
+		return x.Fd
+	}
+	return 0
+}
+
+func (x *SharedMemory) GetToken() []byte {
+	if x != nil {
+		return x.Token
+	}
+	return nil
+}
+
+func (x *SharedMemory) GetVectors() uint32 {
+	if x != nil {
+		return x.Vectors
+	}
+	return 0
+}
+
+func (x *SharedMemory) GetValues() uint64 {
+	if x != nil {
+		return x.Values
+	}
+	return 0
+}
+
 type JoinResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	Job   *JobSpec               `protobuf:"bytes,1,opt,name=job,proto3" json:"job,omitempty"`
@@ -659,14 +768,17 @@ type JoinResponse struct {
 	// Number of the session, to be named in hello. 0 on the first, introducing join.
 	Session uint64 `protobuf:"varint,3,opt,name=session,proto3" json:"session,omitempty"`
 	// The training data's identity, once the first worker has brought it.
-	Data          *DataInfo `protobuf:"bytes,4,opt,name=data,proto3" json:"data,omitempty"`
+	Data *DataInfo `protobuf:"bytes,4,opt,name=data,proto3" json:"data,omitempty"`
+	// The server's vectors of parameters, at even and at odd steps; absent where it
+	// shares none. In the answer to a worker that offers its own: those are mapped.
+	Shared        *SharedMemory `protobuf:"bytes,5,opt,name=shared,proto3" json:"shared,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *JoinResponse) Reset() {
 	*x = JoinResponse{}
-	mi := &file_muster_v1_muster_proto_msgTypes[4]
+	mi := &file_muster_v1_muster_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -678,7 +790,7 @@ func (x *JoinResponse) String() string {
 func (*JoinResponse) ProtoMessage() {}
 
 func (x *JoinResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_muster_v1_muster_proto_msgTypes[4]
+	mi := &file_muster_v1_muster_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -691,7 +803,7 @@ func (x *JoinResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JoinResponse.ProtoReflect.Descriptor instead.
 func (*JoinResponse) Descriptor() ([]byte, []int) {
-	return file_muster_v1_muster_proto_rawDescGZIP(), []int{4}
+	return file_muster_v1_muster_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *JoinResponse) GetJob() *JobSpec {
@@ -722,6 +834,13 @@ func (x *JoinResponse) GetData() *DataInfo {
 	return nil
 }
 
+func (x *JoinResponse) GetShared() *SharedMemory {
+	if x != nil {
+		return x.Shared
+	}
+	return nil
+}
+
 // Node names a node of the fixed binary tree over shards: [first, end).
 type Node struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -733,7 +852,7 @@ type Node struct {
 
 func (x *Node) Reset() {
 	*x = Node{}
-	mi := &file_muster_v1_muster_proto_msgTypes[5]
+	mi := &file_muster_v1_muster_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -745,7 +864,7 @@ func (x *Node) String() string {
 func (*Node) ProtoMessage() {}
 
 func (x *Node) ProtoReflect() protoreflect.Message {
-	mi := &file_muster_v1_muster_proto_msgTypes[5]
+	mi := &file_muster_v1_muster_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -758,7 +877,7 @@ func (x *Node) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Node.ProtoReflect.Descriptor instead.
 func (*Node) Descriptor() ([]byte, []int) {
-	return file_muster_v1_muster_proto_rawDescGZIP(), []int{5}
+	return file_muster_v1_muster_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *Node) GetFirst() uint32 {
@@ -786,6 +905,8 @@ type GradientChunk struct {
 	Encoding Encoding `protobuf:"varint,4,opt,name=encoding,proto3,enum=muster.v1.Encoding" json:"encoding,omitempty"`
 	// CRC-32C of the payload.
 	Checksum uint32 `protobuf:"fixed32,5,opt,name=checksum,proto3" json:"checksum,omitempty"`
+	// Vector of the worker's shared memory that the values are in, from 0.
+	Vector uint32 `protobuf:"varint,6,opt,name=vector,proto3" json:"vector,omitempty"`
 	// The chunk's live values, in order: those whose gradient is not known to be
 	// zero. Taps of a kernel that meet padding alone, wherever it stands, have no
 	// live values. Always the last field.
@@ -796,7 +917,7 @@ type GradientChunk struct {
 
 func (x *GradientChunk) Reset() {
 	*x = GradientChunk{}
-	mi := &file_muster_v1_muster_proto_msgTypes[6]
+	mi := &file_muster_v1_muster_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -808,7 +929,7 @@ func (x *GradientChunk) String() string {
 func (*GradientChunk) ProtoMessage() {}
 
 func (x *GradientChunk) ProtoReflect() protoreflect.Message {
-	mi := &file_muster_v1_muster_proto_msgTypes[6]
+	mi := &file_muster_v1_muster_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -821,7 +942,7 @@ func (x *GradientChunk) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GradientChunk.ProtoReflect.Descriptor instead.
 func (*GradientChunk) Descriptor() ([]byte, []int) {
-	return file_muster_v1_muster_proto_rawDescGZIP(), []int{6}
+	return file_muster_v1_muster_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *GradientChunk) GetStep() uint64 {
@@ -859,6 +980,13 @@ func (x *GradientChunk) GetChecksum() uint32 {
 	return 0
 }
 
+func (x *GradientChunk) GetVector() uint32 {
+	if x != nil {
+		return x.Vector
+	}
+	return 0
+}
+
 func (x *GradientChunk) GetPayload() []byte {
 	if x != nil {
 		return x.Payload
@@ -881,7 +1009,7 @@ type ParametersChunk struct {
 
 func (x *ParametersChunk) Reset() {
 	*x = ParametersChunk{}
-	mi := &file_muster_v1_muster_proto_msgTypes[7]
+	mi := &file_muster_v1_muster_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -893,7 +1021,7 @@ func (x *ParametersChunk) String() string {
 func (*ParametersChunk) ProtoMessage() {}
 
 func (x *ParametersChunk) ProtoReflect() protoreflect.Message {
-	mi := &file_muster_v1_muster_proto_msgTypes[7]
+	mi := &file_muster_v1_muster_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -906,7 +1034,7 @@ func (x *ParametersChunk) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ParametersChunk.ProtoReflect.Descriptor instead.
 func (*ParametersChunk) Descriptor() ([]byte, []int) {
-	return file_muster_v1_muster_proto_rawDescGZIP(), []int{7}
+	return file_muster_v1_muster_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *ParametersChunk) GetStep() uint64 {
@@ -961,7 +1089,7 @@ type Tally struct {
 
 func (x *Tally) Reset() {
 	*x = Tally{}
-	mi := &file_muster_v1_muster_proto_msgTypes[8]
+	mi := &file_muster_v1_muster_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -973,7 +1101,7 @@ func (x *Tally) String() string {
 func (*Tally) ProtoMessage() {}
 
 func (x *Tally) ProtoReflect() protoreflect.Message {
-	mi := &file_muster_v1_muster_proto_msgTypes[8]
+	mi := &file_muster_v1_muster_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -986,7 +1114,7 @@ func (x *Tally) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Tally.ProtoReflect.Descriptor instead.
 func (*Tally) Descriptor() ([]byte, []int) {
-	return file_muster_v1_muster_proto_rawDescGZIP(), []int{8}
+	return file_muster_v1_muster_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *Tally) GetShard() uint32 {
@@ -1038,7 +1166,7 @@ type Tallies struct {
 
 func (x *Tallies) Reset() {
 	*x = Tallies{}
-	mi := &file_muster_v1_muster_proto_msgTypes[9]
+	mi := &file_muster_v1_muster_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1050,7 +1178,7 @@ func (x *Tallies) String() string {
 func (*Tallies) ProtoMessage() {}
 
 func (x *Tallies) ProtoReflect() protoreflect.Message {
-	mi := &file_muster_v1_muster_proto_msgTypes[9]
+	mi := &file_muster_v1_muster_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1063,7 +1191,7 @@ func (x *Tallies) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Tallies.ProtoReflect.Descriptor instead.
 func (*Tallies) Descriptor() ([]byte, []int) {
-	return file_muster_v1_muster_proto_rawDescGZIP(), []int{9}
+	return file_muster_v1_muster_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Tallies) GetStep() uint64 {
@@ -1110,7 +1238,7 @@ type ExchangeRequest struct {
 
 func (x *ExchangeRequest) Reset() {
 	*x = ExchangeRequest{}
-	mi := &file_muster_v1_muster_proto_msgTypes[10]
+	mi := &file_muster_v1_muster_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1122,7 +1250,7 @@ func (x *ExchangeRequest) String() string {
 func (*ExchangeRequest) ProtoMessage() {}
 
 func (x *ExchangeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_muster_v1_muster_proto_msgTypes[10]
+	mi := &file_muster_v1_muster_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1135,7 +1263,7 @@ func (x *ExchangeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExchangeRequest.ProtoReflect.Descriptor instead.
 func (*ExchangeRequest) Descriptor() ([]byte, []int) {
-	return file_muster_v1_muster_proto_rawDescGZIP(), []int{10}
+	return file_muster_v1_muster_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *ExchangeRequest) GetMessage() isExchangeRequest_Message {
@@ -1221,7 +1349,7 @@ type Hello struct {
 
 func (x *Hello) Reset() {
 	*x = Hello{}
-	mi := &file_muster_v1_muster_proto_msgTypes[11]
+	mi := &file_muster_v1_muster_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1233,7 +1361,7 @@ func (x *Hello) String() string {
 func (*Hello) ProtoMessage() {}
 
 func (x *Hello) ProtoReflect() protoreflect.Message {
-	mi := &file_muster_v1_muster_proto_msgTypes[11]
+	mi := &file_muster_v1_muster_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1246,7 +1374,7 @@ func (x *Hello) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Hello.ProtoReflect.Descriptor instead.
 func (*Hello) Descriptor() ([]byte, []int) {
-	return file_muster_v1_muster_proto_rawDescGZIP(), []int{11}
+	return file_muster_v1_muster_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Hello) GetSession() uint64 {
@@ -1273,7 +1401,7 @@ type Leave struct {
 
 func (x *Leave) Reset() {
 	*x = Leave{}
-	mi := &file_muster_v1_muster_proto_msgTypes[12]
+	mi := &file_muster_v1_muster_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1285,7 +1413,7 @@ func (x *Leave) String() string {
 func (*Leave) ProtoMessage() {}
 
 func (x *Leave) ProtoReflect() protoreflect.Message {
-	mi := &file_muster_v1_muster_proto_msgTypes[12]
+	mi := &file_muster_v1_muster_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1298,7 +1426,7 @@ func (x *Leave) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Leave.ProtoReflect.Descriptor instead.
 func (*Leave) Descriptor() ([]byte, []int) {
-	return file_muster_v1_muster_proto_rawDescGZIP(), []int{12}
+	return file_muster_v1_muster_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *Leave) GetReason() string {
@@ -1325,7 +1453,7 @@ type ExchangeResponse struct {
 
 func (x *ExchangeResponse) Reset() {
 	*x = ExchangeResponse{}
-	mi := &file_muster_v1_muster_proto_msgTypes[13]
+	mi := &file_muster_v1_muster_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1337,7 +1465,7 @@ func (x *ExchangeResponse) String() string {
 func (*ExchangeResponse) ProtoMessage() {}
 
 func (x *ExchangeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_muster_v1_muster_proto_msgTypes[13]
+	mi := &file_muster_v1_muster_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1350,7 +1478,7 @@ func (x *ExchangeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExchangeResponse.ProtoReflect.Descriptor instead.
 func (*ExchangeResponse) Descriptor() ([]byte, []int) {
-	return file_muster_v1_muster_proto_rawDescGZIP(), []int{13}
+	return file_muster_v1_muster_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *ExchangeResponse) GetMessage() isExchangeResponse_Message {
@@ -1453,7 +1581,7 @@ type Assignment struct {
 
 func (x *Assignment) Reset() {
 	*x = Assignment{}
-	mi := &file_muster_v1_muster_proto_msgTypes[14]
+	mi := &file_muster_v1_muster_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1465,7 +1593,7 @@ func (x *Assignment) String() string {
 func (*Assignment) ProtoMessage() {}
 
 func (x *Assignment) ProtoReflect() protoreflect.Message {
-	mi := &file_muster_v1_muster_proto_msgTypes[14]
+	mi := &file_muster_v1_muster_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1478,7 +1606,7 @@ func (x *Assignment) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Assignment.ProtoReflect.Descriptor instead.
 func (*Assignment) Descriptor() ([]byte, []int) {
-	return file_muster_v1_muster_proto_rawDescGZIP(), []int{14}
+	return file_muster_v1_muster_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *Assignment) GetNumber() uint64 {
@@ -1524,7 +1652,7 @@ type Work struct {
 
 func (x *Work) Reset() {
 	*x = Work{}
-	mi := &file_muster_v1_muster_proto_msgTypes[15]
+	mi := &file_muster_v1_muster_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1536,7 +1664,7 @@ func (x *Work) String() string {
 func (*Work) ProtoMessage() {}
 
 func (x *Work) ProtoReflect() protoreflect.Message {
-	mi := &file_muster_v1_muster_proto_msgTypes[15]
+	mi := &file_muster_v1_muster_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1549,7 +1677,7 @@ func (x *Work) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Work.ProtoReflect.Descriptor instead.
 func (*Work) Descriptor() ([]byte, []int) {
-	return file_muster_v1_muster_proto_rawDescGZIP(), []int{15}
+	return file_muster_v1_muster_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *Work) GetKind() WorkKind {
@@ -1595,7 +1723,7 @@ type Refusal struct {
 
 func (x *Refusal) Reset() {
 	*x = Refusal{}
-	mi := &file_muster_v1_muster_proto_msgTypes[16]
+	mi := &file_muster_v1_muster_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1607,7 +1735,7 @@ func (x *Refusal) String() string {
 func (*Refusal) ProtoMessage() {}
 
 func (x *Refusal) ProtoReflect() protoreflect.Message {
-	mi := &file_muster_v1_muster_proto_msgTypes[16]
+	mi := &file_muster_v1_muster_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1620,7 +1748,7 @@ func (x *Refusal) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Refusal.ProtoReflect.Descriptor instead.
 func (*Refusal) Descriptor() ([]byte, []int) {
-	return file_muster_v1_muster_proto_rawDescGZIP(), []int{16}
+	return file_muster_v1_muster_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *Refusal) GetReason() RefusalReason {
@@ -1673,7 +1801,7 @@ type Done struct {
 
 func (x *Done) Reset() {
 	*x = Done{}
-	mi := &file_muster_v1_muster_proto_msgTypes[17]
+	mi := &file_muster_v1_muster_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1685,7 +1813,7 @@ func (x *Done) String() string {
 func (*Done) ProtoMessage() {}
 
 func (x *Done) ProtoReflect() protoreflect.Message {
-	mi := &file_muster_v1_muster_proto_msgTypes[17]
+	mi := &file_muster_v1_muster_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1698,7 +1826,7 @@ func (x *Done) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Done.ProtoReflect.Descriptor instead.
 func (*Done) Descriptor() ([]byte, []int) {
-	return file_muster_v1_muster_proto_rawDescGZIP(), []int{17}
+	return file_muster_v1_muster_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *Done) GetSuccess() bool {
@@ -1740,7 +1868,7 @@ type PushRequest struct {
 
 func (x *PushRequest) Reset() {
 	*x = PushRequest{}
-	mi := &file_muster_v1_muster_proto_msgTypes[18]
+	mi := &file_muster_v1_muster_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1752,7 +1880,7 @@ func (x *PushRequest) String() string {
 func (*PushRequest) ProtoMessage() {}
 
 func (x *PushRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_muster_v1_muster_proto_msgTypes[18]
+	mi := &file_muster_v1_muster_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1765,7 +1893,7 @@ func (x *PushRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PushRequest.ProtoReflect.Descriptor instead.
 func (*PushRequest) Descriptor() ([]byte, []int) {
-	return file_muster_v1_muster_proto_rawDescGZIP(), []int{18}
+	return file_muster_v1_muster_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *PushRequest) GetSession() uint64 {
@@ -1801,7 +1929,7 @@ type PushResponse struct {
 
 func (x *PushResponse) Reset() {
 	*x = PushResponse{}
-	mi := &file_muster_v1_muster_proto_msgTypes[19]
+	mi := &file_muster_v1_muster_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1813,7 +1941,7 @@ func (x *PushResponse) String() string {
 func (*PushResponse) ProtoMessage() {}
 
 func (x *PushResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_muster_v1_muster_proto_msgTypes[19]
+	mi := &file_muster_v1_muster_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1826,7 +1954,7 @@ func (x *PushResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PushResponse.ProtoReflect.Descriptor instead.
 func (*PushResponse) Descriptor() ([]byte, []int) {
-	return file_muster_v1_muster_proto_rawDescGZIP(), []int{19}
+	return file_muster_v1_muster_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *PushResponse) GetRefusals() []*Refusal {
@@ -1853,7 +1981,7 @@ type PullRequest struct {
 
 func (x *PullRequest) Reset() {
 	*x = PullRequest{}
-	mi := &file_muster_v1_muster_proto_msgTypes[20]
+	mi := &file_muster_v1_muster_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1865,7 +1993,7 @@ func (x *PullRequest) String() string {
 func (*PullRequest) ProtoMessage() {}
 
 func (x *PullRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_muster_v1_muster_proto_msgTypes[20]
+	mi := &file_muster_v1_muster_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1878,7 +2006,7 @@ func (x *PullRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PullRequest.ProtoReflect.Descriptor instead.
 func (*PullRequest) Descriptor() ([]byte, []int) {
-	return file_muster_v1_muster_proto_rawDescGZIP(), []int{20}
+	return file_muster_v1_muster_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *PullRequest) GetChunks() []uint32 {
@@ -1898,7 +2026,7 @@ type PullResponse struct {
 
 func (x *PullResponse) Reset() {
 	*x = PullResponse{}
-	mi := &file_muster_v1_muster_proto_msgTypes[21]
+	mi := &file_muster_v1_muster_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1910,7 +2038,7 @@ func (x *PullResponse) String() string {
 func (*PullResponse) ProtoMessage() {}
 
 func (x *PullResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_muster_v1_muster_proto_msgTypes[21]
+	mi := &file_muster_v1_muster_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1923,7 +2051,7 @@ func (x *PullResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PullResponse.ProtoReflect.Descriptor instead.
 func (*PullResponse) Descriptor() ([]byte, []int) {
-	return file_muster_v1_muster_proto_rawDescGZIP(), []int{21}
+	return file_muster_v1_muster_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *PullResponse) GetStep() uint64 {
@@ -1948,7 +2076,7 @@ type StatusRequest struct {
 
 func (x *StatusRequest) Reset() {
 	*x = StatusRequest{}
-	mi := &file_muster_v1_muster_proto_msgTypes[22]
+	mi := &file_muster_v1_muster_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1960,7 +2088,7 @@ func (x *StatusRequest) String() string {
 func (*StatusRequest) ProtoMessage() {}
 
 func (x *StatusRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_muster_v1_muster_proto_msgTypes[22]
+	mi := &file_muster_v1_muster_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1973,7 +2101,7 @@ func (x *StatusRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatusRequest.ProtoReflect.Descriptor instead.
 func (*StatusRequest) Descriptor() ([]byte, []int) {
-	return file_muster_v1_muster_proto_rawDescGZIP(), []int{22}
+	return file_muster_v1_muster_proto_rawDescGZIP(), []int{23}
 }
 
 type StatusResponse struct {
@@ -2026,7 +2154,7 @@ type StatusResponse struct {
 
 func (x *StatusResponse) Reset() {
 	*x = StatusResponse{}
-	mi := &file_muster_v1_muster_proto_msgTypes[23]
+	mi := &file_muster_v1_muster_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2038,7 +2166,7 @@ func (x *StatusResponse) String() string {
 func (*StatusResponse) ProtoMessage() {}
 
 func (x *StatusResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_muster_v1_muster_proto_msgTypes[23]
+	mi := &file_muster_v1_muster_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2051,7 +2179,7 @@ func (x *StatusResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatusResponse.ProtoReflect.Descriptor instead.
 func (*StatusResponse) Descriptor() ([]byte, []int) {
-	return file_muster_v1_muster_proto_rawDescGZIP(), []int{23}
+	return file_muster_v1_muster_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *StatusResponse) GetJob() *JobSpec {
@@ -2270,7 +2398,7 @@ type TimeSplit struct {
 
 func (x *TimeSplit) Reset() {
 	*x = TimeSplit{}
-	mi := &file_muster_v1_muster_proto_msgTypes[24]
+	mi := &file_muster_v1_muster_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2282,7 +2410,7 @@ func (x *TimeSplit) String() string {
 func (*TimeSplit) ProtoMessage() {}
 
 func (x *TimeSplit) ProtoReflect() protoreflect.Message {
-	mi := &file_muster_v1_muster_proto_msgTypes[24]
+	mi := &file_muster_v1_muster_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2295,7 +2423,7 @@ func (x *TimeSplit) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TimeSplit.ProtoReflect.Descriptor instead.
 func (*TimeSplit) Descriptor() ([]byte, []int) {
-	return file_muster_v1_muster_proto_rawDescGZIP(), []int{24}
+	return file_muster_v1_muster_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *TimeSplit) GetComputeSeconds() float64 {
@@ -2349,7 +2477,7 @@ type Score struct {
 
 func (x *Score) Reset() {
 	*x = Score{}
-	mi := &file_muster_v1_muster_proto_msgTypes[25]
+	mi := &file_muster_v1_muster_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2361,7 +2489,7 @@ func (x *Score) String() string {
 func (*Score) ProtoMessage() {}
 
 func (x *Score) ProtoReflect() protoreflect.Message {
-	mi := &file_muster_v1_muster_proto_msgTypes[25]
+	mi := &file_muster_v1_muster_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2374,7 +2502,7 @@ func (x *Score) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Score.ProtoReflect.Descriptor instead.
 func (*Score) Descriptor() ([]byte, []int) {
-	return file_muster_v1_muster_proto_rawDescGZIP(), []int{25}
+	return file_muster_v1_muster_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *Score) GetStep() uint64 {
@@ -2424,14 +2552,17 @@ type WorkerStatus struct {
 	// Time it spent computing its part of the newest step.
 	ComputeSeconds float64 `protobuf:"fixed64,7,opt,name=compute_seconds,json=computeSeconds,proto3" json:"compute_seconds,omitempty"`
 	// Images it has computed gradients of, in the server's process's life.
-	Images        uint64 `protobuf:"varint,8,opt,name=images,proto3" json:"images,omitempty"`
+	Images uint64 `protobuf:"varint,8,opt,name=images,proto3" json:"images,omitempty"`
+	// What carries its gradients and parameters: process (it is the server's own),
+	// memory (shared), stream. Empty: it is not connected.
+	Transport     string `protobuf:"bytes,9,opt,name=transport,proto3" json:"transport,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *WorkerStatus) Reset() {
 	*x = WorkerStatus{}
-	mi := &file_muster_v1_muster_proto_msgTypes[26]
+	mi := &file_muster_v1_muster_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2443,7 +2574,7 @@ func (x *WorkerStatus) String() string {
 func (*WorkerStatus) ProtoMessage() {}
 
 func (x *WorkerStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_muster_v1_muster_proto_msgTypes[26]
+	mi := &file_muster_v1_muster_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2456,7 +2587,7 @@ func (x *WorkerStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WorkerStatus.ProtoReflect.Descriptor instead.
 func (*WorkerStatus) Descriptor() ([]byte, []int) {
-	return file_muster_v1_muster_proto_rawDescGZIP(), []int{26}
+	return file_muster_v1_muster_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *WorkerStatus) GetWorker() string {
@@ -2515,6 +2646,13 @@ func (x *WorkerStatus) GetImages() uint64 {
 	return 0
 }
 
+func (x *WorkerStatus) GetTransport() string {
+	if x != nil {
+		return x.Transport
+	}
+	return ""
+}
+
 type StopRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Reason        string                 `protobuf:"bytes,1,opt,name=reason,proto3" json:"reason,omitempty"`
@@ -2524,7 +2662,7 @@ type StopRequest struct {
 
 func (x *StopRequest) Reset() {
 	*x = StopRequest{}
-	mi := &file_muster_v1_muster_proto_msgTypes[27]
+	mi := &file_muster_v1_muster_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2536,7 +2674,7 @@ func (x *StopRequest) String() string {
 func (*StopRequest) ProtoMessage() {}
 
 func (x *StopRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_muster_v1_muster_proto_msgTypes[27]
+	mi := &file_muster_v1_muster_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2549,7 +2687,7 @@ func (x *StopRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StopRequest.ProtoReflect.Descriptor instead.
 func (*StopRequest) Descriptor() ([]byte, []int) {
-	return file_muster_v1_muster_proto_rawDescGZIP(), []int{27}
+	return file_muster_v1_muster_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *StopRequest) GetReason() string {
@@ -2569,7 +2707,7 @@ type StopResponse struct {
 
 func (x *StopResponse) Reset() {
 	*x = StopResponse{}
-	mi := &file_muster_v1_muster_proto_msgTypes[28]
+	mi := &file_muster_v1_muster_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2581,7 +2719,7 @@ func (x *StopResponse) String() string {
 func (*StopResponse) ProtoMessage() {}
 
 func (x *StopResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_muster_v1_muster_proto_msgTypes[28]
+	mi := &file_muster_v1_muster_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2594,7 +2732,7 @@ func (x *StopResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StopResponse.ProtoReflect.Descriptor instead.
 func (*StopResponse) Descriptor() ([]byte, []int) {
-	return file_muster_v1_muster_proto_rawDescGZIP(), []int{28}
+	return file_muster_v1_muster_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *StopResponse) GetStep() uint64 {
@@ -2619,7 +2757,7 @@ type CheckpointRequest struct {
 
 func (x *CheckpointRequest) Reset() {
 	*x = CheckpointRequest{}
-	mi := &file_muster_v1_muster_proto_msgTypes[29]
+	mi := &file_muster_v1_muster_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2631,7 +2769,7 @@ func (x *CheckpointRequest) String() string {
 func (*CheckpointRequest) ProtoMessage() {}
 
 func (x *CheckpointRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_muster_v1_muster_proto_msgTypes[29]
+	mi := &file_muster_v1_muster_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2644,7 +2782,7 @@ func (x *CheckpointRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckpointRequest.ProtoReflect.Descriptor instead.
 func (*CheckpointRequest) Descriptor() ([]byte, []int) {
-	return file_muster_v1_muster_proto_rawDescGZIP(), []int{29}
+	return file_muster_v1_muster_proto_rawDescGZIP(), []int{30}
 }
 
 type CheckpointResponse struct {
@@ -2657,7 +2795,7 @@ type CheckpointResponse struct {
 
 func (x *CheckpointResponse) Reset() {
 	*x = CheckpointResponse{}
-	mi := &file_muster_v1_muster_proto_msgTypes[30]
+	mi := &file_muster_v1_muster_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2669,7 +2807,7 @@ func (x *CheckpointResponse) String() string {
 func (*CheckpointResponse) ProtoMessage() {}
 
 func (x *CheckpointResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_muster_v1_muster_proto_msgTypes[30]
+	mi := &file_muster_v1_muster_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2682,7 +2820,7 @@ func (x *CheckpointResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckpointResponse.ProtoReflect.Descriptor instead.
 func (*CheckpointResponse) Descriptor() ([]byte, []int) {
-	return file_muster_v1_muster_proto_rawDescGZIP(), []int{30}
+	return file_muster_v1_muster_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *CheckpointResponse) GetStep() uint64 {
@@ -2738,7 +2876,7 @@ const file_muster_v1_muster_proto_rawDesc = "" +
 	"classNames\"9\n" +
 	"\vPinnedShard\x12\x14\n" +
 	"\x05index\x18\x01 \x01(\rR\x05index\x12\x14\n" +
-	"\x05count\x18\x02 \x01(\rR\x05count\"\xc0\x02\n" +
+	"\x05count\x18\x02 \x01(\rR\x05count\"\xf1\x02\n" +
 	"\vJoinRequest\x12\x16\n" +
 	"\x06worker\x18\x01 \x01(\tR\x06worker\x12\x10\n" +
 	"\x03job\x18\x02 \x01(\tR\x03job\x12\x16\n" +
@@ -2752,21 +2890,31 @@ const file_muster_v1_muster_proto_rawDesc = "" +
 	"registered\x18\t \x01(\bR\n" +
 	"registered\x12\x19\n" +
 	"\bjob_name\x18\n" +
-	" \x01(\tR\ajobName\"\x92\x01\n" +
+	" \x01(\tR\ajobName\x12/\n" +
+	"\x06shared\x18\v \x01(\v2\x17.muster.v1.SharedMemoryR\x06shared\"\x8c\x01\n" +
+	"\fSharedMemory\x12\x12\n" +
+	"\x04host\x18\x01 \x01(\tR\x04host\x12\x10\n" +
+	"\x03pid\x18\x02 \x01(\rR\x03pid\x12\x0e\n" +
+	"\x02fd\x18\x03 \x01(\rR\x02fd\x12\x14\n" +
+	"\x05token\x18\x04 \x01(\fR\x05token\x12\x18\n" +
+	"\avectors\x18\x05 \x01(\rR\avectors\x12\x16\n" +
+	"\x06values\x18\x06 \x01(\x04R\x06values\"\xc3\x01\n" +
 	"\fJoinResponse\x12$\n" +
 	"\x03job\x18\x01 \x01(\v2\x12.muster.v1.JobSpecR\x03job\x12\x19\n" +
 	"\bjob_hash\x18\x02 \x01(\tR\ajobHash\x12\x18\n" +
 	"\asession\x18\x03 \x01(\x04R\asession\x12'\n" +
-	"\x04data\x18\x04 \x01(\v2\x13.muster.v1.DataInfoR\x04data\".\n" +
+	"\x04data\x18\x04 \x01(\v2\x13.muster.v1.DataInfoR\x04data\x12/\n" +
+	"\x06shared\x18\x05 \x01(\v2\x17.muster.v1.SharedMemoryR\x06shared\".\n" +
 	"\x04Node\x12\x14\n" +
 	"\x05first\x18\x01 \x01(\rR\x05first\x12\x10\n" +
-	"\x03end\x18\x02 \x01(\rR\x03end\"\xc5\x01\n" +
+	"\x03end\x18\x02 \x01(\rR\x03end\"\xdd\x01\n" +
 	"\rGradientChunk\x12\x12\n" +
 	"\x04step\x18\x01 \x01(\x04R\x04step\x12#\n" +
 	"\x04node\x18\x02 \x01(\v2\x0f.muster.v1.NodeR\x04node\x12\x14\n" +
 	"\x05chunk\x18\x03 \x01(\rR\x05chunk\x12/\n" +
 	"\bencoding\x18\x04 \x01(\x0e2\x13.muster.v1.EncodingR\bencoding\x12\x1a\n" +
-	"\bchecksum\x18\x05 \x01(\aR\bchecksum\x12\x18\n" +
+	"\bchecksum\x18\x05 \x01(\aR\bchecksum\x12\x16\n" +
+	"\x06vector\x18\x06 \x01(\rR\x06vector\x12\x18\n" +
 	"\apayload\x18\x0f \x01(\fR\apayload\"\xa2\x01\n" +
 	"\x0fParametersChunk\x12\x12\n" +
 	"\x04step\x18\x01 \x01(\x04R\x04step\x12\x14\n" +
@@ -2887,7 +3035,7 @@ const file_muster_v1_muster_proto_rawDesc = "" +
 	"\x05epoch\x18\x02 \x01(\rR\x05epoch\x12\x12\n" +
 	"\x04loss\x18\x03 \x01(\x01R\x04loss\x12\x12\n" +
 	"\x04top1\x18\x04 \x01(\x01R\x04top1\x12\x12\n" +
-	"\x04top5\x18\x05 \x01(\x01R\x04top5\"\xf9\x01\n" +
+	"\x04top5\x18\x05 \x01(\x01R\x04top5\"\x97\x02\n" +
 	"\fWorkerStatus\x12\x16\n" +
 	"\x06worker\x18\x01 \x01(\tR\x06worker\x12\x12\n" +
 	"\x04host\x18\x02 \x01(\tR\x04host\x12\x16\n" +
@@ -2896,7 +3044,8 @@ const file_muster_v1_muster_proto_rawDesc = "" +
 	"\tconnected\x18\x05 \x01(\bR\tconnected\x12.\n" +
 	"\x06pinned\x18\x06 \x01(\v2\x16.muster.v1.PinnedShardR\x06pinned\x12'\n" +
 	"\x0fcompute_seconds\x18\a \x01(\x01R\x0ecomputeSeconds\x12\x16\n" +
-	"\x06images\x18\b \x01(\x04R\x06images\"%\n" +
+	"\x06images\x18\b \x01(\x04R\x06images\x12\x1c\n" +
+	"\ttransport\x18\t \x01(\tR\ttransport\"%\n" +
 	"\vStopRequest\x12\x16\n" +
 	"\x06reason\x18\x01 \x01(\tR\x06reason\"B\n" +
 	"\fStopResponse\x12\x12\n" +
@@ -2907,10 +3056,11 @@ const file_muster_v1_muster_proto_rawDesc = "" +
 	"\x11CheckpointRequest\"<\n" +
 	"\x12CheckpointResponse\x12\x12\n" +
 	"\x04step\x18\x01 \x01(\x04R\x04step\x12\x12\n" +
-	"\x04path\x18\x02 \x01(\tR\x04path*6\n" +
+	"\x04path\x18\x02 \x01(\tR\x04path*K\n" +
 	"\bEncoding\x12\x18\n" +
 	"\x14ENCODING_UNSPECIFIED\x10\x00\x12\x10\n" +
-	"\fENCODING_F32\x10\x01*U\n" +
+	"\fENCODING_F32\x10\x01\x12\x13\n" +
+	"\x0fENCODING_SHARED\x10\x02*U\n" +
 	"\bWorkKind\x12\x19\n" +
 	"\x15WORK_KIND_UNSPECIFIED\x10\x00\x12\x16\n" +
 	"\x12WORK_KIND_GRADIENT\x10\x01\x12\x16\n" +
@@ -2944,7 +3094,7 @@ func file_muster_v1_muster_proto_rawDescGZIP() []byte {
 }
 
 var file_muster_v1_muster_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
-var file_muster_v1_muster_proto_msgTypes = make([]protoimpl.MessageInfo, 31)
+var file_muster_v1_muster_proto_msgTypes = make([]protoimpl.MessageInfo, 32)
 var file_muster_v1_muster_proto_goTypes = []any{
 	(Encoding)(0),              // 0: muster.v1.Encoding
 	(WorkKind)(0),              // 1: muster.v1.WorkKind
@@ -2953,86 +3103,89 @@ var file_muster_v1_muster_proto_goTypes = []any{
 	(*DataInfo)(nil),           // 4: muster.v1.DataInfo
 	(*PinnedShard)(nil),        // 5: muster.v1.PinnedShard
 	(*JoinRequest)(nil),        // 6: muster.v1.JoinRequest
-	(*JoinResponse)(nil),       // 7: muster.v1.JoinResponse
-	(*Node)(nil),               // 8: muster.v1.Node
-	(*GradientChunk)(nil),      // 9: muster.v1.GradientChunk
-	(*ParametersChunk)(nil),    // 10: muster.v1.ParametersChunk
-	(*Tally)(nil),              // 11: muster.v1.Tally
-	(*Tallies)(nil),            // 12: muster.v1.Tallies
-	(*ExchangeRequest)(nil),    // 13: muster.v1.ExchangeRequest
-	(*Hello)(nil),              // 14: muster.v1.Hello
-	(*Leave)(nil),              // 15: muster.v1.Leave
-	(*ExchangeResponse)(nil),   // 16: muster.v1.ExchangeResponse
-	(*Assignment)(nil),         // 17: muster.v1.Assignment
-	(*Work)(nil),               // 18: muster.v1.Work
-	(*Refusal)(nil),            // 19: muster.v1.Refusal
-	(*Done)(nil),               // 20: muster.v1.Done
-	(*PushRequest)(nil),        // 21: muster.v1.PushRequest
-	(*PushResponse)(nil),       // 22: muster.v1.PushResponse
-	(*PullRequest)(nil),        // 23: muster.v1.PullRequest
-	(*PullResponse)(nil),       // 24: muster.v1.PullResponse
-	(*StatusRequest)(nil),      // 25: muster.v1.StatusRequest
-	(*StatusResponse)(nil),     // 26: muster.v1.StatusResponse
-	(*TimeSplit)(nil),          // 27: muster.v1.TimeSplit
-	(*Score)(nil),              // 28: muster.v1.Score
-	(*WorkerStatus)(nil),       // 29: muster.v1.WorkerStatus
-	(*StopRequest)(nil),        // 30: muster.v1.StopRequest
-	(*StopResponse)(nil),       // 31: muster.v1.StopResponse
-	(*CheckpointRequest)(nil),  // 32: muster.v1.CheckpointRequest
-	(*CheckpointResponse)(nil), // 33: muster.v1.CheckpointResponse
+	(*SharedMemory)(nil),       // 7: muster.v1.SharedMemory
+	(*JoinResponse)(nil),       // 8: muster.v1.JoinResponse
+	(*Node)(nil),               // 9: muster.v1.Node
+	(*GradientChunk)(nil),      // 10: muster.v1.GradientChunk
+	(*ParametersChunk)(nil),    // 11: muster.v1.ParametersChunk
+	(*Tally)(nil),              // 12: muster.v1.Tally
+	(*Tallies)(nil),            // 13: muster.v1.Tallies
+	(*ExchangeRequest)(nil),    // 14: muster.v1.ExchangeRequest
+	(*Hello)(nil),              // 15: muster.v1.Hello
+	(*Leave)(nil),              // 16: muster.v1.Leave
+	(*ExchangeResponse)(nil),   // 17: muster.v1.ExchangeResponse
+	(*Assignment)(nil),         // 18: muster.v1.Assignment
+	(*Work)(nil),               // 19: muster.v1.Work
+	(*Refusal)(nil),            // 20: muster.v1.Refusal
+	(*Done)(nil),               // 21: muster.v1.Done
+	(*PushRequest)(nil),        // 22: muster.v1.PushRequest
+	(*PushResponse)(nil),       // 23: muster.v1.PushResponse
+	(*PullRequest)(nil),        // 24: muster.v1.PullRequest
+	(*PullResponse)(nil),       // 25: muster.v1.PullResponse
+	(*StatusRequest)(nil),      // 26: muster.v1.StatusRequest
+	(*StatusResponse)(nil),     // 27: muster.v1.StatusResponse
+	(*TimeSplit)(nil),          // 28: muster.v1.TimeSplit
+	(*Score)(nil),              // 29: muster.v1.Score
+	(*WorkerStatus)(nil),       // 30: muster.v1.WorkerStatus
+	(*StopRequest)(nil),        // 31: muster.v1.StopRequest
+	(*StopResponse)(nil),       // 32: muster.v1.StopResponse
+	(*CheckpointRequest)(nil),  // 33: muster.v1.CheckpointRequest
+	(*CheckpointResponse)(nil), // 34: muster.v1.CheckpointResponse
 }
 var file_muster_v1_muster_proto_depIdxs = []int32{
 	4,  // 0: muster.v1.JoinRequest.data:type_name -> muster.v1.DataInfo
 	5,  // 1: muster.v1.JoinRequest.shard:type_name -> muster.v1.PinnedShard
 	0,  // 2: muster.v1.JoinRequest.encodings:type_name -> muster.v1.Encoding
-	3,  // 3: muster.v1.JoinResponse.job:type_name -> muster.v1.JobSpec
-	4,  // 4: muster.v1.JoinResponse.data:type_name -> muster.v1.DataInfo
-	8,  // 5: muster.v1.GradientChunk.node:type_name -> muster.v1.Node
-	0,  // 6: muster.v1.GradientChunk.encoding:type_name -> muster.v1.Encoding
-	0,  // 7: muster.v1.ParametersChunk.encoding:type_name -> muster.v1.Encoding
-	1,  // 8: muster.v1.Tallies.kind:type_name -> muster.v1.WorkKind
-	11, // 9: muster.v1.Tallies.tallies:type_name -> muster.v1.Tally
-	14, // 10: muster.v1.ExchangeRequest.hello:type_name -> muster.v1.Hello
-	12, // 11: muster.v1.ExchangeRequest.tallies:type_name -> muster.v1.Tallies
-	9,  // 12: muster.v1.ExchangeRequest.gradient:type_name -> muster.v1.GradientChunk
-	15, // 13: muster.v1.ExchangeRequest.leave:type_name -> muster.v1.Leave
-	17, // 14: muster.v1.ExchangeResponse.assignment:type_name -> muster.v1.Assignment
-	10, // 15: muster.v1.ExchangeResponse.parameters:type_name -> muster.v1.ParametersChunk
-	18, // 16: muster.v1.ExchangeResponse.work:type_name -> muster.v1.Work
-	19, // 17: muster.v1.ExchangeResponse.refusal:type_name -> muster.v1.Refusal
-	20, // 18: muster.v1.ExchangeResponse.done:type_name -> muster.v1.Done
-	1,  // 19: muster.v1.Work.kind:type_name -> muster.v1.WorkKind
-	2,  // 20: muster.v1.Refusal.reason:type_name -> muster.v1.RefusalReason
-	8,  // 21: muster.v1.Refusal.node:type_name -> muster.v1.Node
-	12, // 22: muster.v1.PushRequest.tallies:type_name -> muster.v1.Tallies
-	9,  // 23: muster.v1.PushRequest.gradients:type_name -> muster.v1.GradientChunk
-	19, // 24: muster.v1.PushResponse.refusals:type_name -> muster.v1.Refusal
-	10, // 25: muster.v1.PullResponse.parameters:type_name -> muster.v1.ParametersChunk
-	3,  // 26: muster.v1.StatusResponse.job:type_name -> muster.v1.JobSpec
-	29, // 27: muster.v1.StatusResponse.workers:type_name -> muster.v1.WorkerStatus
-	27, // 28: muster.v1.StatusResponse.split:type_name -> muster.v1.TimeSplit
-	28, // 29: muster.v1.StatusResponse.last:type_name -> muster.v1.Score
-	28, // 30: muster.v1.StatusResponse.best:type_name -> muster.v1.Score
-	5,  // 31: muster.v1.WorkerStatus.pinned:type_name -> muster.v1.PinnedShard
-	6,  // 32: muster.v1.MusterService.Join:input_type -> muster.v1.JoinRequest
-	13, // 33: muster.v1.MusterService.Exchange:input_type -> muster.v1.ExchangeRequest
-	21, // 34: muster.v1.MusterService.Push:input_type -> muster.v1.PushRequest
-	23, // 35: muster.v1.MusterService.Pull:input_type -> muster.v1.PullRequest
-	25, // 36: muster.v1.MusterService.Status:input_type -> muster.v1.StatusRequest
-	30, // 37: muster.v1.MusterService.Stop:input_type -> muster.v1.StopRequest
-	32, // 38: muster.v1.MusterService.Checkpoint:input_type -> muster.v1.CheckpointRequest
-	7,  // 39: muster.v1.MusterService.Join:output_type -> muster.v1.JoinResponse
-	16, // 40: muster.v1.MusterService.Exchange:output_type -> muster.v1.ExchangeResponse
-	22, // 41: muster.v1.MusterService.Push:output_type -> muster.v1.PushResponse
-	24, // 42: muster.v1.MusterService.Pull:output_type -> muster.v1.PullResponse
-	26, // 43: muster.v1.MusterService.Status:output_type -> muster.v1.StatusResponse
-	31, // 44: muster.v1.MusterService.Stop:output_type -> muster.v1.StopResponse
-	33, // 45: muster.v1.MusterService.Checkpoint:output_type -> muster.v1.CheckpointResponse
-	39, // [39:46] is the sub-list for method output_type
-	32, // [32:39] is the sub-list for method input_type
-	32, // [32:32] is the sub-list for extension type_name
-	32, // [32:32] is the sub-list for extension extendee
-	0,  // [0:32] is the sub-list for field type_name
+	7,  // 3: muster.v1.JoinRequest.shared:type_name -> muster.v1.SharedMemory
+	3,  // 4: muster.v1.JoinResponse.job:type_name -> muster.v1.JobSpec
+	4,  // 5: muster.v1.JoinResponse.data:type_name -> muster.v1.DataInfo
+	7,  // 6: muster.v1.JoinResponse.shared:type_name -> muster.v1.SharedMemory
+	9,  // 7: muster.v1.GradientChunk.node:type_name -> muster.v1.Node
+	0,  // 8: muster.v1.GradientChunk.encoding:type_name -> muster.v1.Encoding
+	0,  // 9: muster.v1.ParametersChunk.encoding:type_name -> muster.v1.Encoding
+	1,  // 10: muster.v1.Tallies.kind:type_name -> muster.v1.WorkKind
+	12, // 11: muster.v1.Tallies.tallies:type_name -> muster.v1.Tally
+	15, // 12: muster.v1.ExchangeRequest.hello:type_name -> muster.v1.Hello
+	13, // 13: muster.v1.ExchangeRequest.tallies:type_name -> muster.v1.Tallies
+	10, // 14: muster.v1.ExchangeRequest.gradient:type_name -> muster.v1.GradientChunk
+	16, // 15: muster.v1.ExchangeRequest.leave:type_name -> muster.v1.Leave
+	18, // 16: muster.v1.ExchangeResponse.assignment:type_name -> muster.v1.Assignment
+	11, // 17: muster.v1.ExchangeResponse.parameters:type_name -> muster.v1.ParametersChunk
+	19, // 18: muster.v1.ExchangeResponse.work:type_name -> muster.v1.Work
+	20, // 19: muster.v1.ExchangeResponse.refusal:type_name -> muster.v1.Refusal
+	21, // 20: muster.v1.ExchangeResponse.done:type_name -> muster.v1.Done
+	1,  // 21: muster.v1.Work.kind:type_name -> muster.v1.WorkKind
+	2,  // 22: muster.v1.Refusal.reason:type_name -> muster.v1.RefusalReason
+	9,  // 23: muster.v1.Refusal.node:type_name -> muster.v1.Node
+	13, // 24: muster.v1.PushRequest.tallies:type_name -> muster.v1.Tallies
+	10, // 25: muster.v1.PushRequest.gradients:type_name -> muster.v1.GradientChunk
+	20, // 26: muster.v1.PushResponse.refusals:type_name -> muster.v1.Refusal
+	11, // 27: muster.v1.PullResponse.parameters:type_name -> muster.v1.ParametersChunk
+	3,  // 28: muster.v1.StatusResponse.job:type_name -> muster.v1.JobSpec
+	30, // 29: muster.v1.StatusResponse.workers:type_name -> muster.v1.WorkerStatus
+	28, // 30: muster.v1.StatusResponse.split:type_name -> muster.v1.TimeSplit
+	29, // 31: muster.v1.StatusResponse.last:type_name -> muster.v1.Score
+	29, // 32: muster.v1.StatusResponse.best:type_name -> muster.v1.Score
+	5,  // 33: muster.v1.WorkerStatus.pinned:type_name -> muster.v1.PinnedShard
+	6,  // 34: muster.v1.MusterService.Join:input_type -> muster.v1.JoinRequest
+	14, // 35: muster.v1.MusterService.Exchange:input_type -> muster.v1.ExchangeRequest
+	22, // 36: muster.v1.MusterService.Push:input_type -> muster.v1.PushRequest
+	24, // 37: muster.v1.MusterService.Pull:input_type -> muster.v1.PullRequest
+	26, // 38: muster.v1.MusterService.Status:input_type -> muster.v1.StatusRequest
+	31, // 39: muster.v1.MusterService.Stop:input_type -> muster.v1.StopRequest
+	33, // 40: muster.v1.MusterService.Checkpoint:input_type -> muster.v1.CheckpointRequest
+	8,  // 41: muster.v1.MusterService.Join:output_type -> muster.v1.JoinResponse
+	17, // 42: muster.v1.MusterService.Exchange:output_type -> muster.v1.ExchangeResponse
+	23, // 43: muster.v1.MusterService.Push:output_type -> muster.v1.PushResponse
+	25, // 44: muster.v1.MusterService.Pull:output_type -> muster.v1.PullResponse
+	27, // 45: muster.v1.MusterService.Status:output_type -> muster.v1.StatusResponse
+	32, // 46: muster.v1.MusterService.Stop:output_type -> muster.v1.StopResponse
+	34, // 47: muster.v1.MusterService.Checkpoint:output_type -> muster.v1.CheckpointResponse
+	41, // [41:48] is the sub-list for method output_type
+	34, // [34:41] is the sub-list for method input_type
+	34, // [34:34] is the sub-list for extension type_name
+	34, // [34:34] is the sub-list for extension extendee
+	0,  // [0:34] is the sub-list for field type_name
 }
 
 func init() { file_muster_v1_muster_proto_init() }
@@ -3040,13 +3193,13 @@ func file_muster_v1_muster_proto_init() {
 	if File_muster_v1_muster_proto != nil {
 		return
 	}
-	file_muster_v1_muster_proto_msgTypes[10].OneofWrappers = []any{
+	file_muster_v1_muster_proto_msgTypes[11].OneofWrappers = []any{
 		(*ExchangeRequest_Hello)(nil),
 		(*ExchangeRequest_Tallies)(nil),
 		(*ExchangeRequest_Gradient)(nil),
 		(*ExchangeRequest_Leave)(nil),
 	}
-	file_muster_v1_muster_proto_msgTypes[13].OneofWrappers = []any{
+	file_muster_v1_muster_proto_msgTypes[14].OneofWrappers = []any{
 		(*ExchangeResponse_Assignment)(nil),
 		(*ExchangeResponse_Parameters)(nil),
 		(*ExchangeResponse_Work)(nil),
@@ -3059,7 +3212,7 @@ func file_muster_v1_muster_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_muster_v1_muster_proto_rawDesc), len(file_muster_v1_muster_proto_rawDesc)),
 			NumEnums:      3,
-			NumMessages:   31,
+			NumMessages:   32,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
