@@ -117,6 +117,16 @@ func toBfloat16AVX2(dst *uint16, x *float32, count int)
 //go:noescape
 func fromBfloat16AVX2(dst *float32, x *uint16, count int)
 
+// roundAVX2 is Round of count values, a positive multiple of the vector's length.
+//
+//go:noescape
+func roundAVX2(dst *float32, x *float32, count int)
+
+// addRoundAVX2 is AddRound of count values, a positive multiple of the vector's length.
+//
+//go:noescape
+func addRoundAVX2(dst *float32, x *float32, y *float32, count int)
+
 // pairAVX2 is Pair of count values, a positive multiple of the vector's length.
 //
 //go:noescape

@@ -3503,6 +3503,79 @@ loop:
 	VZEROUPPER
 	RET
 
+// func roundAVX2(dst *float32, x *float32, count int)
+// Requires: AVX, AVX2
+TEXT ·roundAVX2(SB), NOSPLIT, $0-24
+	MOVQ         dst+0(FP), AX
+	MOVQ         x+8(FP), CX
+	MOVL         $0x00007fff, DX
+	VMOVD        DX, X0
+	VPBROADCASTD X0, Y0
+	MOVL         $0x00000001, DX
+	VMOVD        DX, X1
+	VPBROADCASTD X1, Y1
+	MOVL         $0x00000040, DX
+	VMOVD        DX, X2
+	VPBROADCASTD X2, Y2
+	MOVQ         count+16(FP), DX
+	SHLQ         $0x02, DX
+	XORQ         BX, BX
+
+loop:
+	VMOVUPS   (CX)(BX*1), Y3
+	VPSRLD    $0x10, Y3, Y4
+	VMOVDQA   Y4, Y5
+	VPAND     Y1, Y5, Y5
+	VPADDD    Y0, Y5, Y5
+	VPADDD    Y3, Y5, Y5
+	VPSRLD    $0x10, Y5, Y5
+	VORPS     Y2, Y4, Y4
+	VCMPPS    $0x03, Y3, Y3, Y3
+	VBLENDVPS Y3, Y4, Y5, Y5
+	VPSLLD    $0x10, Y5, Y5
+	VMOVUPS   Y5, (AX)(BX*1)
+	ADDQ      $0x00000020, BX
+	CMPQ      BX, DX
+	JLT       loop
+	VZEROUPPER
+	RET
+
+// func addRoundAVX2(dst *float32, x *float32, y *float32, count int)
+// Requires: AVX, AVX2
+TEXT ·addRoundAVX2(SB), NOSPLIT, $0-32
+	MOVQ         dst+0(FP), AX
+	MOVQ         x+8(FP), CX
+	MOVQ         y+16(FP), DX
+	MOVL         $0x00007fff, BX
+	VMOVD        BX, X0
+	VPBROADCASTD X0, Y0
+	MOVL         $0xffff0000, BX
+	VMOVD        BX, X1
+	VPBROADCASTD X1, Y1
+	MOVL         $0x00000001, BX
+	VMOVD        BX, X2
+	VPBROADCASTD X2, Y2
+	MOVQ         count+24(FP), BX
+	SHLQ         $0x02, BX
+	XORQ         SI, SI
+
+loop:
+	VMOVUPS (CX)(SI*1), Y3
+	VADDPS  (DX)(SI*1), Y3, Y3
+	VCMPPS  $0x07, Y3, Y3, Y4
+	VPSRLD  $0x10, Y3, Y5
+	VPAND   Y2, Y5, Y5
+	VPADDD  Y0, Y5, Y5
+	VPAND   Y4, Y5, Y5
+	VPADDD  Y5, Y3, Y3
+	VPAND   Y1, Y3, Y3
+	VMOVUPS Y3, (AX)(SI*1)
+	ADDQ    $0x00000020, SI
+	CMPQ    SI, BX
+	JLT     loop
+	VZEROUPPER
+	RET
+
 // func pairAVX2(dst *float32, upper *float32, lower *float32, count int)
 // Requires: AVX, AVX2
 TEXT ·pairAVX2(SB), NOSPLIT, $0-32

@@ -117,6 +117,16 @@ func toBfloat16AVX512(dst *uint16, x *float32, count int)
 //go:noescape
 func fromBfloat16AVX512(dst *float32, x *uint16, count int)
 
+// roundAVX512 is Round of count values, a positive multiple of the vector's length.
+//
+//go:noescape
+func roundAVX512(dst *float32, x *float32, count int)
+
+// addRoundAVX512 is AddRound of count values, a positive multiple of the vector's length.
+//
+//go:noescape
+func addRoundAVX512(dst *float32, x *float32, y *float32, count int)
+
 // pairAVX512 is Pair of count values, a positive multiple of the vector's length.
 //
 //go:noescape

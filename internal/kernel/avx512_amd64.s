@@ -258,8 +258,13 @@ next1x2:
 	TESTQ SI, SI
 	JE    on1x2
 	MOVQ  stack+80(FP), DI
+	MOVQ  tile+24(FP), R8
 
 add1x2:
+	CMPB 66(R8), $0x00
+	JNE  round1x2
+
+rounded1x2:
 	DECQ   SI
 	JE     push1x2
 	SUBQ   $0x00000080, DI
@@ -311,6 +316,31 @@ far1x2:
 	VMOVNTPS Z1, (AX)(CX*1)
 	VZEROUPPER
 	RET
+
+round1x2:
+	MOVL         $0x00007fff, R9
+	VMOVD        R9, X2
+	VPBROADCASTD X2, Z2
+	MOVL         $0xffff0000, R9
+	VMOVD        R9, X3
+	VPBROADCASTD X3, Z3
+	MOVL         $0x00000001, R9
+	VMOVD        R9, X4
+	VPBROADCASTD X4, Z4
+	MOVL         $0x00010000, R9
+	VMOVD        R9, X5
+	VPBROADCASTD X5, Z5
+	VCMPPS       $0x07, Z0, Z0, K1
+	VPTESTMD     Z5, Z0, K1, K2
+	VPADDD       Z2, Z0, K1, Z0
+	VPADDD       Z4, Z0, K2, Z0
+	VPANDD       Z3, Z0, Z0
+	VCMPPS       $0x07, Z1, Z1, K1
+	VPTESTMD     Z5, Z1, K1, K2
+	VPADDD       Z2, Z1, K1, Z1
+	VPADDD       Z4, Z1, K2, Z1
+	VPANDD       Z3, Z1, Z1
+	JMP          rounded1x2
 
 rows2x2:
 	// Rows: 2, columns: 2
@@ -540,8 +570,13 @@ next2x2:
 	TESTQ DI, DI
 	JE    on2x2
 	MOVQ  stack+80(FP), R8
+	MOVQ  tile+24(FP), R9
 
 add2x2:
+	CMPB 66(R9), $0x00
+	JNE  round2x2
+
+rounded2x2:
 	DECQ   DI
 	JE     push2x2
 	SUBQ   $0x00000100, R8
@@ -605,6 +640,41 @@ far2x2:
 	VMOVNTPS Z3, (AX)(DX*1)
 	VZEROUPPER
 	RET
+
+round2x2:
+	MOVL         $0x00007fff, R10
+	VMOVD        R10, X4
+	VPBROADCASTD X4, Z4
+	MOVL         $0xffff0000, R10
+	VMOVD        R10, X5
+	VPBROADCASTD X5, Z5
+	MOVL         $0x00000001, R10
+	VMOVD        R10, X6
+	VPBROADCASTD X6, Z6
+	MOVL         $0x00010000, R10
+	VMOVD        R10, X7
+	VPBROADCASTD X7, Z7
+	VCMPPS       $0x07, Z0, Z0, K1
+	VPTESTMD     Z7, Z0, K1, K2
+	VPADDD       Z4, Z0, K1, Z0
+	VPADDD       Z6, Z0, K2, Z0
+	VPANDD       Z5, Z0, Z0
+	VCMPPS       $0x07, Z1, Z1, K1
+	VPTESTMD     Z7, Z1, K1, K2
+	VPADDD       Z4, Z1, K1, Z1
+	VPADDD       Z6, Z1, K2, Z1
+	VPANDD       Z5, Z1, Z1
+	VCMPPS       $0x07, Z2, Z2, K1
+	VPTESTMD     Z7, Z2, K1, K2
+	VPADDD       Z4, Z2, K1, Z2
+	VPADDD       Z6, Z2, K2, Z2
+	VPANDD       Z5, Z2, Z2
+	VCMPPS       $0x07, Z3, Z3, K1
+	VPTESTMD     Z7, Z3, K1, K2
+	VPADDD       Z4, Z3, K1, Z3
+	VPADDD       Z6, Z3, K2, Z3
+	VPANDD       Z5, Z3, Z3
+	JMP          rounded2x2
 
 rows3x2:
 	// Rows: 3, columns: 2
@@ -872,8 +942,13 @@ next3x2:
 	TESTQ DI, DI
 	JE    on3x2
 	MOVQ  stack+80(FP), R8
+	MOVQ  tile+24(FP), R9
 
 add3x2:
+	CMPB 66(R9), $0x00
+	JNE  round3x2
+
+rounded3x2:
 	DECQ   DI
 	JE     push3x2
 	SUBQ   $0x00000180, R8
@@ -949,6 +1024,51 @@ far3x2:
 	VMOVNTPS Z5, (AX)(DX*1)
 	VZEROUPPER
 	RET
+
+round3x2:
+	MOVL         $0x00007fff, R10
+	VMOVD        R10, X6
+	VPBROADCASTD X6, Z6
+	MOVL         $0xffff0000, R10
+	VMOVD        R10, X7
+	VPBROADCASTD X7, Z7
+	MOVL         $0x00000001, R10
+	VMOVD        R10, X8
+	VPBROADCASTD X8, Z8
+	MOVL         $0x00010000, R10
+	VMOVD        R10, X9
+	VPBROADCASTD X9, Z9
+	VCMPPS       $0x07, Z0, Z0, K1
+	VPTESTMD     Z9, Z0, K1, K2
+	VPADDD       Z6, Z0, K1, Z0
+	VPADDD       Z8, Z0, K2, Z0
+	VPANDD       Z7, Z0, Z0
+	VCMPPS       $0x07, Z1, Z1, K1
+	VPTESTMD     Z9, Z1, K1, K2
+	VPADDD       Z6, Z1, K1, Z1
+	VPADDD       Z8, Z1, K2, Z1
+	VPANDD       Z7, Z1, Z1
+	VCMPPS       $0x07, Z2, Z2, K1
+	VPTESTMD     Z9, Z2, K1, K2
+	VPADDD       Z6, Z2, K1, Z2
+	VPADDD       Z8, Z2, K2, Z2
+	VPANDD       Z7, Z2, Z2
+	VCMPPS       $0x07, Z3, Z3, K1
+	VPTESTMD     Z9, Z3, K1, K2
+	VPADDD       Z6, Z3, K1, Z3
+	VPADDD       Z8, Z3, K2, Z3
+	VPANDD       Z7, Z3, Z3
+	VCMPPS       $0x07, Z4, Z4, K1
+	VPTESTMD     Z9, Z4, K1, K2
+	VPADDD       Z6, Z4, K1, Z4
+	VPADDD       Z8, Z4, K2, Z4
+	VPANDD       Z7, Z4, Z4
+	VCMPPS       $0x07, Z5, Z5, K1
+	VPTESTMD     Z9, Z5, K1, K2
+	VPADDD       Z6, Z5, K1, Z5
+	VPADDD       Z8, Z5, K2, Z5
+	VPANDD       Z7, Z5, Z5
+	JMP          rounded3x2
 
 rows4x2:
 	// Rows: 4, columns: 2
@@ -1255,8 +1375,13 @@ next4x2:
 	TESTQ R8, R8
 	JE    on4x2
 	MOVQ  stack+80(FP), R9
+	MOVQ  tile+24(FP), R10
 
 add4x2:
+	CMPB 66(R10), $0x00
+	JNE  round4x2
+
+rounded4x2:
 	DECQ   R8
 	JE     push4x2
 	SUBQ   $0x00000200, R9
@@ -1344,6 +1469,61 @@ far4x2:
 	VMOVNTPS Z7, (AX)(DX*1)
 	VZEROUPPER
 	RET
+
+round4x2:
+	MOVL         $0x00007fff, R11
+	VMOVD        R11, X8
+	VPBROADCASTD X8, Z8
+	MOVL         $0xffff0000, R11
+	VMOVD        R11, X9
+	VPBROADCASTD X9, Z9
+	MOVL         $0x00000001, R11
+	VMOVD        R11, X10
+	VPBROADCASTD X10, Z10
+	MOVL         $0x00010000, R11
+	VMOVD        R11, X11
+	VPBROADCASTD X11, Z11
+	VCMPPS       $0x07, Z0, Z0, K1
+	VPTESTMD     Z11, Z0, K1, K2
+	VPADDD       Z8, Z0, K1, Z0
+	VPADDD       Z10, Z0, K2, Z0
+	VPANDD       Z9, Z0, Z0
+	VCMPPS       $0x07, Z1, Z1, K1
+	VPTESTMD     Z11, Z1, K1, K2
+	VPADDD       Z8, Z1, K1, Z1
+	VPADDD       Z10, Z1, K2, Z1
+	VPANDD       Z9, Z1, Z1
+	VCMPPS       $0x07, Z2, Z2, K1
+	VPTESTMD     Z11, Z2, K1, K2
+	VPADDD       Z8, Z2, K1, Z2
+	VPADDD       Z10, Z2, K2, Z2
+	VPANDD       Z9, Z2, Z2
+	VCMPPS       $0x07, Z3, Z3, K1
+	VPTESTMD     Z11, Z3, K1, K2
+	VPADDD       Z8, Z3, K1, Z3
+	VPADDD       Z10, Z3, K2, Z3
+	VPANDD       Z9, Z3, Z3
+	VCMPPS       $0x07, Z4, Z4, K1
+	VPTESTMD     Z11, Z4, K1, K2
+	VPADDD       Z8, Z4, K1, Z4
+	VPADDD       Z10, Z4, K2, Z4
+	VPANDD       Z9, Z4, Z4
+	VCMPPS       $0x07, Z5, Z5, K1
+	VPTESTMD     Z11, Z5, K1, K2
+	VPADDD       Z8, Z5, K1, Z5
+	VPADDD       Z10, Z5, K2, Z5
+	VPANDD       Z9, Z5, Z5
+	VCMPPS       $0x07, Z6, Z6, K1
+	VPTESTMD     Z11, Z6, K1, K2
+	VPADDD       Z8, Z6, K1, Z6
+	VPADDD       Z10, Z6, K2, Z6
+	VPANDD       Z9, Z6, Z6
+	VCMPPS       $0x07, Z7, Z7, K1
+	VPTESTMD     Z11, Z7, K1, K2
+	VPADDD       Z8, Z7, K1, Z7
+	VPADDD       Z10, Z7, K2, Z7
+	VPANDD       Z9, Z7, Z7
+	JMP          rounded4x2
 
 rows5x2:
 	// Rows: 5, columns: 2
@@ -1688,8 +1868,13 @@ next5x2:
 	TESTQ R8, R8
 	JE    on5x2
 	MOVQ  stack+80(FP), R9
+	MOVQ  tile+24(FP), R10
 
 add5x2:
+	CMPB 66(R10), $0x00
+	JNE  round5x2
+
+rounded5x2:
 	DECQ   R8
 	JE     push5x2
 	SUBQ   $0x00000280, R9
@@ -1789,6 +1974,71 @@ far5x2:
 	VMOVNTPS Z9, (AX)(DX*1)
 	VZEROUPPER
 	RET
+
+round5x2:
+	MOVL         $0x00007fff, R11
+	VMOVD        R11, X10
+	VPBROADCASTD X10, Z10
+	MOVL         $0xffff0000, R11
+	VMOVD        R11, X11
+	VPBROADCASTD X11, Z11
+	MOVL         $0x00000001, R11
+	VMOVD        R11, X12
+	VPBROADCASTD X12, Z12
+	MOVL         $0x00010000, R11
+	VMOVD        R11, X13
+	VPBROADCASTD X13, Z13
+	VCMPPS       $0x07, Z0, Z0, K1
+	VPTESTMD     Z13, Z0, K1, K2
+	VPADDD       Z10, Z0, K1, Z0
+	VPADDD       Z12, Z0, K2, Z0
+	VPANDD       Z11, Z0, Z0
+	VCMPPS       $0x07, Z1, Z1, K1
+	VPTESTMD     Z13, Z1, K1, K2
+	VPADDD       Z10, Z1, K1, Z1
+	VPADDD       Z12, Z1, K2, Z1
+	VPANDD       Z11, Z1, Z1
+	VCMPPS       $0x07, Z2, Z2, K1
+	VPTESTMD     Z13, Z2, K1, K2
+	VPADDD       Z10, Z2, K1, Z2
+	VPADDD       Z12, Z2, K2, Z2
+	VPANDD       Z11, Z2, Z2
+	VCMPPS       $0x07, Z3, Z3, K1
+	VPTESTMD     Z13, Z3, K1, K2
+	VPADDD       Z10, Z3, K1, Z3
+	VPADDD       Z12, Z3, K2, Z3
+	VPANDD       Z11, Z3, Z3
+	VCMPPS       $0x07, Z4, Z4, K1
+	VPTESTMD     Z13, Z4, K1, K2
+	VPADDD       Z10, Z4, K1, Z4
+	VPADDD       Z12, Z4, K2, Z4
+	VPANDD       Z11, Z4, Z4
+	VCMPPS       $0x07, Z5, Z5, K1
+	VPTESTMD     Z13, Z5, K1, K2
+	VPADDD       Z10, Z5, K1, Z5
+	VPADDD       Z12, Z5, K2, Z5
+	VPANDD       Z11, Z5, Z5
+	VCMPPS       $0x07, Z6, Z6, K1
+	VPTESTMD     Z13, Z6, K1, K2
+	VPADDD       Z10, Z6, K1, Z6
+	VPADDD       Z12, Z6, K2, Z6
+	VPANDD       Z11, Z6, Z6
+	VCMPPS       $0x07, Z7, Z7, K1
+	VPTESTMD     Z13, Z7, K1, K2
+	VPADDD       Z10, Z7, K1, Z7
+	VPADDD       Z12, Z7, K2, Z7
+	VPANDD       Z11, Z7, Z7
+	VCMPPS       $0x07, Z8, Z8, K1
+	VPTESTMD     Z13, Z8, K1, K2
+	VPADDD       Z10, Z8, K1, Z8
+	VPADDD       Z12, Z8, K2, Z8
+	VPANDD       Z11, Z8, Z8
+	VCMPPS       $0x07, Z9, Z9, K1
+	VPTESTMD     Z13, Z9, K1, K2
+	VPADDD       Z10, Z9, K1, Z9
+	VPADDD       Z12, Z9, K2, Z9
+	VPANDD       Z11, Z9, Z9
+	JMP          rounded5x2
 
 rows6x2:
 	// Rows: 6, columns: 2
@@ -2172,8 +2422,13 @@ next6x2:
 	TESTQ R9, R9
 	JE    on6x2
 	MOVQ  stack+80(FP), R10
+	MOVQ  tile+24(FP), R11
 
 add6x2:
+	CMPB 66(R11), $0x00
+	JNE  round6x2
+
+rounded6x2:
 	DECQ   R9
 	JE     push6x2
 	SUBQ   $0x00000300, R10
@@ -2285,6 +2540,81 @@ far6x2:
 	VMOVNTPS Z11, (AX)(DX*1)
 	VZEROUPPER
 	RET
+
+round6x2:
+	MOVL         $0x00007fff, R12
+	VMOVD        R12, X12
+	VPBROADCASTD X12, Z12
+	MOVL         $0xffff0000, R12
+	VMOVD        R12, X13
+	VPBROADCASTD X13, Z13
+	MOVL         $0x00000001, R12
+	VMOVD        R12, X14
+	VPBROADCASTD X14, Z14
+	MOVL         $0x00010000, R12
+	VMOVD        R12, X15
+	VPBROADCASTD X15, Z15
+	VCMPPS       $0x07, Z0, Z0, K1
+	VPTESTMD     Z15, Z0, K1, K2
+	VPADDD       Z12, Z0, K1, Z0
+	VPADDD       Z14, Z0, K2, Z0
+	VPANDD       Z13, Z0, Z0
+	VCMPPS       $0x07, Z1, Z1, K1
+	VPTESTMD     Z15, Z1, K1, K2
+	VPADDD       Z12, Z1, K1, Z1
+	VPADDD       Z14, Z1, K2, Z1
+	VPANDD       Z13, Z1, Z1
+	VCMPPS       $0x07, Z2, Z2, K1
+	VPTESTMD     Z15, Z2, K1, K2
+	VPADDD       Z12, Z2, K1, Z2
+	VPADDD       Z14, Z2, K2, Z2
+	VPANDD       Z13, Z2, Z2
+	VCMPPS       $0x07, Z3, Z3, K1
+	VPTESTMD     Z15, Z3, K1, K2
+	VPADDD       Z12, Z3, K1, Z3
+	VPADDD       Z14, Z3, K2, Z3
+	VPANDD       Z13, Z3, Z3
+	VCMPPS       $0x07, Z4, Z4, K1
+	VPTESTMD     Z15, Z4, K1, K2
+	VPADDD       Z12, Z4, K1, Z4
+	VPADDD       Z14, Z4, K2, Z4
+	VPANDD       Z13, Z4, Z4
+	VCMPPS       $0x07, Z5, Z5, K1
+	VPTESTMD     Z15, Z5, K1, K2
+	VPADDD       Z12, Z5, K1, Z5
+	VPADDD       Z14, Z5, K2, Z5
+	VPANDD       Z13, Z5, Z5
+	VCMPPS       $0x07, Z6, Z6, K1
+	VPTESTMD     Z15, Z6, K1, K2
+	VPADDD       Z12, Z6, K1, Z6
+	VPADDD       Z14, Z6, K2, Z6
+	VPANDD       Z13, Z6, Z6
+	VCMPPS       $0x07, Z7, Z7, K1
+	VPTESTMD     Z15, Z7, K1, K2
+	VPADDD       Z12, Z7, K1, Z7
+	VPADDD       Z14, Z7, K2, Z7
+	VPANDD       Z13, Z7, Z7
+	VCMPPS       $0x07, Z8, Z8, K1
+	VPTESTMD     Z15, Z8, K1, K2
+	VPADDD       Z12, Z8, K1, Z8
+	VPADDD       Z14, Z8, K2, Z8
+	VPANDD       Z13, Z8, Z8
+	VCMPPS       $0x07, Z9, Z9, K1
+	VPTESTMD     Z15, Z9, K1, K2
+	VPADDD       Z12, Z9, K1, Z9
+	VPADDD       Z14, Z9, K2, Z9
+	VPANDD       Z13, Z9, Z9
+	VCMPPS       $0x07, Z10, Z10, K1
+	VPTESTMD     Z15, Z10, K1, K2
+	VPADDD       Z12, Z10, K1, Z10
+	VPADDD       Z14, Z10, K2, Z10
+	VPANDD       Z13, Z10, Z10
+	VCMPPS       $0x07, Z11, Z11, K1
+	VPTESTMD     Z15, Z11, K1, K2
+	VPADDD       Z12, Z11, K1, Z11
+	VPADDD       Z14, Z11, K2, Z11
+	VPANDD       Z13, Z11, Z11
+	JMP          rounded6x2
 
 rows7x2:
 	// Rows: 7, columns: 2
@@ -2706,8 +3036,13 @@ next7x2:
 	TESTQ R9, R9
 	JE    on7x2
 	MOVQ  stack+80(FP), R10
+	MOVQ  tile+24(FP), R11
 
 add7x2:
+	CMPB 66(R11), $0x00
+	JNE  round7x2
+
+rounded7x2:
 	DECQ   R9
 	JE     push7x2
 	SUBQ   $0x00000380, R10
@@ -2831,6 +3166,91 @@ far7x2:
 	VMOVNTPS Z13, (AX)(DX*1)
 	VZEROUPPER
 	RET
+
+round7x2:
+	MOVL         $0x00007fff, R12
+	VMOVD        R12, X14
+	VPBROADCASTD X14, Z14
+	MOVL         $0xffff0000, R12
+	VMOVD        R12, X15
+	VPBROADCASTD X15, Z15
+	MOVL         $0x00000001, R12
+	VMOVD        R12, X16
+	VPBROADCASTD X16, Z16
+	MOVL         $0x00010000, R12
+	VMOVD        R12, X17
+	VPBROADCASTD X17, Z17
+	VCMPPS       $0x07, Z0, Z0, K1
+	VPTESTMD     Z17, Z0, K1, K2
+	VPADDD       Z14, Z0, K1, Z0
+	VPADDD       Z16, Z0, K2, Z0
+	VPANDD       Z15, Z0, Z0
+	VCMPPS       $0x07, Z1, Z1, K1
+	VPTESTMD     Z17, Z1, K1, K2
+	VPADDD       Z14, Z1, K1, Z1
+	VPADDD       Z16, Z1, K2, Z1
+	VPANDD       Z15, Z1, Z1
+	VCMPPS       $0x07, Z2, Z2, K1
+	VPTESTMD     Z17, Z2, K1, K2
+	VPADDD       Z14, Z2, K1, Z2
+	VPADDD       Z16, Z2, K2, Z2
+	VPANDD       Z15, Z2, Z2
+	VCMPPS       $0x07, Z3, Z3, K1
+	VPTESTMD     Z17, Z3, K1, K2
+	VPADDD       Z14, Z3, K1, Z3
+	VPADDD       Z16, Z3, K2, Z3
+	VPANDD       Z15, Z3, Z3
+	VCMPPS       $0x07, Z4, Z4, K1
+	VPTESTMD     Z17, Z4, K1, K2
+	VPADDD       Z14, Z4, K1, Z4
+	VPADDD       Z16, Z4, K2, Z4
+	VPANDD       Z15, Z4, Z4
+	VCMPPS       $0x07, Z5, Z5, K1
+	VPTESTMD     Z17, Z5, K1, K2
+	VPADDD       Z14, Z5, K1, Z5
+	VPADDD       Z16, Z5, K2, Z5
+	VPANDD       Z15, Z5, Z5
+	VCMPPS       $0x07, Z6, Z6, K1
+	VPTESTMD     Z17, Z6, K1, K2
+	VPADDD       Z14, Z6, K1, Z6
+	VPADDD       Z16, Z6, K2, Z6
+	VPANDD       Z15, Z6, Z6
+	VCMPPS       $0x07, Z7, Z7, K1
+	VPTESTMD     Z17, Z7, K1, K2
+	VPADDD       Z14, Z7, K1, Z7
+	VPADDD       Z16, Z7, K2, Z7
+	VPANDD       Z15, Z7, Z7
+	VCMPPS       $0x07, Z8, Z8, K1
+	VPTESTMD     Z17, Z8, K1, K2
+	VPADDD       Z14, Z8, K1, Z8
+	VPADDD       Z16, Z8, K2, Z8
+	VPANDD       Z15, Z8, Z8
+	VCMPPS       $0x07, Z9, Z9, K1
+	VPTESTMD     Z17, Z9, K1, K2
+	VPADDD       Z14, Z9, K1, Z9
+	VPADDD       Z16, Z9, K2, Z9
+	VPANDD       Z15, Z9, Z9
+	VCMPPS       $0x07, Z10, Z10, K1
+	VPTESTMD     Z17, Z10, K1, K2
+	VPADDD       Z14, Z10, K1, Z10
+	VPADDD       Z16, Z10, K2, Z10
+	VPANDD       Z15, Z10, Z10
+	VCMPPS       $0x07, Z11, Z11, K1
+	VPTESTMD     Z17, Z11, K1, K2
+	VPADDD       Z14, Z11, K1, Z11
+	VPADDD       Z16, Z11, K2, Z11
+	VPANDD       Z15, Z11, Z11
+	VCMPPS       $0x07, Z12, Z12, K1
+	VPTESTMD     Z17, Z12, K1, K2
+	VPADDD       Z14, Z12, K1, Z12
+	VPADDD       Z16, Z12, K2, Z12
+	VPANDD       Z15, Z12, Z12
+	VCMPPS       $0x07, Z13, Z13, K1
+	VPTESTMD     Z17, Z13, K1, K2
+	VPADDD       Z14, Z13, K1, Z13
+	VPADDD       Z16, Z13, K2, Z13
+	VPANDD       Z15, Z13, Z13
+	JMP          rounded7x2
 
 rows8x2:
 	// Rows: 8, columns: 2
@@ -3303,8 +3723,13 @@ next8x2:
 	TESTQ R9, R9
 	JE    on8x2
 	MOVQ  stack+80(FP), R10
+	MOVQ  tile+24(FP), R11
 
 add8x2:
+	CMPB 66(R11), $0x00
+	JNE  round8x2
+
+rounded8x2:
 	DECQ   R9
 	JE     push8x2
 	SUBQ   $0x00000400, R10
@@ -3440,6 +3865,101 @@ far8x2:
 	VMOVNTPS Z15, (AX)(DX*1)
 	VZEROUPPER
 	RET
+
+round8x2:
+	MOVL         $0x00007fff, R12
+	VMOVD        R12, X16
+	VPBROADCASTD X16, Z16
+	MOVL         $0xffff0000, R12
+	VMOVD        R12, X17
+	VPBROADCASTD X17, Z17
+	MOVL         $0x00000001, R12
+	VMOVD        R12, X18
+	VPBROADCASTD X18, Z18
+	MOVL         $0x00010000, R12
+	VMOVD        R12, X19
+	VPBROADCASTD X19, Z19
+	VCMPPS       $0x07, Z0, Z0, K1
+	VPTESTMD     Z19, Z0, K1, K2
+	VPADDD       Z16, Z0, K1, Z0
+	VPADDD       Z18, Z0, K2, Z0
+	VPANDD       Z17, Z0, Z0
+	VCMPPS       $0x07, Z1, Z1, K1
+	VPTESTMD     Z19, Z1, K1, K2
+	VPADDD       Z16, Z1, K1, Z1
+	VPADDD       Z18, Z1, K2, Z1
+	VPANDD       Z17, Z1, Z1
+	VCMPPS       $0x07, Z2, Z2, K1
+	VPTESTMD     Z19, Z2, K1, K2
+	VPADDD       Z16, Z2, K1, Z2
+	VPADDD       Z18, Z2, K2, Z2
+	VPANDD       Z17, Z2, Z2
+	VCMPPS       $0x07, Z3, Z3, K1
+	VPTESTMD     Z19, Z3, K1, K2
+	VPADDD       Z16, Z3, K1, Z3
+	VPADDD       Z18, Z3, K2, Z3
+	VPANDD       Z17, Z3, Z3
+	VCMPPS       $0x07, Z4, Z4, K1
+	VPTESTMD     Z19, Z4, K1, K2
+	VPADDD       Z16, Z4, K1, Z4
+	VPADDD       Z18, Z4, K2, Z4
+	VPANDD       Z17, Z4, Z4
+	VCMPPS       $0x07, Z5, Z5, K1
+	VPTESTMD     Z19, Z5, K1, K2
+	VPADDD       Z16, Z5, K1, Z5
+	VPADDD       Z18, Z5, K2, Z5
+	VPANDD       Z17, Z5, Z5
+	VCMPPS       $0x07, Z6, Z6, K1
+	VPTESTMD     Z19, Z6, K1, K2
+	VPADDD       Z16, Z6, K1, Z6
+	VPADDD       Z18, Z6, K2, Z6
+	VPANDD       Z17, Z6, Z6
+	VCMPPS       $0x07, Z7, Z7, K1
+	VPTESTMD     Z19, Z7, K1, K2
+	VPADDD       Z16, Z7, K1, Z7
+	VPADDD       Z18, Z7, K2, Z7
+	VPANDD       Z17, Z7, Z7
+	VCMPPS       $0x07, Z8, Z8, K1
+	VPTESTMD     Z19, Z8, K1, K2
+	VPADDD       Z16, Z8, K1, Z8
+	VPADDD       Z18, Z8, K2, Z8
+	VPANDD       Z17, Z8, Z8
+	VCMPPS       $0x07, Z9, Z9, K1
+	VPTESTMD     Z19, Z9, K1, K2
+	VPADDD       Z16, Z9, K1, Z9
+	VPADDD       Z18, Z9, K2, Z9
+	VPANDD       Z17, Z9, Z9
+	VCMPPS       $0x07, Z10, Z10, K1
+	VPTESTMD     Z19, Z10, K1, K2
+	VPADDD       Z16, Z10, K1, Z10
+	VPADDD       Z18, Z10, K2, Z10
+	VPANDD       Z17, Z10, Z10
+	VCMPPS       $0x07, Z11, Z11, K1
+	VPTESTMD     Z19, Z11, K1, K2
+	VPADDD       Z16, Z11, K1, Z11
+	VPADDD       Z18, Z11, K2, Z11
+	VPANDD       Z17, Z11, Z11
+	VCMPPS       $0x07, Z12, Z12, K1
+	VPTESTMD     Z19, Z12, K1, K2
+	VPADDD       Z16, Z12, K1, Z12
+	VPADDD       Z18, Z12, K2, Z12
+	VPANDD       Z17, Z12, Z12
+	VCMPPS       $0x07, Z13, Z13, K1
+	VPTESTMD     Z19, Z13, K1, K2
+	VPADDD       Z16, Z13, K1, Z13
+	VPADDD       Z18, Z13, K2, Z13
+	VPANDD       Z17, Z13, Z13
+	VCMPPS       $0x07, Z14, Z14, K1
+	VPTESTMD     Z19, Z14, K1, K2
+	VPADDD       Z16, Z14, K1, Z14
+	VPADDD       Z18, Z14, K2, Z14
+	VPANDD       Z17, Z14, Z14
+	VCMPPS       $0x07, Z15, Z15, K1
+	VPTESTMD     Z19, Z15, K1, K2
+	VPADDD       Z16, Z15, K1, Z15
+	VPADDD       Z18, Z15, K2, Z15
+	VPANDD       Z17, Z15, Z15
+	JMP          rounded8x2
 
 rows9x2:
 	// Rows: 9, columns: 2
@@ -3950,8 +4470,13 @@ next9x2:
 	TESTQ R9, R9
 	JE    on9x2
 	MOVQ  stack+80(FP), R10
+	MOVQ  tile+24(FP), R11
 
 add9x2:
+	CMPB 66(R11), $0x00
+	JNE  round9x2
+
+rounded9x2:
 	DECQ   R9
 	JE     push9x2
 	SUBQ   $0x00000480, R10
@@ -4099,6 +4624,111 @@ far9x2:
 	VMOVNTPS Z17, (AX)(DX*1)
 	VZEROUPPER
 	RET
+
+round9x2:
+	MOVL         $0x00007fff, R12
+	VMOVD        R12, X18
+	VPBROADCASTD X18, Z18
+	MOVL         $0xffff0000, R12
+	VMOVD        R12, X19
+	VPBROADCASTD X19, Z19
+	MOVL         $0x00000001, R12
+	VMOVD        R12, X20
+	VPBROADCASTD X20, Z20
+	MOVL         $0x00010000, R12
+	VMOVD        R12, X21
+	VPBROADCASTD X21, Z21
+	VCMPPS       $0x07, Z0, Z0, K1
+	VPTESTMD     Z21, Z0, K1, K2
+	VPADDD       Z18, Z0, K1, Z0
+	VPADDD       Z20, Z0, K2, Z0
+	VPANDD       Z19, Z0, Z0
+	VCMPPS       $0x07, Z1, Z1, K1
+	VPTESTMD     Z21, Z1, K1, K2
+	VPADDD       Z18, Z1, K1, Z1
+	VPADDD       Z20, Z1, K2, Z1
+	VPANDD       Z19, Z1, Z1
+	VCMPPS       $0x07, Z2, Z2, K1
+	VPTESTMD     Z21, Z2, K1, K2
+	VPADDD       Z18, Z2, K1, Z2
+	VPADDD       Z20, Z2, K2, Z2
+	VPANDD       Z19, Z2, Z2
+	VCMPPS       $0x07, Z3, Z3, K1
+	VPTESTMD     Z21, Z3, K1, K2
+	VPADDD       Z18, Z3, K1, Z3
+	VPADDD       Z20, Z3, K2, Z3
+	VPANDD       Z19, Z3, Z3
+	VCMPPS       $0x07, Z4, Z4, K1
+	VPTESTMD     Z21, Z4, K1, K2
+	VPADDD       Z18, Z4, K1, Z4
+	VPADDD       Z20, Z4, K2, Z4
+	VPANDD       Z19, Z4, Z4
+	VCMPPS       $0x07, Z5, Z5, K1
+	VPTESTMD     Z21, Z5, K1, K2
+	VPADDD       Z18, Z5, K1, Z5
+	VPADDD       Z20, Z5, K2, Z5
+	VPANDD       Z19, Z5, Z5
+	VCMPPS       $0x07, Z6, Z6, K1
+	VPTESTMD     Z21, Z6, K1, K2
+	VPADDD       Z18, Z6, K1, Z6
+	VPADDD       Z20, Z6, K2, Z6
+	VPANDD       Z19, Z6, Z6
+	VCMPPS       $0x07, Z7, Z7, K1
+	VPTESTMD     Z21, Z7, K1, K2
+	VPADDD       Z18, Z7, K1, Z7
+	VPADDD       Z20, Z7, K2, Z7
+	VPANDD       Z19, Z7, Z7
+	VCMPPS       $0x07, Z8, Z8, K1
+	VPTESTMD     Z21, Z8, K1, K2
+	VPADDD       Z18, Z8, K1, Z8
+	VPADDD       Z20, Z8, K2, Z8
+	VPANDD       Z19, Z8, Z8
+	VCMPPS       $0x07, Z9, Z9, K1
+	VPTESTMD     Z21, Z9, K1, K2
+	VPADDD       Z18, Z9, K1, Z9
+	VPADDD       Z20, Z9, K2, Z9
+	VPANDD       Z19, Z9, Z9
+	VCMPPS       $0x07, Z10, Z10, K1
+	VPTESTMD     Z21, Z10, K1, K2
+	VPADDD       Z18, Z10, K1, Z10
+	VPADDD       Z20, Z10, K2, Z10
+	VPANDD       Z19, Z10, Z10
+	VCMPPS       $0x07, Z11, Z11, K1
+	VPTESTMD     Z21, Z11, K1, K2
+	VPADDD       Z18, Z11, K1, Z11
+	VPADDD       Z20, Z11, K2, Z11
+	VPANDD       Z19, Z11, Z11
+	VCMPPS       $0x07, Z12, Z12, K1
+	VPTESTMD     Z21, Z12, K1, K2
+	VPADDD       Z18, Z12, K1, Z12
+	VPADDD       Z20, Z12, K2, Z12
+	VPANDD       Z19, Z12, Z12
+	VCMPPS       $0x07, Z13, Z13, K1
+	VPTESTMD     Z21, Z13, K1, K2
+	VPADDD       Z18, Z13, K1, Z13
+	VPADDD       Z20, Z13, K2, Z13
+	VPANDD       Z19, Z13, Z13
+	VCMPPS       $0x07, Z14, Z14, K1
+	VPTESTMD     Z21, Z14, K1, K2
+	VPADDD       Z18, Z14, K1, Z14
+	VPADDD       Z20, Z14, K2, Z14
+	VPANDD       Z19, Z14, Z14
+	VCMPPS       $0x07, Z15, Z15, K1
+	VPTESTMD     Z21, Z15, K1, K2
+	VPADDD       Z18, Z15, K1, Z15
+	VPADDD       Z20, Z15, K2, Z15
+	VPANDD       Z19, Z15, Z15
+	VCMPPS       $0x07, Z16, Z16, K1
+	VPTESTMD     Z21, Z16, K1, K2
+	VPADDD       Z18, Z16, K1, Z16
+	VPADDD       Z20, Z16, K2, Z16
+	VPANDD       Z19, Z16, Z16
+	VCMPPS       $0x07, Z17, Z17, K1
+	VPTESTMD     Z21, Z17, K1, K2
+	VPADDD       Z18, Z17, K1, Z17
+	VPADDD       Z20, Z17, K2, Z17
+	VPANDD       Z19, Z17, Z17
+	JMP          rounded9x2
 
 rows10x2:
 	// Rows: 10, columns: 2
@@ -4647,8 +5277,13 @@ next10x2:
 	TESTQ R9, R9
 	JE    on10x2
 	MOVQ  stack+80(FP), R10
+	MOVQ  tile+24(FP), R11
 
 add10x2:
+	CMPB 66(R11), $0x00
+	JNE  round10x2
+
+rounded10x2:
 	DECQ   R9
 	JE     push10x2
 	SUBQ   $0x00000500, R10
@@ -4808,6 +5443,121 @@ far10x2:
 	VMOVNTPS Z19, (AX)(DX*1)
 	VZEROUPPER
 	RET
+
+round10x2:
+	MOVL         $0x00007fff, R12
+	VMOVD        R12, X20
+	VPBROADCASTD X20, Z20
+	MOVL         $0xffff0000, R12
+	VMOVD        R12, X21
+	VPBROADCASTD X21, Z21
+	MOVL         $0x00000001, R12
+	VMOVD        R12, X22
+	VPBROADCASTD X22, Z22
+	MOVL         $0x00010000, R12
+	VMOVD        R12, X23
+	VPBROADCASTD X23, Z23
+	VCMPPS       $0x07, Z0, Z0, K1
+	VPTESTMD     Z23, Z0, K1, K2
+	VPADDD       Z20, Z0, K1, Z0
+	VPADDD       Z22, Z0, K2, Z0
+	VPANDD       Z21, Z0, Z0
+	VCMPPS       $0x07, Z1, Z1, K1
+	VPTESTMD     Z23, Z1, K1, K2
+	VPADDD       Z20, Z1, K1, Z1
+	VPADDD       Z22, Z1, K2, Z1
+	VPANDD       Z21, Z1, Z1
+	VCMPPS       $0x07, Z2, Z2, K1
+	VPTESTMD     Z23, Z2, K1, K2
+	VPADDD       Z20, Z2, K1, Z2
+	VPADDD       Z22, Z2, K2, Z2
+	VPANDD       Z21, Z2, Z2
+	VCMPPS       $0x07, Z3, Z3, K1
+	VPTESTMD     Z23, Z3, K1, K2
+	VPADDD       Z20, Z3, K1, Z3
+	VPADDD       Z22, Z3, K2, Z3
+	VPANDD       Z21, Z3, Z3
+	VCMPPS       $0x07, Z4, Z4, K1
+	VPTESTMD     Z23, Z4, K1, K2
+	VPADDD       Z20, Z4, K1, Z4
+	VPADDD       Z22, Z4, K2, Z4
+	VPANDD       Z21, Z4, Z4
+	VCMPPS       $0x07, Z5, Z5, K1
+	VPTESTMD     Z23, Z5, K1, K2
+	VPADDD       Z20, Z5, K1, Z5
+	VPADDD       Z22, Z5, K2, Z5
+	VPANDD       Z21, Z5, Z5
+	VCMPPS       $0x07, Z6, Z6, K1
+	VPTESTMD     Z23, Z6, K1, K2
+	VPADDD       Z20, Z6, K1, Z6
+	VPADDD       Z22, Z6, K2, Z6
+	VPANDD       Z21, Z6, Z6
+	VCMPPS       $0x07, Z7, Z7, K1
+	VPTESTMD     Z23, Z7, K1, K2
+	VPADDD       Z20, Z7, K1, Z7
+	VPADDD       Z22, Z7, K2, Z7
+	VPANDD       Z21, Z7, Z7
+	VCMPPS       $0x07, Z8, Z8, K1
+	VPTESTMD     Z23, Z8, K1, K2
+	VPADDD       Z20, Z8, K1, Z8
+	VPADDD       Z22, Z8, K2, Z8
+	VPANDD       Z21, Z8, Z8
+	VCMPPS       $0x07, Z9, Z9, K1
+	VPTESTMD     Z23, Z9, K1, K2
+	VPADDD       Z20, Z9, K1, Z9
+	VPADDD       Z22, Z9, K2, Z9
+	VPANDD       Z21, Z9, Z9
+	VCMPPS       $0x07, Z10, Z10, K1
+	VPTESTMD     Z23, Z10, K1, K2
+	VPADDD       Z20, Z10, K1, Z10
+	VPADDD       Z22, Z10, K2, Z10
+	VPANDD       Z21, Z10, Z10
+	VCMPPS       $0x07, Z11, Z11, K1
+	VPTESTMD     Z23, Z11, K1, K2
+	VPADDD       Z20, Z11, K1, Z11
+	VPADDD       Z22, Z11, K2, Z11
+	VPANDD       Z21, Z11, Z11
+	VCMPPS       $0x07, Z12, Z12, K1
+	VPTESTMD     Z23, Z12, K1, K2
+	VPADDD       Z20, Z12, K1, Z12
+	VPADDD       Z22, Z12, K2, Z12
+	VPANDD       Z21, Z12, Z12
+	VCMPPS       $0x07, Z13, Z13, K1
+	VPTESTMD     Z23, Z13, K1, K2
+	VPADDD       Z20, Z13, K1, Z13
+	VPADDD       Z22, Z13, K2, Z13
+	VPANDD       Z21, Z13, Z13
+	VCMPPS       $0x07, Z14, Z14, K1
+	VPTESTMD     Z23, Z14, K1, K2
+	VPADDD       Z20, Z14, K1, Z14
+	VPADDD       Z22, Z14, K2, Z14
+	VPANDD       Z21, Z14, Z14
+	VCMPPS       $0x07, Z15, Z15, K1
+	VPTESTMD     Z23, Z15, K1, K2
+	VPADDD       Z20, Z15, K1, Z15
+	VPADDD       Z22, Z15, K2, Z15
+	VPANDD       Z21, Z15, Z15
+	VCMPPS       $0x07, Z16, Z16, K1
+	VPTESTMD     Z23, Z16, K1, K2
+	VPADDD       Z20, Z16, K1, Z16
+	VPADDD       Z22, Z16, K2, Z16
+	VPANDD       Z21, Z16, Z16
+	VCMPPS       $0x07, Z17, Z17, K1
+	VPTESTMD     Z23, Z17, K1, K2
+	VPADDD       Z20, Z17, K1, Z17
+	VPADDD       Z22, Z17, K2, Z17
+	VPANDD       Z21, Z17, Z17
+	VCMPPS       $0x07, Z18, Z18, K1
+	VPTESTMD     Z23, Z18, K1, K2
+	VPADDD       Z20, Z18, K1, Z18
+	VPADDD       Z22, Z18, K2, Z18
+	VPANDD       Z21, Z18, Z18
+	VCMPPS       $0x07, Z19, Z19, K1
+	VPTESTMD     Z23, Z19, K1, K2
+	VPADDD       Z20, Z19, K1, Z19
+	VPADDD       Z22, Z19, K2, Z19
+	VPANDD       Z21, Z19, Z19
+	JMP          rounded10x2
 
 rows11x2:
 	// Rows: 11, columns: 2
@@ -5394,8 +6144,13 @@ next11x2:
 	TESTQ R9, R9
 	JE    on11x2
 	MOVQ  stack+80(FP), R10
+	MOVQ  tile+24(FP), R11
 
 add11x2:
+	CMPB 66(R11), $0x00
+	JNE  round11x2
+
+rounded11x2:
 	DECQ   R9
 	JE     push11x2
 	SUBQ   $0x00000580, R10
@@ -5567,6 +6322,131 @@ far11x2:
 	VMOVNTPS Z21, (AX)(DX*1)
 	VZEROUPPER
 	RET
+
+round11x2:
+	MOVL         $0x00007fff, R12
+	VMOVD        R12, X22
+	VPBROADCASTD X22, Z22
+	MOVL         $0xffff0000, R12
+	VMOVD        R12, X23
+	VPBROADCASTD X23, Z23
+	MOVL         $0x00000001, R12
+	VMOVD        R12, X24
+	VPBROADCASTD X24, Z24
+	MOVL         $0x00010000, R12
+	VMOVD        R12, X25
+	VPBROADCASTD X25, Z25
+	VCMPPS       $0x07, Z0, Z0, K1
+	VPTESTMD     Z25, Z0, K1, K2
+	VPADDD       Z22, Z0, K1, Z0
+	VPADDD       Z24, Z0, K2, Z0
+	VPANDD       Z23, Z0, Z0
+	VCMPPS       $0x07, Z1, Z1, K1
+	VPTESTMD     Z25, Z1, K1, K2
+	VPADDD       Z22, Z1, K1, Z1
+	VPADDD       Z24, Z1, K2, Z1
+	VPANDD       Z23, Z1, Z1
+	VCMPPS       $0x07, Z2, Z2, K1
+	VPTESTMD     Z25, Z2, K1, K2
+	VPADDD       Z22, Z2, K1, Z2
+	VPADDD       Z24, Z2, K2, Z2
+	VPANDD       Z23, Z2, Z2
+	VCMPPS       $0x07, Z3, Z3, K1
+	VPTESTMD     Z25, Z3, K1, K2
+	VPADDD       Z22, Z3, K1, Z3
+	VPADDD       Z24, Z3, K2, Z3
+	VPANDD       Z23, Z3, Z3
+	VCMPPS       $0x07, Z4, Z4, K1
+	VPTESTMD     Z25, Z4, K1, K2
+	VPADDD       Z22, Z4, K1, Z4
+	VPADDD       Z24, Z4, K2, Z4
+	VPANDD       Z23, Z4, Z4
+	VCMPPS       $0x07, Z5, Z5, K1
+	VPTESTMD     Z25, Z5, K1, K2
+	VPADDD       Z22, Z5, K1, Z5
+	VPADDD       Z24, Z5, K2, Z5
+	VPANDD       Z23, Z5, Z5
+	VCMPPS       $0x07, Z6, Z6, K1
+	VPTESTMD     Z25, Z6, K1, K2
+	VPADDD       Z22, Z6, K1, Z6
+	VPADDD       Z24, Z6, K2, Z6
+	VPANDD       Z23, Z6, Z6
+	VCMPPS       $0x07, Z7, Z7, K1
+	VPTESTMD     Z25, Z7, K1, K2
+	VPADDD       Z22, Z7, K1, Z7
+	VPADDD       Z24, Z7, K2, Z7
+	VPANDD       Z23, Z7, Z7
+	VCMPPS       $0x07, Z8, Z8, K1
+	VPTESTMD     Z25, Z8, K1, K2
+	VPADDD       Z22, Z8, K1, Z8
+	VPADDD       Z24, Z8, K2, Z8
+	VPANDD       Z23, Z8, Z8
+	VCMPPS       $0x07, Z9, Z9, K1
+	VPTESTMD     Z25, Z9, K1, K2
+	VPADDD       Z22, Z9, K1, Z9
+	VPADDD       Z24, Z9, K2, Z9
+	VPANDD       Z23, Z9, Z9
+	VCMPPS       $0x07, Z10, Z10, K1
+	VPTESTMD     Z25, Z10, K1, K2
+	VPADDD       Z22, Z10, K1, Z10
+	VPADDD       Z24, Z10, K2, Z10
+	VPANDD       Z23, Z10, Z10
+	VCMPPS       $0x07, Z11, Z11, K1
+	VPTESTMD     Z25, Z11, K1, K2
+	VPADDD       Z22, Z11, K1, Z11
+	VPADDD       Z24, Z11, K2, Z11
+	VPANDD       Z23, Z11, Z11
+	VCMPPS       $0x07, Z12, Z12, K1
+	VPTESTMD     Z25, Z12, K1, K2
+	VPADDD       Z22, Z12, K1, Z12
+	VPADDD       Z24, Z12, K2, Z12
+	VPANDD       Z23, Z12, Z12
+	VCMPPS       $0x07, Z13, Z13, K1
+	VPTESTMD     Z25, Z13, K1, K2
+	VPADDD       Z22, Z13, K1, Z13
+	VPADDD       Z24, Z13, K2, Z13
+	VPANDD       Z23, Z13, Z13
+	VCMPPS       $0x07, Z14, Z14, K1
+	VPTESTMD     Z25, Z14, K1, K2
+	VPADDD       Z22, Z14, K1, Z14
+	VPADDD       Z24, Z14, K2, Z14
+	VPANDD       Z23, Z14, Z14
+	VCMPPS       $0x07, Z15, Z15, K1
+	VPTESTMD     Z25, Z15, K1, K2
+	VPADDD       Z22, Z15, K1, Z15
+	VPADDD       Z24, Z15, K2, Z15
+	VPANDD       Z23, Z15, Z15
+	VCMPPS       $0x07, Z16, Z16, K1
+	VPTESTMD     Z25, Z16, K1, K2
+	VPADDD       Z22, Z16, K1, Z16
+	VPADDD       Z24, Z16, K2, Z16
+	VPANDD       Z23, Z16, Z16
+	VCMPPS       $0x07, Z17, Z17, K1
+	VPTESTMD     Z25, Z17, K1, K2
+	VPADDD       Z22, Z17, K1, Z17
+	VPADDD       Z24, Z17, K2, Z17
+	VPANDD       Z23, Z17, Z17
+	VCMPPS       $0x07, Z18, Z18, K1
+	VPTESTMD     Z25, Z18, K1, K2
+	VPADDD       Z22, Z18, K1, Z18
+	VPADDD       Z24, Z18, K2, Z18
+	VPANDD       Z23, Z18, Z18
+	VCMPPS       $0x07, Z19, Z19, K1
+	VPTESTMD     Z25, Z19, K1, K2
+	VPADDD       Z22, Z19, K1, Z19
+	VPADDD       Z24, Z19, K2, Z19
+	VPANDD       Z23, Z19, Z19
+	VCMPPS       $0x07, Z20, Z20, K1
+	VPTESTMD     Z25, Z20, K1, K2
+	VPADDD       Z22, Z20, K1, Z20
+	VPADDD       Z24, Z20, K2, Z20
+	VPANDD       Z23, Z20, Z20
+	VCMPPS       $0x07, Z21, Z21, K1
+	VPTESTMD     Z25, Z21, K1, K2
+	VPADDD       Z22, Z21, K1, Z21
+	VPADDD       Z24, Z21, K2, Z21
+	VPANDD       Z23, Z21, Z21
+	JMP          rounded11x2
 
 rows12x2:
 	// Rows: 12, columns: 2
@@ -6191,8 +7071,13 @@ next12x2:
 	TESTQ R9, R9
 	JE    on12x2
 	MOVQ  stack+80(FP), R10
+	MOVQ  tile+24(FP), R11
 
 add12x2:
+	CMPB 66(R11), $0x00
+	JNE  round12x2
+
+rounded12x2:
 	DECQ   R9
 	JE     push12x2
 	SUBQ   $0x00000600, R10
@@ -6376,6 +7261,141 @@ far12x2:
 	VMOVNTPS Z23, (AX)(DX*1)
 	VZEROUPPER
 	RET
+
+round12x2:
+	MOVL         $0x00007fff, R12
+	VMOVD        R12, X24
+	VPBROADCASTD X24, Z24
+	MOVL         $0xffff0000, R12
+	VMOVD        R12, X25
+	VPBROADCASTD X25, Z25
+	MOVL         $0x00000001, R12
+	VMOVD        R12, X26
+	VPBROADCASTD X26, Z26
+	MOVL         $0x00010000, R12
+	VMOVD        R12, X27
+	VPBROADCASTD X27, Z27
+	VCMPPS       $0x07, Z0, Z0, K1
+	VPTESTMD     Z27, Z0, K1, K2
+	VPADDD       Z24, Z0, K1, Z0
+	VPADDD       Z26, Z0, K2, Z0
+	VPANDD       Z25, Z0, Z0
+	VCMPPS       $0x07, Z1, Z1, K1
+	VPTESTMD     Z27, Z1, K1, K2
+	VPADDD       Z24, Z1, K1, Z1
+	VPADDD       Z26, Z1, K2, Z1
+	VPANDD       Z25, Z1, Z1
+	VCMPPS       $0x07, Z2, Z2, K1
+	VPTESTMD     Z27, Z2, K1, K2
+	VPADDD       Z24, Z2, K1, Z2
+	VPADDD       Z26, Z2, K2, Z2
+	VPANDD       Z25, Z2, Z2
+	VCMPPS       $0x07, Z3, Z3, K1
+	VPTESTMD     Z27, Z3, K1, K2
+	VPADDD       Z24, Z3, K1, Z3
+	VPADDD       Z26, Z3, K2, Z3
+	VPANDD       Z25, Z3, Z3
+	VCMPPS       $0x07, Z4, Z4, K1
+	VPTESTMD     Z27, Z4, K1, K2
+	VPADDD       Z24, Z4, K1, Z4
+	VPADDD       Z26, Z4, K2, Z4
+	VPANDD       Z25, Z4, Z4
+	VCMPPS       $0x07, Z5, Z5, K1
+	VPTESTMD     Z27, Z5, K1, K2
+	VPADDD       Z24, Z5, K1, Z5
+	VPADDD       Z26, Z5, K2, Z5
+	VPANDD       Z25, Z5, Z5
+	VCMPPS       $0x07, Z6, Z6, K1
+	VPTESTMD     Z27, Z6, K1, K2
+	VPADDD       Z24, Z6, K1, Z6
+	VPADDD       Z26, Z6, K2, Z6
+	VPANDD       Z25, Z6, Z6
+	VCMPPS       $0x07, Z7, Z7, K1
+	VPTESTMD     Z27, Z7, K1, K2
+	VPADDD       Z24, Z7, K1, Z7
+	VPADDD       Z26, Z7, K2, Z7
+	VPANDD       Z25, Z7, Z7
+	VCMPPS       $0x07, Z8, Z8, K1
+	VPTESTMD     Z27, Z8, K1, K2
+	VPADDD       Z24, Z8, K1, Z8
+	VPADDD       Z26, Z8, K2, Z8
+	VPANDD       Z25, Z8, Z8
+	VCMPPS       $0x07, Z9, Z9, K1
+	VPTESTMD     Z27, Z9, K1, K2
+	VPADDD       Z24, Z9, K1, Z9
+	VPADDD       Z26, Z9, K2, Z9
+	VPANDD       Z25, Z9, Z9
+	VCMPPS       $0x07, Z10, Z10, K1
+	VPTESTMD     Z27, Z10, K1, K2
+	VPADDD       Z24, Z10, K1, Z10
+	VPADDD       Z26, Z10, K2, Z10
+	VPANDD       Z25, Z10, Z10
+	VCMPPS       $0x07, Z11, Z11, K1
+	VPTESTMD     Z27, Z11, K1, K2
+	VPADDD       Z24, Z11, K1, Z11
+	VPADDD       Z26, Z11, K2, Z11
+	VPANDD       Z25, Z11, Z11
+	VCMPPS       $0x07, Z12, Z12, K1
+	VPTESTMD     Z27, Z12, K1, K2
+	VPADDD       Z24, Z12, K1, Z12
+	VPADDD       Z26, Z12, K2, Z12
+	VPANDD       Z25, Z12, Z12
+	VCMPPS       $0x07, Z13, Z13, K1
+	VPTESTMD     Z27, Z13, K1, K2
+	VPADDD       Z24, Z13, K1, Z13
+	VPADDD       Z26, Z13, K2, Z13
+	VPANDD       Z25, Z13, Z13
+	VCMPPS       $0x07, Z14, Z14, K1
+	VPTESTMD     Z27, Z14, K1, K2
+	VPADDD       Z24, Z14, K1, Z14
+	VPADDD       Z26, Z14, K2, Z14
+	VPANDD       Z25, Z14, Z14
+	VCMPPS       $0x07, Z15, Z15, K1
+	VPTESTMD     Z27, Z15, K1, K2
+	VPADDD       Z24, Z15, K1, Z15
+	VPADDD       Z26, Z15, K2, Z15
+	VPANDD       Z25, Z15, Z15
+	VCMPPS       $0x07, Z16, Z16, K1
+	VPTESTMD     Z27, Z16, K1, K2
+	VPADDD       Z24, Z16, K1, Z16
+	VPADDD       Z26, Z16, K2, Z16
+	VPANDD       Z25, Z16, Z16
+	VCMPPS       $0x07, Z17, Z17, K1
+	VPTESTMD     Z27, Z17, K1, K2
+	VPADDD       Z24, Z17, K1, Z17
+	VPADDD       Z26, Z17, K2, Z17
+	VPANDD       Z25, Z17, Z17
+	VCMPPS       $0x07, Z18, Z18, K1
+	VPTESTMD     Z27, Z18, K1, K2
+	VPADDD       Z24, Z18, K1, Z18
+	VPADDD       Z26, Z18, K2, Z18
+	VPANDD       Z25, Z18, Z18
+	VCMPPS       $0x07, Z19, Z19, K1
+	VPTESTMD     Z27, Z19, K1, K2
+	VPADDD       Z24, Z19, K1, Z19
+	VPADDD       Z26, Z19, K2, Z19
+	VPANDD       Z25, Z19, Z19
+	VCMPPS       $0x07, Z20, Z20, K1
+	VPTESTMD     Z27, Z20, K1, K2
+	VPADDD       Z24, Z20, K1, Z20
+	VPADDD       Z26, Z20, K2, Z20
+	VPANDD       Z25, Z20, Z20
+	VCMPPS       $0x07, Z21, Z21, K1
+	VPTESTMD     Z27, Z21, K1, K2
+	VPADDD       Z24, Z21, K1, Z21
+	VPADDD       Z26, Z21, K2, Z21
+	VPANDD       Z25, Z21, Z21
+	VCMPPS       $0x07, Z22, Z22, K1
+	VPTESTMD     Z27, Z22, K1, K2
+	VPADDD       Z24, Z22, K1, Z22
+	VPADDD       Z26, Z22, K2, Z22
+	VPANDD       Z25, Z22, Z22
+	VCMPPS       $0x07, Z23, Z23, K1
+	VPTESTMD     Z27, Z23, K1, K2
+	VPADDD       Z24, Z23, K1, Z23
+	VPADDD       Z26, Z23, K2, Z23
+	VPANDD       Z25, Z23, Z23
+	JMP          rounded12x2
 
 rows13x2:
 	// Rows: 13, columns: 2
@@ -7038,8 +8058,13 @@ next13x2:
 	TESTQ R9, R9
 	JE    on13x2
 	MOVQ  stack+80(FP), R10
+	MOVQ  tile+24(FP), R11
 
 add13x2:
+	CMPB 66(R11), $0x00
+	JNE  round13x2
+
+rounded13x2:
 	DECQ   R9
 	JE     push13x2
 	SUBQ   $0x00000680, R10
@@ -7235,6 +8260,151 @@ far13x2:
 	VMOVNTPS Z25, (AX)(DX*1)
 	VZEROUPPER
 	RET
+
+round13x2:
+	MOVL         $0x00007fff, R12
+	VMOVD        R12, X26
+	VPBROADCASTD X26, Z26
+	MOVL         $0xffff0000, R12
+	VMOVD        R12, X27
+	VPBROADCASTD X27, Z27
+	MOVL         $0x00000001, R12
+	VMOVD        R12, X28
+	VPBROADCASTD X28, Z28
+	MOVL         $0x00010000, R12
+	VMOVD        R12, X29
+	VPBROADCASTD X29, Z29
+	VCMPPS       $0x07, Z0, Z0, K1
+	VPTESTMD     Z29, Z0, K1, K2
+	VPADDD       Z26, Z0, K1, Z0
+	VPADDD       Z28, Z0, K2, Z0
+	VPANDD       Z27, Z0, Z0
+	VCMPPS       $0x07, Z1, Z1, K1
+	VPTESTMD     Z29, Z1, K1, K2
+	VPADDD       Z26, Z1, K1, Z1
+	VPADDD       Z28, Z1, K2, Z1
+	VPANDD       Z27, Z1, Z1
+	VCMPPS       $0x07, Z2, Z2, K1
+	VPTESTMD     Z29, Z2, K1, K2
+	VPADDD       Z26, Z2, K1, Z2
+	VPADDD       Z28, Z2, K2, Z2
+	VPANDD       Z27, Z2, Z2
+	VCMPPS       $0x07, Z3, Z3, K1
+	VPTESTMD     Z29, Z3, K1, K2
+	VPADDD       Z26, Z3, K1, Z3
+	VPADDD       Z28, Z3, K2, Z3
+	VPANDD       Z27, Z3, Z3
+	VCMPPS       $0x07, Z4, Z4, K1
+	VPTESTMD     Z29, Z4, K1, K2
+	VPADDD       Z26, Z4, K1, Z4
+	VPADDD       Z28, Z4, K2, Z4
+	VPANDD       Z27, Z4, Z4
+	VCMPPS       $0x07, Z5, Z5, K1
+	VPTESTMD     Z29, Z5, K1, K2
+	VPADDD       Z26, Z5, K1, Z5
+	VPADDD       Z28, Z5, K2, Z5
+	VPANDD       Z27, Z5, Z5
+	VCMPPS       $0x07, Z6, Z6, K1
+	VPTESTMD     Z29, Z6, K1, K2
+	VPADDD       Z26, Z6, K1, Z6
+	VPADDD       Z28, Z6, K2, Z6
+	VPANDD       Z27, Z6, Z6
+	VCMPPS       $0x07, Z7, Z7, K1
+	VPTESTMD     Z29, Z7, K1, K2
+	VPADDD       Z26, Z7, K1, Z7
+	VPADDD       Z28, Z7, K2, Z7
+	VPANDD       Z27, Z7, Z7
+	VCMPPS       $0x07, Z8, Z8, K1
+	VPTESTMD     Z29, Z8, K1, K2
+	VPADDD       Z26, Z8, K1, Z8
+	VPADDD       Z28, Z8, K2, Z8
+	VPANDD       Z27, Z8, Z8
+	VCMPPS       $0x07, Z9, Z9, K1
+	VPTESTMD     Z29, Z9, K1, K2
+	VPADDD       Z26, Z9, K1, Z9
+	VPADDD       Z28, Z9, K2, Z9
+	VPANDD       Z27, Z9, Z9
+	VCMPPS       $0x07, Z10, Z10, K1
+	VPTESTMD     Z29, Z10, K1, K2
+	VPADDD       Z26, Z10, K1, Z10
+	VPADDD       Z28, Z10, K2, Z10
+	VPANDD       Z27, Z10, Z10
+	VCMPPS       $0x07, Z11, Z11, K1
+	VPTESTMD     Z29, Z11, K1, K2
+	VPADDD       Z26, Z11, K1, Z11
+	VPADDD       Z28, Z11, K2, Z11
+	VPANDD       Z27, Z11, Z11
+	VCMPPS       $0x07, Z12, Z12, K1
+	VPTESTMD     Z29, Z12, K1, K2
+	VPADDD       Z26, Z12, K1, Z12
+	VPADDD       Z28, Z12, K2, Z12
+	VPANDD       Z27, Z12, Z12
+	VCMPPS       $0x07, Z13, Z13, K1
+	VPTESTMD     Z29, Z13, K1, K2
+	VPADDD       Z26, Z13, K1, Z13
+	VPADDD       Z28, Z13, K2, Z13
+	VPANDD       Z27, Z13, Z13
+	VCMPPS       $0x07, Z14, Z14, K1
+	VPTESTMD     Z29, Z14, K1, K2
+	VPADDD       Z26, Z14, K1, Z14
+	VPADDD       Z28, Z14, K2, Z14
+	VPANDD       Z27, Z14, Z14
+	VCMPPS       $0x07, Z15, Z15, K1
+	VPTESTMD     Z29, Z15, K1, K2
+	VPADDD       Z26, Z15, K1, Z15
+	VPADDD       Z28, Z15, K2, Z15
+	VPANDD       Z27, Z15, Z15
+	VCMPPS       $0x07, Z16, Z16, K1
+	VPTESTMD     Z29, Z16, K1, K2
+	VPADDD       Z26, Z16, K1, Z16
+	VPADDD       Z28, Z16, K2, Z16
+	VPANDD       Z27, Z16, Z16
+	VCMPPS       $0x07, Z17, Z17, K1
+	VPTESTMD     Z29, Z17, K1, K2
+	VPADDD       Z26, Z17, K1, Z17
+	VPADDD       Z28, Z17, K2, Z17
+	VPANDD       Z27, Z17, Z17
+	VCMPPS       $0x07, Z18, Z18, K1
+	VPTESTMD     Z29, Z18, K1, K2
+	VPADDD       Z26, Z18, K1, Z18
+	VPADDD       Z28, Z18, K2, Z18
+	VPANDD       Z27, Z18, Z18
+	VCMPPS       $0x07, Z19, Z19, K1
+	VPTESTMD     Z29, Z19, K1, K2
+	VPADDD       Z26, Z19, K1, Z19
+	VPADDD       Z28, Z19, K2, Z19
+	VPANDD       Z27, Z19, Z19
+	VCMPPS       $0x07, Z20, Z20, K1
+	VPTESTMD     Z29, Z20, K1, K2
+	VPADDD       Z26, Z20, K1, Z20
+	VPADDD       Z28, Z20, K2, Z20
+	VPANDD       Z27, Z20, Z20
+	VCMPPS       $0x07, Z21, Z21, K1
+	VPTESTMD     Z29, Z21, K1, K2
+	VPADDD       Z26, Z21, K1, Z21
+	VPADDD       Z28, Z21, K2, Z21
+	VPANDD       Z27, Z21, Z21
+	VCMPPS       $0x07, Z22, Z22, K1
+	VPTESTMD     Z29, Z22, K1, K2
+	VPADDD       Z26, Z22, K1, Z22
+	VPADDD       Z28, Z22, K2, Z22
+	VPANDD       Z27, Z22, Z22
+	VCMPPS       $0x07, Z23, Z23, K1
+	VPTESTMD     Z29, Z23, K1, K2
+	VPADDD       Z26, Z23, K1, Z23
+	VPADDD       Z28, Z23, K2, Z23
+	VPANDD       Z27, Z23, Z23
+	VCMPPS       $0x07, Z24, Z24, K1
+	VPTESTMD     Z29, Z24, K1, K2
+	VPADDD       Z26, Z24, K1, Z24
+	VPADDD       Z28, Z24, K2, Z24
+	VPANDD       Z27, Z24, Z24
+	VCMPPS       $0x07, Z25, Z25, K1
+	VPTESTMD     Z29, Z25, K1, K2
+	VPADDD       Z26, Z25, K1, Z25
+	VPADDD       Z28, Z25, K2, Z25
+	VPANDD       Z27, Z25, Z25
+	JMP          rounded13x2
 
 rows14x2:
 	// Rows: 14, columns: 2
@@ -7935,8 +9105,13 @@ next14x2:
 	TESTQ R9, R9
 	JE    on14x2
 	MOVQ  stack+80(FP), R10
+	MOVQ  tile+24(FP), R11
 
 add14x2:
+	CMPB 66(R11), $0x00
+	JNE  round14x2
+
+rounded14x2:
 	DECQ   R9
 	JE     push14x2
 	SUBQ   $0x00000700, R10
@@ -8145,6 +9320,161 @@ far14x2:
 	VZEROUPPER
 	RET
 
+round14x2:
+	MOVL         $0x00007fff, R12
+	VMOVD        R12, X28
+	VPBROADCASTD X28, Z28
+	MOVL         $0xffff0000, R12
+	VMOVD        R12, X29
+	VPBROADCASTD X29, Z29
+	MOVL         $0x00000001, R12
+	VMOVD        R12, X30
+	VPBROADCASTD X30, Z30
+	MOVL         $0x00010000, R12
+	VMOVD        R12, X31
+	VPBROADCASTD X31, Z31
+	VCMPPS       $0x07, Z0, Z0, K1
+	VPTESTMD     Z31, Z0, K1, K2
+	VPADDD       Z28, Z0, K1, Z0
+	VPADDD       Z30, Z0, K2, Z0
+	VPANDD       Z29, Z0, Z0
+	VCMPPS       $0x07, Z1, Z1, K1
+	VPTESTMD     Z31, Z1, K1, K2
+	VPADDD       Z28, Z1, K1, Z1
+	VPADDD       Z30, Z1, K2, Z1
+	VPANDD       Z29, Z1, Z1
+	VCMPPS       $0x07, Z2, Z2, K1
+	VPTESTMD     Z31, Z2, K1, K2
+	VPADDD       Z28, Z2, K1, Z2
+	VPADDD       Z30, Z2, K2, Z2
+	VPANDD       Z29, Z2, Z2
+	VCMPPS       $0x07, Z3, Z3, K1
+	VPTESTMD     Z31, Z3, K1, K2
+	VPADDD       Z28, Z3, K1, Z3
+	VPADDD       Z30, Z3, K2, Z3
+	VPANDD       Z29, Z3, Z3
+	VCMPPS       $0x07, Z4, Z4, K1
+	VPTESTMD     Z31, Z4, K1, K2
+	VPADDD       Z28, Z4, K1, Z4
+	VPADDD       Z30, Z4, K2, Z4
+	VPANDD       Z29, Z4, Z4
+	VCMPPS       $0x07, Z5, Z5, K1
+	VPTESTMD     Z31, Z5, K1, K2
+	VPADDD       Z28, Z5, K1, Z5
+	VPADDD       Z30, Z5, K2, Z5
+	VPANDD       Z29, Z5, Z5
+	VCMPPS       $0x07, Z6, Z6, K1
+	VPTESTMD     Z31, Z6, K1, K2
+	VPADDD       Z28, Z6, K1, Z6
+	VPADDD       Z30, Z6, K2, Z6
+	VPANDD       Z29, Z6, Z6
+	VCMPPS       $0x07, Z7, Z7, K1
+	VPTESTMD     Z31, Z7, K1, K2
+	VPADDD       Z28, Z7, K1, Z7
+	VPADDD       Z30, Z7, K2, Z7
+	VPANDD       Z29, Z7, Z7
+	VCMPPS       $0x07, Z8, Z8, K1
+	VPTESTMD     Z31, Z8, K1, K2
+	VPADDD       Z28, Z8, K1, Z8
+	VPADDD       Z30, Z8, K2, Z8
+	VPANDD       Z29, Z8, Z8
+	VCMPPS       $0x07, Z9, Z9, K1
+	VPTESTMD     Z31, Z9, K1, K2
+	VPADDD       Z28, Z9, K1, Z9
+	VPADDD       Z30, Z9, K2, Z9
+	VPANDD       Z29, Z9, Z9
+	VCMPPS       $0x07, Z10, Z10, K1
+	VPTESTMD     Z31, Z10, K1, K2
+	VPADDD       Z28, Z10, K1, Z10
+	VPADDD       Z30, Z10, K2, Z10
+	VPANDD       Z29, Z10, Z10
+	VCMPPS       $0x07, Z11, Z11, K1
+	VPTESTMD     Z31, Z11, K1, K2
+	VPADDD       Z28, Z11, K1, Z11
+	VPADDD       Z30, Z11, K2, Z11
+	VPANDD       Z29, Z11, Z11
+	VCMPPS       $0x07, Z12, Z12, K1
+	VPTESTMD     Z31, Z12, K1, K2
+	VPADDD       Z28, Z12, K1, Z12
+	VPADDD       Z30, Z12, K2, Z12
+	VPANDD       Z29, Z12, Z12
+	VCMPPS       $0x07, Z13, Z13, K1
+	VPTESTMD     Z31, Z13, K1, K2
+	VPADDD       Z28, Z13, K1, Z13
+	VPADDD       Z30, Z13, K2, Z13
+	VPANDD       Z29, Z13, Z13
+	VCMPPS       $0x07, Z14, Z14, K1
+	VPTESTMD     Z31, Z14, K1, K2
+	VPADDD       Z28, Z14, K1, Z14
+	VPADDD       Z30, Z14, K2, Z14
+	VPANDD       Z29, Z14, Z14
+	VCMPPS       $0x07, Z15, Z15, K1
+	VPTESTMD     Z31, Z15, K1, K2
+	VPADDD       Z28, Z15, K1, Z15
+	VPADDD       Z30, Z15, K2, Z15
+	VPANDD       Z29, Z15, Z15
+	VCMPPS       $0x07, Z16, Z16, K1
+	VPTESTMD     Z31, Z16, K1, K2
+	VPADDD       Z28, Z16, K1, Z16
+	VPADDD       Z30, Z16, K2, Z16
+	VPANDD       Z29, Z16, Z16
+	VCMPPS       $0x07, Z17, Z17, K1
+	VPTESTMD     Z31, Z17, K1, K2
+	VPADDD       Z28, Z17, K1, Z17
+	VPADDD       Z30, Z17, K2, Z17
+	VPANDD       Z29, Z17, Z17
+	VCMPPS       $0x07, Z18, Z18, K1
+	VPTESTMD     Z31, Z18, K1, K2
+	VPADDD       Z28, Z18, K1, Z18
+	VPADDD       Z30, Z18, K2, Z18
+	VPANDD       Z29, Z18, Z18
+	VCMPPS       $0x07, Z19, Z19, K1
+	VPTESTMD     Z31, Z19, K1, K2
+	VPADDD       Z28, Z19, K1, Z19
+	VPADDD       Z30, Z19, K2, Z19
+	VPANDD       Z29, Z19, Z19
+	VCMPPS       $0x07, Z20, Z20, K1
+	VPTESTMD     Z31, Z20, K1, K2
+	VPADDD       Z28, Z20, K1, Z20
+	VPADDD       Z30, Z20, K2, Z20
+	VPANDD       Z29, Z20, Z20
+	VCMPPS       $0x07, Z21, Z21, K1
+	VPTESTMD     Z31, Z21, K1, K2
+	VPADDD       Z28, Z21, K1, Z21
+	VPADDD       Z30, Z21, K2, Z21
+	VPANDD       Z29, Z21, Z21
+	VCMPPS       $0x07, Z22, Z22, K1
+	VPTESTMD     Z31, Z22, K1, K2
+	VPADDD       Z28, Z22, K1, Z22
+	VPADDD       Z30, Z22, K2, Z22
+	VPANDD       Z29, Z22, Z22
+	VCMPPS       $0x07, Z23, Z23, K1
+	VPTESTMD     Z31, Z23, K1, K2
+	VPADDD       Z28, Z23, K1, Z23
+	VPADDD       Z30, Z23, K2, Z23
+	VPANDD       Z29, Z23, Z23
+	VCMPPS       $0x07, Z24, Z24, K1
+	VPTESTMD     Z31, Z24, K1, K2
+	VPADDD       Z28, Z24, K1, Z24
+	VPADDD       Z30, Z24, K2, Z24
+	VPANDD       Z29, Z24, Z24
+	VCMPPS       $0x07, Z25, Z25, K1
+	VPTESTMD     Z31, Z25, K1, K2
+	VPADDD       Z28, Z25, K1, Z25
+	VPADDD       Z30, Z25, K2, Z25
+	VPANDD       Z29, Z25, Z25
+	VCMPPS       $0x07, Z26, Z26, K1
+	VPTESTMD     Z31, Z26, K1, K2
+	VPADDD       Z28, Z26, K1, Z26
+	VPADDD       Z30, Z26, K2, Z26
+	VPANDD       Z29, Z26, Z26
+	VCMPPS       $0x07, Z27, Z27, K1
+	VPTESTMD     Z31, Z27, K1, K2
+	VPADDD       Z28, Z27, K1, Z27
+	VPADDD       Z30, Z27, K2, Z27
+	VPANDD       Z29, Z27, Z27
+	JMP          rounded14x2
+
 rows1x1:
 	// Rows: 1, columns: 1
 	MOVQ    begin+64(FP), AX
@@ -8295,8 +9625,13 @@ next1x1:
 	TESTQ BX, BX
 	JE    on1x1
 	MOVQ  stack+80(FP), SI
+	MOVQ  tile+24(FP), DI
 
 add1x1:
+	CMPB 66(DI), $0x00
+	JNE  round1x1
+
+rounded1x1:
 	DECQ   BX
 	JE     push1x1
 	SUBQ   $0x00000040, SI
@@ -8337,6 +9672,26 @@ far1x1:
 	VMOVNTPS Z0, (AX)
 	VZEROUPPER
 	RET
+
+round1x1:
+	MOVL         $0x00007fff, R8
+	VMOVD        R8, X1
+	VPBROADCASTD X1, Z1
+	MOVL         $0xffff0000, R8
+	VMOVD        R8, X2
+	VPBROADCASTD X2, Z2
+	MOVL         $0x00000001, R8
+	VMOVD        R8, X3
+	VPBROADCASTD X3, Z3
+	MOVL         $0x00010000, R8
+	VMOVD        R8, X4
+	VPBROADCASTD X4, Z4
+	VCMPPS       $0x07, Z0, Z0, K1
+	VPTESTMD     Z4, Z0, K1, K2
+	VPADDD       Z1, Z0, K1, Z0
+	VPADDD       Z3, Z0, K2, Z0
+	VPANDD       Z2, Z0, Z0
+	JMP          rounded1x1
 
 rows2x1:
 	// Rows: 2, columns: 1
@@ -8516,8 +9871,13 @@ next2x1:
 	TESTQ SI, SI
 	JE    on2x1
 	MOVQ  stack+80(FP), DI
+	MOVQ  tile+24(FP), R8
 
 add2x1:
+	CMPB 66(R8), $0x00
+	JNE  round2x1
+
+rounded2x1:
 	DECQ   SI
 	JE     push2x1
 	SUBQ   $0x00000080, DI
@@ -8565,6 +9925,31 @@ far2x1:
 	VMOVNTPS Z1, (AX)
 	VZEROUPPER
 	RET
+
+round2x1:
+	MOVL         $0x00007fff, R9
+	VMOVD        R9, X2
+	VPBROADCASTD X2, Z2
+	MOVL         $0xffff0000, R9
+	VMOVD        R9, X3
+	VPBROADCASTD X3, Z3
+	MOVL         $0x00000001, R9
+	VMOVD        R9, X4
+	VPBROADCASTD X4, Z4
+	MOVL         $0x00010000, R9
+	VMOVD        R9, X5
+	VPBROADCASTD X5, Z5
+	VCMPPS       $0x07, Z0, Z0, K1
+	VPTESTMD     Z5, Z0, K1, K2
+	VPADDD       Z2, Z0, K1, Z0
+	VPADDD       Z4, Z0, K2, Z0
+	VPANDD       Z3, Z0, Z0
+	VCMPPS       $0x07, Z1, Z1, K1
+	VPTESTMD     Z5, Z1, K1, K2
+	VPADDD       Z2, Z1, K1, Z1
+	VPADDD       Z4, Z1, K2, Z1
+	VPANDD       Z3, Z1, Z1
+	JMP          rounded2x1
 
 rows3x1:
 	// Rows: 3, columns: 1
@@ -8769,8 +10154,13 @@ next3x1:
 	TESTQ SI, SI
 	JE    on3x1
 	MOVQ  stack+80(FP), DI
+	MOVQ  tile+24(FP), R8
 
 add3x1:
+	CMPB 66(R8), $0x00
+	JNE  round3x1
+
+rounded3x1:
 	DECQ   SI
 	JE     push3x1
 	SUBQ   $0x000000c0, DI
@@ -8825,6 +10215,36 @@ far3x1:
 	VMOVNTPS Z2, (AX)
 	VZEROUPPER
 	RET
+
+round3x1:
+	MOVL         $0x00007fff, R9
+	VMOVD        R9, X3
+	VPBROADCASTD X3, Z3
+	MOVL         $0xffff0000, R9
+	VMOVD        R9, X4
+	VPBROADCASTD X4, Z4
+	MOVL         $0x00000001, R9
+	VMOVD        R9, X5
+	VPBROADCASTD X5, Z5
+	MOVL         $0x00010000, R9
+	VMOVD        R9, X6
+	VPBROADCASTD X6, Z6
+	VCMPPS       $0x07, Z0, Z0, K1
+	VPTESTMD     Z6, Z0, K1, K2
+	VPADDD       Z3, Z0, K1, Z0
+	VPADDD       Z5, Z0, K2, Z0
+	VPANDD       Z4, Z0, Z0
+	VCMPPS       $0x07, Z1, Z1, K1
+	VPTESTMD     Z6, Z1, K1, K2
+	VPADDD       Z3, Z1, K1, Z1
+	VPADDD       Z5, Z1, K2, Z1
+	VPANDD       Z4, Z1, Z1
+	VCMPPS       $0x07, Z2, Z2, K1
+	VPTESTMD     Z6, Z2, K1, K2
+	VPADDD       Z3, Z2, K1, Z2
+	VPADDD       Z5, Z2, K2, Z2
+	VPANDD       Z4, Z2, Z2
+	JMP          rounded3x1
 
 rows4x1:
 	// Rows: 4, columns: 1
@@ -9055,8 +10475,13 @@ next4x1:
 	TESTQ DI, DI
 	JE    on4x1
 	MOVQ  stack+80(FP), R8
+	MOVQ  tile+24(FP), R9
 
 add4x1:
+	CMPB 66(R9), $0x00
+	JNE  round4x1
+
+rounded4x1:
 	DECQ   DI
 	JE     push4x1
 	SUBQ   $0x00000100, R8
@@ -9118,6 +10543,41 @@ far4x1:
 	VMOVNTPS Z3, (AX)
 	VZEROUPPER
 	RET
+
+round4x1:
+	MOVL         $0x00007fff, R10
+	VMOVD        R10, X4
+	VPBROADCASTD X4, Z4
+	MOVL         $0xffff0000, R10
+	VMOVD        R10, X5
+	VPBROADCASTD X5, Z5
+	MOVL         $0x00000001, R10
+	VMOVD        R10, X6
+	VPBROADCASTD X6, Z6
+	MOVL         $0x00010000, R10
+	VMOVD        R10, X7
+	VPBROADCASTD X7, Z7
+	VCMPPS       $0x07, Z0, Z0, K1
+	VPTESTMD     Z7, Z0, K1, K2
+	VPADDD       Z4, Z0, K1, Z0
+	VPADDD       Z6, Z0, K2, Z0
+	VPANDD       Z5, Z0, Z0
+	VCMPPS       $0x07, Z1, Z1, K1
+	VPTESTMD     Z7, Z1, K1, K2
+	VPADDD       Z4, Z1, K1, Z1
+	VPADDD       Z6, Z1, K2, Z1
+	VPANDD       Z5, Z1, Z1
+	VCMPPS       $0x07, Z2, Z2, K1
+	VPTESTMD     Z7, Z2, K1, K2
+	VPADDD       Z4, Z2, K1, Z2
+	VPADDD       Z6, Z2, K2, Z2
+	VPANDD       Z5, Z2, Z2
+	VCMPPS       $0x07, Z3, Z3, K1
+	VPTESTMD     Z7, Z3, K1, K2
+	VPADDD       Z4, Z3, K1, Z3
+	VPADDD       Z6, Z3, K2, Z3
+	VPANDD       Z5, Z3, Z3
+	JMP          rounded4x1
 
 rows5x1:
 	// Rows: 5, columns: 1
@@ -9373,8 +10833,13 @@ next5x1:
 	TESTQ DI, DI
 	JE    on5x1
 	MOVQ  stack+80(FP), R8
+	MOVQ  tile+24(FP), R9
 
 add5x1:
+	CMPB 66(R9), $0x00
+	JNE  round5x1
+
+rounded5x1:
 	DECQ   DI
 	JE     push5x1
 	SUBQ   $0x00000140, R8
@@ -9443,6 +10908,46 @@ far5x1:
 	VMOVNTPS Z4, (AX)
 	VZEROUPPER
 	RET
+
+round5x1:
+	MOVL         $0x00007fff, R10
+	VMOVD        R10, X5
+	VPBROADCASTD X5, Z5
+	MOVL         $0xffff0000, R10
+	VMOVD        R10, X6
+	VPBROADCASTD X6, Z6
+	MOVL         $0x00000001, R10
+	VMOVD        R10, X7
+	VPBROADCASTD X7, Z7
+	MOVL         $0x00010000, R10
+	VMOVD        R10, X8
+	VPBROADCASTD X8, Z8
+	VCMPPS       $0x07, Z0, Z0, K1
+	VPTESTMD     Z8, Z0, K1, K2
+	VPADDD       Z5, Z0, K1, Z0
+	VPADDD       Z7, Z0, K2, Z0
+	VPANDD       Z6, Z0, Z0
+	VCMPPS       $0x07, Z1, Z1, K1
+	VPTESTMD     Z8, Z1, K1, K2
+	VPADDD       Z5, Z1, K1, Z1
+	VPADDD       Z7, Z1, K2, Z1
+	VPANDD       Z6, Z1, Z1
+	VCMPPS       $0x07, Z2, Z2, K1
+	VPTESTMD     Z8, Z2, K1, K2
+	VPADDD       Z5, Z2, K1, Z2
+	VPADDD       Z7, Z2, K2, Z2
+	VPANDD       Z6, Z2, Z2
+	VCMPPS       $0x07, Z3, Z3, K1
+	VPTESTMD     Z8, Z3, K1, K2
+	VPADDD       Z5, Z3, K1, Z3
+	VPADDD       Z7, Z3, K2, Z3
+	VPANDD       Z6, Z3, Z3
+	VCMPPS       $0x07, Z4, Z4, K1
+	VPTESTMD     Z8, Z4, K1, K2
+	VPADDD       Z5, Z4, K1, Z4
+	VPADDD       Z7, Z4, K2, Z4
+	VPANDD       Z6, Z4, Z4
+	JMP          rounded5x1
 
 rows6x1:
 	// Rows: 6, columns: 1
@@ -9724,8 +11229,13 @@ next6x1:
 	TESTQ R8, R8
 	JE    on6x1
 	MOVQ  stack+80(FP), R9
+	MOVQ  tile+24(FP), R10
 
 add6x1:
+	CMPB 66(R10), $0x00
+	JNE  round6x1
+
+rounded6x1:
 	DECQ   R8
 	JE     push6x1
 	SUBQ   $0x00000180, R9
@@ -9801,6 +11311,51 @@ far6x1:
 	VMOVNTPS Z5, (AX)
 	VZEROUPPER
 	RET
+
+round6x1:
+	MOVL         $0x00007fff, R11
+	VMOVD        R11, X6
+	VPBROADCASTD X6, Z6
+	MOVL         $0xffff0000, R11
+	VMOVD        R11, X7
+	VPBROADCASTD X7, Z7
+	MOVL         $0x00000001, R11
+	VMOVD        R11, X8
+	VPBROADCASTD X8, Z8
+	MOVL         $0x00010000, R11
+	VMOVD        R11, X9
+	VPBROADCASTD X9, Z9
+	VCMPPS       $0x07, Z0, Z0, K1
+	VPTESTMD     Z9, Z0, K1, K2
+	VPADDD       Z6, Z0, K1, Z0
+	VPADDD       Z8, Z0, K2, Z0
+	VPANDD       Z7, Z0, Z0
+	VCMPPS       $0x07, Z1, Z1, K1
+	VPTESTMD     Z9, Z1, K1, K2
+	VPADDD       Z6, Z1, K1, Z1
+	VPADDD       Z8, Z1, K2, Z1
+	VPANDD       Z7, Z1, Z1
+	VCMPPS       $0x07, Z2, Z2, K1
+	VPTESTMD     Z9, Z2, K1, K2
+	VPADDD       Z6, Z2, K1, Z2
+	VPADDD       Z8, Z2, K2, Z2
+	VPANDD       Z7, Z2, Z2
+	VCMPPS       $0x07, Z3, Z3, K1
+	VPTESTMD     Z9, Z3, K1, K2
+	VPADDD       Z6, Z3, K1, Z3
+	VPADDD       Z8, Z3, K2, Z3
+	VPANDD       Z7, Z3, Z3
+	VCMPPS       $0x07, Z4, Z4, K1
+	VPTESTMD     Z9, Z4, K1, K2
+	VPADDD       Z6, Z4, K1, Z4
+	VPADDD       Z8, Z4, K2, Z4
+	VPANDD       Z7, Z4, Z4
+	VCMPPS       $0x07, Z5, Z5, K1
+	VPTESTMD     Z9, Z5, K1, K2
+	VPADDD       Z6, Z5, K1, Z5
+	VPADDD       Z8, Z5, K2, Z5
+	VPANDD       Z7, Z5, Z5
+	JMP          rounded6x1
 
 rows7x1:
 	// Rows: 7, columns: 1
@@ -10107,8 +11662,13 @@ next7x1:
 	TESTQ R8, R8
 	JE    on7x1
 	MOVQ  stack+80(FP), R9
+	MOVQ  tile+24(FP), R10
 
 add7x1:
+	CMPB 66(R10), $0x00
+	JNE  round7x1
+
+rounded7x1:
 	DECQ   R8
 	JE     push7x1
 	SUBQ   $0x000001c0, R9
@@ -10191,6 +11751,56 @@ far7x1:
 	VMOVNTPS Z6, (AX)
 	VZEROUPPER
 	RET
+
+round7x1:
+	MOVL         $0x00007fff, R11
+	VMOVD        R11, X7
+	VPBROADCASTD X7, Z7
+	MOVL         $0xffff0000, R11
+	VMOVD        R11, X8
+	VPBROADCASTD X8, Z8
+	MOVL         $0x00000001, R11
+	VMOVD        R11, X9
+	VPBROADCASTD X9, Z9
+	MOVL         $0x00010000, R11
+	VMOVD        R11, X10
+	VPBROADCASTD X10, Z10
+	VCMPPS       $0x07, Z0, Z0, K1
+	VPTESTMD     Z10, Z0, K1, K2
+	VPADDD       Z7, Z0, K1, Z0
+	VPADDD       Z9, Z0, K2, Z0
+	VPANDD       Z8, Z0, Z0
+	VCMPPS       $0x07, Z1, Z1, K1
+	VPTESTMD     Z10, Z1, K1, K2
+	VPADDD       Z7, Z1, K1, Z1
+	VPADDD       Z9, Z1, K2, Z1
+	VPANDD       Z8, Z1, Z1
+	VCMPPS       $0x07, Z2, Z2, K1
+	VPTESTMD     Z10, Z2, K1, K2
+	VPADDD       Z7, Z2, K1, Z2
+	VPADDD       Z9, Z2, K2, Z2
+	VPANDD       Z8, Z2, Z2
+	VCMPPS       $0x07, Z3, Z3, K1
+	VPTESTMD     Z10, Z3, K1, K2
+	VPADDD       Z7, Z3, K1, Z3
+	VPADDD       Z9, Z3, K2, Z3
+	VPANDD       Z8, Z3, Z3
+	VCMPPS       $0x07, Z4, Z4, K1
+	VPTESTMD     Z10, Z4, K1, K2
+	VPADDD       Z7, Z4, K1, Z4
+	VPADDD       Z9, Z4, K2, Z4
+	VPANDD       Z8, Z4, Z4
+	VCMPPS       $0x07, Z5, Z5, K1
+	VPTESTMD     Z10, Z5, K1, K2
+	VPADDD       Z7, Z5, K1, Z5
+	VPADDD       Z9, Z5, K2, Z5
+	VPANDD       Z8, Z5, Z5
+	VCMPPS       $0x07, Z6, Z6, K1
+	VPTESTMD     Z10, Z6, K1, K2
+	VPADDD       Z7, Z6, K1, Z6
+	VPADDD       Z9, Z6, K2, Z6
+	VPANDD       Z8, Z6, Z6
+	JMP          rounded7x1
 
 rows8x1:
 	// Rows: 8, columns: 1
@@ -10535,8 +12145,13 @@ next8x1:
 	TESTQ R8, R8
 	JE    on8x1
 	MOVQ  stack+80(FP), R9
+	MOVQ  tile+24(FP), R10
 
 add8x1:
+	CMPB 66(R10), $0x00
+	JNE  round8x1
+
+rounded8x1:
 	DECQ   R8
 	JE     push8x1
 	SUBQ   $0x00000200, R9
@@ -10626,6 +12241,61 @@ far8x1:
 	VMOVNTPS Z7, (AX)
 	VZEROUPPER
 	RET
+
+round8x1:
+	MOVL         $0x00007fff, R11
+	VMOVD        R11, X8
+	VPBROADCASTD X8, Z8
+	MOVL         $0xffff0000, R11
+	VMOVD        R11, X9
+	VPBROADCASTD X9, Z9
+	MOVL         $0x00000001, R11
+	VMOVD        R11, X10
+	VPBROADCASTD X10, Z10
+	MOVL         $0x00010000, R11
+	VMOVD        R11, X11
+	VPBROADCASTD X11, Z11
+	VCMPPS       $0x07, Z0, Z0, K1
+	VPTESTMD     Z11, Z0, K1, K2
+	VPADDD       Z8, Z0, K1, Z0
+	VPADDD       Z10, Z0, K2, Z0
+	VPANDD       Z9, Z0, Z0
+	VCMPPS       $0x07, Z1, Z1, K1
+	VPTESTMD     Z11, Z1, K1, K2
+	VPADDD       Z8, Z1, K1, Z1
+	VPADDD       Z10, Z1, K2, Z1
+	VPANDD       Z9, Z1, Z1
+	VCMPPS       $0x07, Z2, Z2, K1
+	VPTESTMD     Z11, Z2, K1, K2
+	VPADDD       Z8, Z2, K1, Z2
+	VPADDD       Z10, Z2, K2, Z2
+	VPANDD       Z9, Z2, Z2
+	VCMPPS       $0x07, Z3, Z3, K1
+	VPTESTMD     Z11, Z3, K1, K2
+	VPADDD       Z8, Z3, K1, Z3
+	VPADDD       Z10, Z3, K2, Z3
+	VPANDD       Z9, Z3, Z3
+	VCMPPS       $0x07, Z4, Z4, K1
+	VPTESTMD     Z11, Z4, K1, K2
+	VPADDD       Z8, Z4, K1, Z4
+	VPADDD       Z10, Z4, K2, Z4
+	VPANDD       Z9, Z4, Z4
+	VCMPPS       $0x07, Z5, Z5, K1
+	VPTESTMD     Z11, Z5, K1, K2
+	VPADDD       Z8, Z5, K1, Z5
+	VPADDD       Z10, Z5, K2, Z5
+	VPANDD       Z9, Z5, Z5
+	VCMPPS       $0x07, Z6, Z6, K1
+	VPTESTMD     Z11, Z6, K1, K2
+	VPADDD       Z8, Z6, K1, Z6
+	VPADDD       Z10, Z6, K2, Z6
+	VPANDD       Z9, Z6, Z6
+	VCMPPS       $0x07, Z7, Z7, K1
+	VPTESTMD     Z11, Z7, K1, K2
+	VPADDD       Z8, Z7, K1, Z7
+	VPADDD       Z10, Z7, K2, Z7
+	VPANDD       Z9, Z7, Z7
+	JMP          rounded8x1
 
 rows9x1:
 	// Rows: 9, columns: 1
@@ -10995,8 +12665,13 @@ next9x1:
 	TESTQ R8, R8
 	JE    on9x1
 	MOVQ  stack+80(FP), R9
+	MOVQ  tile+24(FP), R10
 
 add9x1:
+	CMPB 66(R10), $0x00
+	JNE  round9x1
+
+rounded9x1:
 	DECQ   R8
 	JE     push9x1
 	SUBQ   $0x00000240, R9
@@ -11093,6 +12768,66 @@ far9x1:
 	VMOVNTPS Z8, (AX)
 	VZEROUPPER
 	RET
+
+round9x1:
+	MOVL         $0x00007fff, R11
+	VMOVD        R11, X9
+	VPBROADCASTD X9, Z9
+	MOVL         $0xffff0000, R11
+	VMOVD        R11, X10
+	VPBROADCASTD X10, Z10
+	MOVL         $0x00000001, R11
+	VMOVD        R11, X11
+	VPBROADCASTD X11, Z11
+	MOVL         $0x00010000, R11
+	VMOVD        R11, X12
+	VPBROADCASTD X12, Z12
+	VCMPPS       $0x07, Z0, Z0, K1
+	VPTESTMD     Z12, Z0, K1, K2
+	VPADDD       Z9, Z0, K1, Z0
+	VPADDD       Z11, Z0, K2, Z0
+	VPANDD       Z10, Z0, Z0
+	VCMPPS       $0x07, Z1, Z1, K1
+	VPTESTMD     Z12, Z1, K1, K2
+	VPADDD       Z9, Z1, K1, Z1
+	VPADDD       Z11, Z1, K2, Z1
+	VPANDD       Z10, Z1, Z1
+	VCMPPS       $0x07, Z2, Z2, K1
+	VPTESTMD     Z12, Z2, K1, K2
+	VPADDD       Z9, Z2, K1, Z2
+	VPADDD       Z11, Z2, K2, Z2
+	VPANDD       Z10, Z2, Z2
+	VCMPPS       $0x07, Z3, Z3, K1
+	VPTESTMD     Z12, Z3, K1, K2
+	VPADDD       Z9, Z3, K1, Z3
+	VPADDD       Z11, Z3, K2, Z3
+	VPANDD       Z10, Z3, Z3
+	VCMPPS       $0x07, Z4, Z4, K1
+	VPTESTMD     Z12, Z4, K1, K2
+	VPADDD       Z9, Z4, K1, Z4
+	VPADDD       Z11, Z4, K2, Z4
+	VPANDD       Z10, Z4, Z4
+	VCMPPS       $0x07, Z5, Z5, K1
+	VPTESTMD     Z12, Z5, K1, K2
+	VPADDD       Z9, Z5, K1, Z5
+	VPADDD       Z11, Z5, K2, Z5
+	VPANDD       Z10, Z5, Z5
+	VCMPPS       $0x07, Z6, Z6, K1
+	VPTESTMD     Z12, Z6, K1, K2
+	VPADDD       Z9, Z6, K1, Z6
+	VPADDD       Z11, Z6, K2, Z6
+	VPANDD       Z10, Z6, Z6
+	VCMPPS       $0x07, Z7, Z7, K1
+	VPTESTMD     Z12, Z7, K1, K2
+	VPADDD       Z9, Z7, K1, Z7
+	VPADDD       Z11, Z7, K2, Z7
+	VPANDD       Z10, Z7, Z7
+	VCMPPS       $0x07, Z8, Z8, K1
+	VPTESTMD     Z12, Z8, K1, K2
+	VPADDD       Z9, Z8, K1, Z8
+	VPADDD       Z11, Z8, K2, Z8
+	VPANDD       Z10, Z8, Z8
+	JMP          rounded9x1
 
 rows10x1:
 	// Rows: 10, columns: 1
@@ -11487,8 +13222,13 @@ next10x1:
 	TESTQ R8, R8
 	JE    on10x1
 	MOVQ  stack+80(FP), R9
+	MOVQ  tile+24(FP), R10
 
 add10x1:
+	CMPB 66(R10), $0x00
+	JNE  round10x1
+
+rounded10x1:
 	DECQ   R8
 	JE     push10x1
 	SUBQ   $0x00000280, R9
@@ -11592,6 +13332,71 @@ far10x1:
 	VMOVNTPS Z9, (AX)
 	VZEROUPPER
 	RET
+
+round10x1:
+	MOVL         $0x00007fff, R11
+	VMOVD        R11, X10
+	VPBROADCASTD X10, Z10
+	MOVL         $0xffff0000, R11
+	VMOVD        R11, X11
+	VPBROADCASTD X11, Z11
+	MOVL         $0x00000001, R11
+	VMOVD        R11, X12
+	VPBROADCASTD X12, Z12
+	MOVL         $0x00010000, R11
+	VMOVD        R11, X13
+	VPBROADCASTD X13, Z13
+	VCMPPS       $0x07, Z0, Z0, K1
+	VPTESTMD     Z13, Z0, K1, K2
+	VPADDD       Z10, Z0, K1, Z0
+	VPADDD       Z12, Z0, K2, Z0
+	VPANDD       Z11, Z0, Z0
+	VCMPPS       $0x07, Z1, Z1, K1
+	VPTESTMD     Z13, Z1, K1, K2
+	VPADDD       Z10, Z1, K1, Z1
+	VPADDD       Z12, Z1, K2, Z1
+	VPANDD       Z11, Z1, Z1
+	VCMPPS       $0x07, Z2, Z2, K1
+	VPTESTMD     Z13, Z2, K1, K2
+	VPADDD       Z10, Z2, K1, Z2
+	VPADDD       Z12, Z2, K2, Z2
+	VPANDD       Z11, Z2, Z2
+	VCMPPS       $0x07, Z3, Z3, K1
+	VPTESTMD     Z13, Z3, K1, K2
+	VPADDD       Z10, Z3, K1, Z3
+	VPADDD       Z12, Z3, K2, Z3
+	VPANDD       Z11, Z3, Z3
+	VCMPPS       $0x07, Z4, Z4, K1
+	VPTESTMD     Z13, Z4, K1, K2
+	VPADDD       Z10, Z4, K1, Z4
+	VPADDD       Z12, Z4, K2, Z4
+	VPANDD       Z11, Z4, Z4
+	VCMPPS       $0x07, Z5, Z5, K1
+	VPTESTMD     Z13, Z5, K1, K2
+	VPADDD       Z10, Z5, K1, Z5
+	VPADDD       Z12, Z5, K2, Z5
+	VPANDD       Z11, Z5, Z5
+	VCMPPS       $0x07, Z6, Z6, K1
+	VPTESTMD     Z13, Z6, K1, K2
+	VPADDD       Z10, Z6, K1, Z6
+	VPADDD       Z12, Z6, K2, Z6
+	VPANDD       Z11, Z6, Z6
+	VCMPPS       $0x07, Z7, Z7, K1
+	VPTESTMD     Z13, Z7, K1, K2
+	VPADDD       Z10, Z7, K1, Z7
+	VPADDD       Z12, Z7, K2, Z7
+	VPANDD       Z11, Z7, Z7
+	VCMPPS       $0x07, Z8, Z8, K1
+	VPTESTMD     Z13, Z8, K1, K2
+	VPADDD       Z10, Z8, K1, Z8
+	VPADDD       Z12, Z8, K2, Z8
+	VPANDD       Z11, Z8, Z8
+	VCMPPS       $0x07, Z9, Z9, K1
+	VPTESTMD     Z13, Z9, K1, K2
+	VPADDD       Z10, Z9, K1, Z9
+	VPADDD       Z12, Z9, K2, Z9
+	VPANDD       Z11, Z9, Z9
+	JMP          rounded10x1
 
 rows11x1:
 	// Rows: 11, columns: 1
@@ -12011,8 +13816,13 @@ next11x1:
 	TESTQ R8, R8
 	JE    on11x1
 	MOVQ  stack+80(FP), R9
+	MOVQ  tile+24(FP), R10
 
 add11x1:
+	CMPB 66(R10), $0x00
+	JNE  round11x1
+
+rounded11x1:
 	DECQ   R8
 	JE     push11x1
 	SUBQ   $0x000002c0, R9
@@ -12123,6 +13933,76 @@ far11x1:
 	VMOVNTPS Z10, (AX)
 	VZEROUPPER
 	RET
+
+round11x1:
+	MOVL         $0x00007fff, R11
+	VMOVD        R11, X11
+	VPBROADCASTD X11, Z11
+	MOVL         $0xffff0000, R11
+	VMOVD        R11, X12
+	VPBROADCASTD X12, Z12
+	MOVL         $0x00000001, R11
+	VMOVD        R11, X13
+	VPBROADCASTD X13, Z13
+	MOVL         $0x00010000, R11
+	VMOVD        R11, X14
+	VPBROADCASTD X14, Z14
+	VCMPPS       $0x07, Z0, Z0, K1
+	VPTESTMD     Z14, Z0, K1, K2
+	VPADDD       Z11, Z0, K1, Z0
+	VPADDD       Z13, Z0, K2, Z0
+	VPANDD       Z12, Z0, Z0
+	VCMPPS       $0x07, Z1, Z1, K1
+	VPTESTMD     Z14, Z1, K1, K2
+	VPADDD       Z11, Z1, K1, Z1
+	VPADDD       Z13, Z1, K2, Z1
+	VPANDD       Z12, Z1, Z1
+	VCMPPS       $0x07, Z2, Z2, K1
+	VPTESTMD     Z14, Z2, K1, K2
+	VPADDD       Z11, Z2, K1, Z2
+	VPADDD       Z13, Z2, K2, Z2
+	VPANDD       Z12, Z2, Z2
+	VCMPPS       $0x07, Z3, Z3, K1
+	VPTESTMD     Z14, Z3, K1, K2
+	VPADDD       Z11, Z3, K1, Z3
+	VPADDD       Z13, Z3, K2, Z3
+	VPANDD       Z12, Z3, Z3
+	VCMPPS       $0x07, Z4, Z4, K1
+	VPTESTMD     Z14, Z4, K1, K2
+	VPADDD       Z11, Z4, K1, Z4
+	VPADDD       Z13, Z4, K2, Z4
+	VPANDD       Z12, Z4, Z4
+	VCMPPS       $0x07, Z5, Z5, K1
+	VPTESTMD     Z14, Z5, K1, K2
+	VPADDD       Z11, Z5, K1, Z5
+	VPADDD       Z13, Z5, K2, Z5
+	VPANDD       Z12, Z5, Z5
+	VCMPPS       $0x07, Z6, Z6, K1
+	VPTESTMD     Z14, Z6, K1, K2
+	VPADDD       Z11, Z6, K1, Z6
+	VPADDD       Z13, Z6, K2, Z6
+	VPANDD       Z12, Z6, Z6
+	VCMPPS       $0x07, Z7, Z7, K1
+	VPTESTMD     Z14, Z7, K1, K2
+	VPADDD       Z11, Z7, K1, Z7
+	VPADDD       Z13, Z7, K2, Z7
+	VPANDD       Z12, Z7, Z7
+	VCMPPS       $0x07, Z8, Z8, K1
+	VPTESTMD     Z14, Z8, K1, K2
+	VPADDD       Z11, Z8, K1, Z8
+	VPADDD       Z13, Z8, K2, Z8
+	VPANDD       Z12, Z8, Z8
+	VCMPPS       $0x07, Z9, Z9, K1
+	VPTESTMD     Z14, Z9, K1, K2
+	VPADDD       Z11, Z9, K1, Z9
+	VPADDD       Z13, Z9, K2, Z9
+	VPANDD       Z12, Z9, Z9
+	VCMPPS       $0x07, Z10, Z10, K1
+	VPTESTMD     Z14, Z10, K1, K2
+	VPADDD       Z11, Z10, K1, Z10
+	VPADDD       Z13, Z10, K2, Z10
+	VPANDD       Z12, Z10, Z10
+	JMP          rounded11x1
 
 rows12x1:
 	// Rows: 12, columns: 1
@@ -12567,8 +14447,13 @@ next12x1:
 	TESTQ R8, R8
 	JE    on12x1
 	MOVQ  stack+80(FP), R9
+	MOVQ  tile+24(FP), R10
 
 add12x1:
+	CMPB 66(R10), $0x00
+	JNE  round12x1
+
+rounded12x1:
 	DECQ   R8
 	JE     push12x1
 	SUBQ   $0x00000300, R9
@@ -12686,6 +14571,81 @@ far12x1:
 	VMOVNTPS Z11, (AX)
 	VZEROUPPER
 	RET
+
+round12x1:
+	MOVL         $0x00007fff, R11
+	VMOVD        R11, X12
+	VPBROADCASTD X12, Z12
+	MOVL         $0xffff0000, R11
+	VMOVD        R11, X13
+	VPBROADCASTD X13, Z13
+	MOVL         $0x00000001, R11
+	VMOVD        R11, X14
+	VPBROADCASTD X14, Z14
+	MOVL         $0x00010000, R11
+	VMOVD        R11, X15
+	VPBROADCASTD X15, Z15
+	VCMPPS       $0x07, Z0, Z0, K1
+	VPTESTMD     Z15, Z0, K1, K2
+	VPADDD       Z12, Z0, K1, Z0
+	VPADDD       Z14, Z0, K2, Z0
+	VPANDD       Z13, Z0, Z0
+	VCMPPS       $0x07, Z1, Z1, K1
+	VPTESTMD     Z15, Z1, K1, K2
+	VPADDD       Z12, Z1, K1, Z1
+	VPADDD       Z14, Z1, K2, Z1
+	VPANDD       Z13, Z1, Z1
+	VCMPPS       $0x07, Z2, Z2, K1
+	VPTESTMD     Z15, Z2, K1, K2
+	VPADDD       Z12, Z2, K1, Z2
+	VPADDD       Z14, Z2, K2, Z2
+	VPANDD       Z13, Z2, Z2
+	VCMPPS       $0x07, Z3, Z3, K1
+	VPTESTMD     Z15, Z3, K1, K2
+	VPADDD       Z12, Z3, K1, Z3
+	VPADDD       Z14, Z3, K2, Z3
+	VPANDD       Z13, Z3, Z3
+	VCMPPS       $0x07, Z4, Z4, K1
+	VPTESTMD     Z15, Z4, K1, K2
+	VPADDD       Z12, Z4, K1, Z4
+	VPADDD       Z14, Z4, K2, Z4
+	VPANDD       Z13, Z4, Z4
+	VCMPPS       $0x07, Z5, Z5, K1
+	VPTESTMD     Z15, Z5, K1, K2
+	VPADDD       Z12, Z5, K1, Z5
+	VPADDD       Z14, Z5, K2, Z5
+	VPANDD       Z13, Z5, Z5
+	VCMPPS       $0x07, Z6, Z6, K1
+	VPTESTMD     Z15, Z6, K1, K2
+	VPADDD       Z12, Z6, K1, Z6
+	VPADDD       Z14, Z6, K2, Z6
+	VPANDD       Z13, Z6, Z6
+	VCMPPS       $0x07, Z7, Z7, K1
+	VPTESTMD     Z15, Z7, K1, K2
+	VPADDD       Z12, Z7, K1, Z7
+	VPADDD       Z14, Z7, K2, Z7
+	VPANDD       Z13, Z7, Z7
+	VCMPPS       $0x07, Z8, Z8, K1
+	VPTESTMD     Z15, Z8, K1, K2
+	VPADDD       Z12, Z8, K1, Z8
+	VPADDD       Z14, Z8, K2, Z8
+	VPANDD       Z13, Z8, Z8
+	VCMPPS       $0x07, Z9, Z9, K1
+	VPTESTMD     Z15, Z9, K1, K2
+	VPADDD       Z12, Z9, K1, Z9
+	VPADDD       Z14, Z9, K2, Z9
+	VPANDD       Z13, Z9, Z9
+	VCMPPS       $0x07, Z10, Z10, K1
+	VPTESTMD     Z15, Z10, K1, K2
+	VPADDD       Z12, Z10, K1, Z10
+	VPADDD       Z14, Z10, K2, Z10
+	VPANDD       Z13, Z10, Z10
+	VCMPPS       $0x07, Z11, Z11, K1
+	VPTESTMD     Z15, Z11, K1, K2
+	VPADDD       Z12, Z11, K1, Z11
+	VPADDD       Z14, Z11, K2, Z11
+	VPANDD       Z13, Z11, Z11
+	JMP          rounded12x1
 
 rows13x1:
 	// Rows: 13, columns: 1
@@ -13155,8 +15115,13 @@ next13x1:
 	TESTQ R8, R8
 	JE    on13x1
 	MOVQ  stack+80(FP), R9
+	MOVQ  tile+24(FP), R10
 
 add13x1:
+	CMPB 66(R10), $0x00
+	JNE  round13x1
+
+rounded13x1:
 	DECQ   R8
 	JE     push13x1
 	SUBQ   $0x00000340, R9
@@ -13281,6 +15246,86 @@ far13x1:
 	VMOVNTPS Z12, (AX)
 	VZEROUPPER
 	RET
+
+round13x1:
+	MOVL         $0x00007fff, R11
+	VMOVD        R11, X13
+	VPBROADCASTD X13, Z13
+	MOVL         $0xffff0000, R11
+	VMOVD        R11, X14
+	VPBROADCASTD X14, Z14
+	MOVL         $0x00000001, R11
+	VMOVD        R11, X15
+	VPBROADCASTD X15, Z15
+	MOVL         $0x00010000, R11
+	VMOVD        R11, X16
+	VPBROADCASTD X16, Z16
+	VCMPPS       $0x07, Z0, Z0, K1
+	VPTESTMD     Z16, Z0, K1, K2
+	VPADDD       Z13, Z0, K1, Z0
+	VPADDD       Z15, Z0, K2, Z0
+	VPANDD       Z14, Z0, Z0
+	VCMPPS       $0x07, Z1, Z1, K1
+	VPTESTMD     Z16, Z1, K1, K2
+	VPADDD       Z13, Z1, K1, Z1
+	VPADDD       Z15, Z1, K2, Z1
+	VPANDD       Z14, Z1, Z1
+	VCMPPS       $0x07, Z2, Z2, K1
+	VPTESTMD     Z16, Z2, K1, K2
+	VPADDD       Z13, Z2, K1, Z2
+	VPADDD       Z15, Z2, K2, Z2
+	VPANDD       Z14, Z2, Z2
+	VCMPPS       $0x07, Z3, Z3, K1
+	VPTESTMD     Z16, Z3, K1, K2
+	VPADDD       Z13, Z3, K1, Z3
+	VPADDD       Z15, Z3, K2, Z3
+	VPANDD       Z14, Z3, Z3
+	VCMPPS       $0x07, Z4, Z4, K1
+	VPTESTMD     Z16, Z4, K1, K2
+	VPADDD       Z13, Z4, K1, Z4
+	VPADDD       Z15, Z4, K2, Z4
+	VPANDD       Z14, Z4, Z4
+	VCMPPS       $0x07, Z5, Z5, K1
+	VPTESTMD     Z16, Z5, K1, K2
+	VPADDD       Z13, Z5, K1, Z5
+	VPADDD       Z15, Z5, K2, Z5
+	VPANDD       Z14, Z5, Z5
+	VCMPPS       $0x07, Z6, Z6, K1
+	VPTESTMD     Z16, Z6, K1, K2
+	VPADDD       Z13, Z6, K1, Z6
+	VPADDD       Z15, Z6, K2, Z6
+	VPANDD       Z14, Z6, Z6
+	VCMPPS       $0x07, Z7, Z7, K1
+	VPTESTMD     Z16, Z7, K1, K2
+	VPADDD       Z13, Z7, K1, Z7
+	VPADDD       Z15, Z7, K2, Z7
+	VPANDD       Z14, Z7, Z7
+	VCMPPS       $0x07, Z8, Z8, K1
+	VPTESTMD     Z16, Z8, K1, K2
+	VPADDD       Z13, Z8, K1, Z8
+	VPADDD       Z15, Z8, K2, Z8
+	VPANDD       Z14, Z8, Z8
+	VCMPPS       $0x07, Z9, Z9, K1
+	VPTESTMD     Z16, Z9, K1, K2
+	VPADDD       Z13, Z9, K1, Z9
+	VPADDD       Z15, Z9, K2, Z9
+	VPANDD       Z14, Z9, Z9
+	VCMPPS       $0x07, Z10, Z10, K1
+	VPTESTMD     Z16, Z10, K1, K2
+	VPADDD       Z13, Z10, K1, Z10
+	VPADDD       Z15, Z10, K2, Z10
+	VPANDD       Z14, Z10, Z10
+	VCMPPS       $0x07, Z11, Z11, K1
+	VPTESTMD     Z16, Z11, K1, K2
+	VPADDD       Z13, Z11, K1, Z11
+	VPADDD       Z15, Z11, K2, Z11
+	VPANDD       Z14, Z11, Z11
+	VCMPPS       $0x07, Z12, Z12, K1
+	VPTESTMD     Z16, Z12, K1, K2
+	VPADDD       Z13, Z12, K1, Z12
+	VPADDD       Z15, Z12, K2, Z12
+	VPANDD       Z14, Z12, Z12
+	JMP          rounded13x1
 
 rows14x1:
 	// Rows: 14, columns: 1
@@ -13775,8 +15820,13 @@ next14x1:
 	TESTQ R8, R8
 	JE    on14x1
 	MOVQ  stack+80(FP), R9
+	MOVQ  tile+24(FP), R10
 
 add14x1:
+	CMPB 66(R10), $0x00
+	JNE  round14x1
+
+rounded14x1:
 	DECQ   R8
 	JE     push14x1
 	SUBQ   $0x00000380, R9
@@ -13908,6 +15958,91 @@ far14x1:
 	VMOVNTPS Z13, (AX)
 	VZEROUPPER
 	RET
+
+round14x1:
+	MOVL         $0x00007fff, R11
+	VMOVD        R11, X14
+	VPBROADCASTD X14, Z14
+	MOVL         $0xffff0000, R11
+	VMOVD        R11, X15
+	VPBROADCASTD X15, Z15
+	MOVL         $0x00000001, R11
+	VMOVD        R11, X16
+	VPBROADCASTD X16, Z16
+	MOVL         $0x00010000, R11
+	VMOVD        R11, X17
+	VPBROADCASTD X17, Z17
+	VCMPPS       $0x07, Z0, Z0, K1
+	VPTESTMD     Z17, Z0, K1, K2
+	VPADDD       Z14, Z0, K1, Z0
+	VPADDD       Z16, Z0, K2, Z0
+	VPANDD       Z15, Z0, Z0
+	VCMPPS       $0x07, Z1, Z1, K1
+	VPTESTMD     Z17, Z1, K1, K2
+	VPADDD       Z14, Z1, K1, Z1
+	VPADDD       Z16, Z1, K2, Z1
+	VPANDD       Z15, Z1, Z1
+	VCMPPS       $0x07, Z2, Z2, K1
+	VPTESTMD     Z17, Z2, K1, K2
+	VPADDD       Z14, Z2, K1, Z2
+	VPADDD       Z16, Z2, K2, Z2
+	VPANDD       Z15, Z2, Z2
+	VCMPPS       $0x07, Z3, Z3, K1
+	VPTESTMD     Z17, Z3, K1, K2
+	VPADDD       Z14, Z3, K1, Z3
+	VPADDD       Z16, Z3, K2, Z3
+	VPANDD       Z15, Z3, Z3
+	VCMPPS       $0x07, Z4, Z4, K1
+	VPTESTMD     Z17, Z4, K1, K2
+	VPADDD       Z14, Z4, K1, Z4
+	VPADDD       Z16, Z4, K2, Z4
+	VPANDD       Z15, Z4, Z4
+	VCMPPS       $0x07, Z5, Z5, K1
+	VPTESTMD     Z17, Z5, K1, K2
+	VPADDD       Z14, Z5, K1, Z5
+	VPADDD       Z16, Z5, K2, Z5
+	VPANDD       Z15, Z5, Z5
+	VCMPPS       $0x07, Z6, Z6, K1
+	VPTESTMD     Z17, Z6, K1, K2
+	VPADDD       Z14, Z6, K1, Z6
+	VPADDD       Z16, Z6, K2, Z6
+	VPANDD       Z15, Z6, Z6
+	VCMPPS       $0x07, Z7, Z7, K1
+	VPTESTMD     Z17, Z7, K1, K2
+	VPADDD       Z14, Z7, K1, Z7
+	VPADDD       Z16, Z7, K2, Z7
+	VPANDD       Z15, Z7, Z7
+	VCMPPS       $0x07, Z8, Z8, K1
+	VPTESTMD     Z17, Z8, K1, K2
+	VPADDD       Z14, Z8, K1, Z8
+	VPADDD       Z16, Z8, K2, Z8
+	VPANDD       Z15, Z8, Z8
+	VCMPPS       $0x07, Z9, Z9, K1
+	VPTESTMD     Z17, Z9, K1, K2
+	VPADDD       Z14, Z9, K1, Z9
+	VPADDD       Z16, Z9, K2, Z9
+	VPANDD       Z15, Z9, Z9
+	VCMPPS       $0x07, Z10, Z10, K1
+	VPTESTMD     Z17, Z10, K1, K2
+	VPADDD       Z14, Z10, K1, Z10
+	VPADDD       Z16, Z10, K2, Z10
+	VPANDD       Z15, Z10, Z10
+	VCMPPS       $0x07, Z11, Z11, K1
+	VPTESTMD     Z17, Z11, K1, K2
+	VPADDD       Z14, Z11, K1, Z11
+	VPADDD       Z16, Z11, K2, Z11
+	VPANDD       Z15, Z11, Z11
+	VCMPPS       $0x07, Z12, Z12, K1
+	VPTESTMD     Z17, Z12, K1, K2
+	VPADDD       Z14, Z12, K1, Z12
+	VPADDD       Z16, Z12, K2, Z12
+	VPANDD       Z15, Z12, Z12
+	VCMPPS       $0x07, Z13, Z13, K1
+	VPTESTMD     Z17, Z13, K1, K2
+	VPADDD       Z14, Z13, K1, Z13
+	VPADDD       Z16, Z13, K2, Z13
+	VPANDD       Z15, Z13, Z13
+	JMP          rounded14x1
 
 // func chainPairsAVX512(c *float32, a *float32, b *float32, tile *int, blocks *int, rows int, columns int, count int, begin int, from *float32, stack *float32)
 // Requires: AVX, AVX512F, AVX512_BF16, MMX+
@@ -14165,8 +16300,13 @@ next1x2:
 	TESTQ SI, SI
 	JE    on1x2
 	MOVQ  stack+80(FP), DI
+	MOVQ  tile+24(FP), R8
 
 add1x2:
+	CMPB 66(R8), $0x00
+	JNE  round1x2
+
+rounded1x2:
 	DECQ   SI
 	JE     push1x2
 	SUBQ   $0x00000080, DI
@@ -14218,6 +16358,31 @@ far1x2:
 	VMOVNTPS Z1, (AX)(CX*1)
 	VZEROUPPER
 	RET
+
+round1x2:
+	MOVL         $0x00007fff, R9
+	VMOVD        R9, X2
+	VPBROADCASTD X2, Z2
+	MOVL         $0xffff0000, R9
+	VMOVD        R9, X3
+	VPBROADCASTD X3, Z3
+	MOVL         $0x00000001, R9
+	VMOVD        R9, X4
+	VPBROADCASTD X4, Z4
+	MOVL         $0x00010000, R9
+	VMOVD        R9, X5
+	VPBROADCASTD X5, Z5
+	VCMPPS       $0x07, Z0, Z0, K1
+	VPTESTMD     Z5, Z0, K1, K2
+	VPADDD       Z2, Z0, K1, Z0
+	VPADDD       Z4, Z0, K2, Z0
+	VPANDD       Z3, Z0, Z0
+	VCMPPS       $0x07, Z1, Z1, K1
+	VPTESTMD     Z5, Z1, K1, K2
+	VPADDD       Z2, Z1, K1, Z1
+	VPADDD       Z4, Z1, K2, Z1
+	VPANDD       Z3, Z1, Z1
+	JMP          rounded1x2
 
 rows2x2:
 	// Rows: 2, columns: 2
@@ -14447,8 +16612,13 @@ next2x2:
 	TESTQ DI, DI
 	JE    on2x2
 	MOVQ  stack+80(FP), R8
+	MOVQ  tile+24(FP), R9
 
 add2x2:
+	CMPB 66(R9), $0x00
+	JNE  round2x2
+
+rounded2x2:
 	DECQ   DI
 	JE     push2x2
 	SUBQ   $0x00000100, R8
@@ -14512,6 +16682,41 @@ far2x2:
 	VMOVNTPS Z3, (AX)(DX*1)
 	VZEROUPPER
 	RET
+
+round2x2:
+	MOVL         $0x00007fff, R10
+	VMOVD        R10, X4
+	VPBROADCASTD X4, Z4
+	MOVL         $0xffff0000, R10
+	VMOVD        R10, X5
+	VPBROADCASTD X5, Z5
+	MOVL         $0x00000001, R10
+	VMOVD        R10, X6
+	VPBROADCASTD X6, Z6
+	MOVL         $0x00010000, R10
+	VMOVD        R10, X7
+	VPBROADCASTD X7, Z7
+	VCMPPS       $0x07, Z0, Z0, K1
+	VPTESTMD     Z7, Z0, K1, K2
+	VPADDD       Z4, Z0, K1, Z0
+	VPADDD       Z6, Z0, K2, Z0
+	VPANDD       Z5, Z0, Z0
+	VCMPPS       $0x07, Z1, Z1, K1
+	VPTESTMD     Z7, Z1, K1, K2
+	VPADDD       Z4, Z1, K1, Z1
+	VPADDD       Z6, Z1, K2, Z1
+	VPANDD       Z5, Z1, Z1
+	VCMPPS       $0x07, Z2, Z2, K1
+	VPTESTMD     Z7, Z2, K1, K2
+	VPADDD       Z4, Z2, K1, Z2
+	VPADDD       Z6, Z2, K2, Z2
+	VPANDD       Z5, Z2, Z2
+	VCMPPS       $0x07, Z3, Z3, K1
+	VPTESTMD     Z7, Z3, K1, K2
+	VPADDD       Z4, Z3, K1, Z3
+	VPADDD       Z6, Z3, K2, Z3
+	VPANDD       Z5, Z3, Z3
+	JMP          rounded2x2
 
 rows3x2:
 	// Rows: 3, columns: 2
@@ -14779,8 +16984,13 @@ next3x2:
 	TESTQ DI, DI
 	JE    on3x2
 	MOVQ  stack+80(FP), R8
+	MOVQ  tile+24(FP), R9
 
 add3x2:
+	CMPB 66(R9), $0x00
+	JNE  round3x2
+
+rounded3x2:
 	DECQ   DI
 	JE     push3x2
 	SUBQ   $0x00000180, R8
@@ -14856,6 +17066,51 @@ far3x2:
 	VMOVNTPS Z5, (AX)(DX*1)
 	VZEROUPPER
 	RET
+
+round3x2:
+	MOVL         $0x00007fff, R10
+	VMOVD        R10, X6
+	VPBROADCASTD X6, Z6
+	MOVL         $0xffff0000, R10
+	VMOVD        R10, X7
+	VPBROADCASTD X7, Z7
+	MOVL         $0x00000001, R10
+	VMOVD        R10, X8
+	VPBROADCASTD X8, Z8
+	MOVL         $0x00010000, R10
+	VMOVD        R10, X9
+	VPBROADCASTD X9, Z9
+	VCMPPS       $0x07, Z0, Z0, K1
+	VPTESTMD     Z9, Z0, K1, K2
+	VPADDD       Z6, Z0, K1, Z0
+	VPADDD       Z8, Z0, K2, Z0
+	VPANDD       Z7, Z0, Z0
+	VCMPPS       $0x07, Z1, Z1, K1
+	VPTESTMD     Z9, Z1, K1, K2
+	VPADDD       Z6, Z1, K1, Z1
+	VPADDD       Z8, Z1, K2, Z1
+	VPANDD       Z7, Z1, Z1
+	VCMPPS       $0x07, Z2, Z2, K1
+	VPTESTMD     Z9, Z2, K1, K2
+	VPADDD       Z6, Z2, K1, Z2
+	VPADDD       Z8, Z2, K2, Z2
+	VPANDD       Z7, Z2, Z2
+	VCMPPS       $0x07, Z3, Z3, K1
+	VPTESTMD     Z9, Z3, K1, K2
+	VPADDD       Z6, Z3, K1, Z3
+	VPADDD       Z8, Z3, K2, Z3
+	VPANDD       Z7, Z3, Z3
+	VCMPPS       $0x07, Z4, Z4, K1
+	VPTESTMD     Z9, Z4, K1, K2
+	VPADDD       Z6, Z4, K1, Z4
+	VPADDD       Z8, Z4, K2, Z4
+	VPANDD       Z7, Z4, Z4
+	VCMPPS       $0x07, Z5, Z5, K1
+	VPTESTMD     Z9, Z5, K1, K2
+	VPADDD       Z6, Z5, K1, Z5
+	VPADDD       Z8, Z5, K2, Z5
+	VPANDD       Z7, Z5, Z5
+	JMP          rounded3x2
 
 rows4x2:
 	// Rows: 4, columns: 2
@@ -15162,8 +17417,13 @@ next4x2:
 	TESTQ R8, R8
 	JE    on4x2
 	MOVQ  stack+80(FP), R9
+	MOVQ  tile+24(FP), R10
 
 add4x2:
+	CMPB 66(R10), $0x00
+	JNE  round4x2
+
+rounded4x2:
 	DECQ   R8
 	JE     push4x2
 	SUBQ   $0x00000200, R9
@@ -15251,6 +17511,61 @@ far4x2:
 	VMOVNTPS Z7, (AX)(DX*1)
 	VZEROUPPER
 	RET
+
+round4x2:
+	MOVL         $0x00007fff, R11
+	VMOVD        R11, X8
+	VPBROADCASTD X8, Z8
+	MOVL         $0xffff0000, R11
+	VMOVD        R11, X9
+	VPBROADCASTD X9, Z9
+	MOVL         $0x00000001, R11
+	VMOVD        R11, X10
+	VPBROADCASTD X10, Z10
+	MOVL         $0x00010000, R11
+	VMOVD        R11, X11
+	VPBROADCASTD X11, Z11
+	VCMPPS       $0x07, Z0, Z0, K1
+	VPTESTMD     Z11, Z0, K1, K2
+	VPADDD       Z8, Z0, K1, Z0
+	VPADDD       Z10, Z0, K2, Z0
+	VPANDD       Z9, Z0, Z0
+	VCMPPS       $0x07, Z1, Z1, K1
+	VPTESTMD     Z11, Z1, K1, K2
+	VPADDD       Z8, Z1, K1, Z1
+	VPADDD       Z10, Z1, K2, Z1
+	VPANDD       Z9, Z1, Z1
+	VCMPPS       $0x07, Z2, Z2, K1
+	VPTESTMD     Z11, Z2, K1, K2
+	VPADDD       Z8, Z2, K1, Z2
+	VPADDD       Z10, Z2, K2, Z2
+	VPANDD       Z9, Z2, Z2
+	VCMPPS       $0x07, Z3, Z3, K1
+	VPTESTMD     Z11, Z3, K1, K2
+	VPADDD       Z8, Z3, K1, Z3
+	VPADDD       Z10, Z3, K2, Z3
+	VPANDD       Z9, Z3, Z3
+	VCMPPS       $0x07, Z4, Z4, K1
+	VPTESTMD     Z11, Z4, K1, K2
+	VPADDD       Z8, Z4, K1, Z4
+	VPADDD       Z10, Z4, K2, Z4
+	VPANDD       Z9, Z4, Z4
+	VCMPPS       $0x07, Z5, Z5, K1
+	VPTESTMD     Z11, Z5, K1, K2
+	VPADDD       Z8, Z5, K1, Z5
+	VPADDD       Z10, Z5, K2, Z5
+	VPANDD       Z9, Z5, Z5
+	VCMPPS       $0x07, Z6, Z6, K1
+	VPTESTMD     Z11, Z6, K1, K2
+	VPADDD       Z8, Z6, K1, Z6
+	VPADDD       Z10, Z6, K2, Z6
+	VPANDD       Z9, Z6, Z6
+	VCMPPS       $0x07, Z7, Z7, K1
+	VPTESTMD     Z11, Z7, K1, K2
+	VPADDD       Z8, Z7, K1, Z7
+	VPADDD       Z10, Z7, K2, Z7
+	VPANDD       Z9, Z7, Z7
+	JMP          rounded4x2
 
 rows5x2:
 	// Rows: 5, columns: 2
@@ -15595,8 +17910,13 @@ next5x2:
 	TESTQ R8, R8
 	JE    on5x2
 	MOVQ  stack+80(FP), R9
+	MOVQ  tile+24(FP), R10
 
 add5x2:
+	CMPB 66(R10), $0x00
+	JNE  round5x2
+
+rounded5x2:
 	DECQ   R8
 	JE     push5x2
 	SUBQ   $0x00000280, R9
@@ -15696,6 +18016,71 @@ far5x2:
 	VMOVNTPS Z9, (AX)(DX*1)
 	VZEROUPPER
 	RET
+
+round5x2:
+	MOVL         $0x00007fff, R11
+	VMOVD        R11, X10
+	VPBROADCASTD X10, Z10
+	MOVL         $0xffff0000, R11
+	VMOVD        R11, X11
+	VPBROADCASTD X11, Z11
+	MOVL         $0x00000001, R11
+	VMOVD        R11, X12
+	VPBROADCASTD X12, Z12
+	MOVL         $0x00010000, R11
+	VMOVD        R11, X13
+	VPBROADCASTD X13, Z13
+	VCMPPS       $0x07, Z0, Z0, K1
+	VPTESTMD     Z13, Z0, K1, K2
+	VPADDD       Z10, Z0, K1, Z0
+	VPADDD       Z12, Z0, K2, Z0
+	VPANDD       Z11, Z0, Z0
+	VCMPPS       $0x07, Z1, Z1, K1
+	VPTESTMD     Z13, Z1, K1, K2
+	VPADDD       Z10, Z1, K1, Z1
+	VPADDD       Z12, Z1, K2, Z1
+	VPANDD       Z11, Z1, Z1
+	VCMPPS       $0x07, Z2, Z2, K1
+	VPTESTMD     Z13, Z2, K1, K2
+	VPADDD       Z10, Z2, K1, Z2
+	VPADDD       Z12, Z2, K2, Z2
+	VPANDD       Z11, Z2, Z2
+	VCMPPS       $0x07, Z3, Z3, K1
+	VPTESTMD     Z13, Z3, K1, K2
+	VPADDD       Z10, Z3, K1, Z3
+	VPADDD       Z12, Z3, K2, Z3
+	VPANDD       Z11, Z3, Z3
+	VCMPPS       $0x07, Z4, Z4, K1
+	VPTESTMD     Z13, Z4, K1, K2
+	VPADDD       Z10, Z4, K1, Z4
+	VPADDD       Z12, Z4, K2, Z4
+	VPANDD       Z11, Z4, Z4
+	VCMPPS       $0x07, Z5, Z5, K1
+	VPTESTMD     Z13, Z5, K1, K2
+	VPADDD       Z10, Z5, K1, Z5
+	VPADDD       Z12, Z5, K2, Z5
+	VPANDD       Z11, Z5, Z5
+	VCMPPS       $0x07, Z6, Z6, K1
+	VPTESTMD     Z13, Z6, K1, K2
+	VPADDD       Z10, Z6, K1, Z6
+	VPADDD       Z12, Z6, K2, Z6
+	VPANDD       Z11, Z6, Z6
+	VCMPPS       $0x07, Z7, Z7, K1
+	VPTESTMD     Z13, Z7, K1, K2
+	VPADDD       Z10, Z7, K1, Z7
+	VPADDD       Z12, Z7, K2, Z7
+	VPANDD       Z11, Z7, Z7
+	VCMPPS       $0x07, Z8, Z8, K1
+	VPTESTMD     Z13, Z8, K1, K2
+	VPADDD       Z10, Z8, K1, Z8
+	VPADDD       Z12, Z8, K2, Z8
+	VPANDD       Z11, Z8, Z8
+	VCMPPS       $0x07, Z9, Z9, K1
+	VPTESTMD     Z13, Z9, K1, K2
+	VPADDD       Z10, Z9, K1, Z9
+	VPADDD       Z12, Z9, K2, Z9
+	VPANDD       Z11, Z9, Z9
+	JMP          rounded5x2
 
 rows6x2:
 	// Rows: 6, columns: 2
@@ -16079,8 +18464,13 @@ next6x2:
 	TESTQ R9, R9
 	JE    on6x2
 	MOVQ  stack+80(FP), R10
+	MOVQ  tile+24(FP), R11
 
 add6x2:
+	CMPB 66(R11), $0x00
+	JNE  round6x2
+
+rounded6x2:
 	DECQ   R9
 	JE     push6x2
 	SUBQ   $0x00000300, R10
@@ -16192,6 +18582,81 @@ far6x2:
 	VMOVNTPS Z11, (AX)(DX*1)
 	VZEROUPPER
 	RET
+
+round6x2:
+	MOVL         $0x00007fff, R12
+	VMOVD        R12, X12
+	VPBROADCASTD X12, Z12
+	MOVL         $0xffff0000, R12
+	VMOVD        R12, X13
+	VPBROADCASTD X13, Z13
+	MOVL         $0x00000001, R12
+	VMOVD        R12, X14
+	VPBROADCASTD X14, Z14
+	MOVL         $0x00010000, R12
+	VMOVD        R12, X15
+	VPBROADCASTD X15, Z15
+	VCMPPS       $0x07, Z0, Z0, K1
+	VPTESTMD     Z15, Z0, K1, K2
+	VPADDD       Z12, Z0, K1, Z0
+	VPADDD       Z14, Z0, K2, Z0
+	VPANDD       Z13, Z0, Z0
+	VCMPPS       $0x07, Z1, Z1, K1
+	VPTESTMD     Z15, Z1, K1, K2
+	VPADDD       Z12, Z1, K1, Z1
+	VPADDD       Z14, Z1, K2, Z1
+	VPANDD       Z13, Z1, Z1
+	VCMPPS       $0x07, Z2, Z2, K1
+	VPTESTMD     Z15, Z2, K1, K2
+	VPADDD       Z12, Z2, K1, Z2
+	VPADDD       Z14, Z2, K2, Z2
+	VPANDD       Z13, Z2, Z2
+	VCMPPS       $0x07, Z3, Z3, K1
+	VPTESTMD     Z15, Z3, K1, K2
+	VPADDD       Z12, Z3, K1, Z3
+	VPADDD       Z14, Z3, K2, Z3
+	VPANDD       Z13, Z3, Z3
+	VCMPPS       $0x07, Z4, Z4, K1
+	VPTESTMD     Z15, Z4, K1, K2
+	VPADDD       Z12, Z4, K1, Z4
+	VPADDD       Z14, Z4, K2, Z4
+	VPANDD       Z13, Z4, Z4
+	VCMPPS       $0x07, Z5, Z5, K1
+	VPTESTMD     Z15, Z5, K1, K2
+	VPADDD       Z12, Z5, K1, Z5
+	VPADDD       Z14, Z5, K2, Z5
+	VPANDD       Z13, Z5, Z5
+	VCMPPS       $0x07, Z6, Z6, K1
+	VPTESTMD     Z15, Z6, K1, K2
+	VPADDD       Z12, Z6, K1, Z6
+	VPADDD       Z14, Z6, K2, Z6
+	VPANDD       Z13, Z6, Z6
+	VCMPPS       $0x07, Z7, Z7, K1
+	VPTESTMD     Z15, Z7, K1, K2
+	VPADDD       Z12, Z7, K1, Z7
+	VPADDD       Z14, Z7, K2, Z7
+	VPANDD       Z13, Z7, Z7
+	VCMPPS       $0x07, Z8, Z8, K1
+	VPTESTMD     Z15, Z8, K1, K2
+	VPADDD       Z12, Z8, K1, Z8
+	VPADDD       Z14, Z8, K2, Z8
+	VPANDD       Z13, Z8, Z8
+	VCMPPS       $0x07, Z9, Z9, K1
+	VPTESTMD     Z15, Z9, K1, K2
+	VPADDD       Z12, Z9, K1, Z9
+	VPADDD       Z14, Z9, K2, Z9
+	VPANDD       Z13, Z9, Z9
+	VCMPPS       $0x07, Z10, Z10, K1
+	VPTESTMD     Z15, Z10, K1, K2
+	VPADDD       Z12, Z10, K1, Z10
+	VPADDD       Z14, Z10, K2, Z10
+	VPANDD       Z13, Z10, Z10
+	VCMPPS       $0x07, Z11, Z11, K1
+	VPTESTMD     Z15, Z11, K1, K2
+	VPADDD       Z12, Z11, K1, Z11
+	VPADDD       Z14, Z11, K2, Z11
+	VPANDD       Z13, Z11, Z11
+	JMP          rounded6x2
 
 rows7x2:
 	// Rows: 7, columns: 2
@@ -16613,8 +19078,13 @@ next7x2:
 	TESTQ R9, R9
 	JE    on7x2
 	MOVQ  stack+80(FP), R10
+	MOVQ  tile+24(FP), R11
 
 add7x2:
+	CMPB 66(R11), $0x00
+	JNE  round7x2
+
+rounded7x2:
 	DECQ   R9
 	JE     push7x2
 	SUBQ   $0x00000380, R10
@@ -16738,6 +19208,91 @@ far7x2:
 	VMOVNTPS Z13, (AX)(DX*1)
 	VZEROUPPER
 	RET
+
+round7x2:
+	MOVL         $0x00007fff, R12
+	VMOVD        R12, X14
+	VPBROADCASTD X14, Z14
+	MOVL         $0xffff0000, R12
+	VMOVD        R12, X15
+	VPBROADCASTD X15, Z15
+	MOVL         $0x00000001, R12
+	VMOVD        R12, X16
+	VPBROADCASTD X16, Z16
+	MOVL         $0x00010000, R12
+	VMOVD        R12, X17
+	VPBROADCASTD X17, Z17
+	VCMPPS       $0x07, Z0, Z0, K1
+	VPTESTMD     Z17, Z0, K1, K2
+	VPADDD       Z14, Z0, K1, Z0
+	VPADDD       Z16, Z0, K2, Z0
+	VPANDD       Z15, Z0, Z0
+	VCMPPS       $0x07, Z1, Z1, K1
+	VPTESTMD     Z17, Z1, K1, K2
+	VPADDD       Z14, Z1, K1, Z1
+	VPADDD       Z16, Z1, K2, Z1
+	VPANDD       Z15, Z1, Z1
+	VCMPPS       $0x07, Z2, Z2, K1
+	VPTESTMD     Z17, Z2, K1, K2
+	VPADDD       Z14, Z2, K1, Z2
+	VPADDD       Z16, Z2, K2, Z2
+	VPANDD       Z15, Z2, Z2
+	VCMPPS       $0x07, Z3, Z3, K1
+	VPTESTMD     Z17, Z3, K1, K2
+	VPADDD       Z14, Z3, K1, Z3
+	VPADDD       Z16, Z3, K2, Z3
+	VPANDD       Z15, Z3, Z3
+	VCMPPS       $0x07, Z4, Z4, K1
+	VPTESTMD     Z17, Z4, K1, K2
+	VPADDD       Z14, Z4, K1, Z4
+	VPADDD       Z16, Z4, K2, Z4
+	VPANDD       Z15, Z4, Z4
+	VCMPPS       $0x07, Z5, Z5, K1
+	VPTESTMD     Z17, Z5, K1, K2
+	VPADDD       Z14, Z5, K1, Z5
+	VPADDD       Z16, Z5, K2, Z5
+	VPANDD       Z15, Z5, Z5
+	VCMPPS       $0x07, Z6, Z6, K1
+	VPTESTMD     Z17, Z6, K1, K2
+	VPADDD       Z14, Z6, K1, Z6
+	VPADDD       Z16, Z6, K2, Z6
+	VPANDD       Z15, Z6, Z6
+	VCMPPS       $0x07, Z7, Z7, K1
+	VPTESTMD     Z17, Z7, K1, K2
+	VPADDD       Z14, Z7, K1, Z7
+	VPADDD       Z16, Z7, K2, Z7
+	VPANDD       Z15, Z7, Z7
+	VCMPPS       $0x07, Z8, Z8, K1
+	VPTESTMD     Z17, Z8, K1, K2
+	VPADDD       Z14, Z8, K1, Z8
+	VPADDD       Z16, Z8, K2, Z8
+	VPANDD       Z15, Z8, Z8
+	VCMPPS       $0x07, Z9, Z9, K1
+	VPTESTMD     Z17, Z9, K1, K2
+	VPADDD       Z14, Z9, K1, Z9
+	VPADDD       Z16, Z9, K2, Z9
+	VPANDD       Z15, Z9, Z9
+	VCMPPS       $0x07, Z10, Z10, K1
+	VPTESTMD     Z17, Z10, K1, K2
+	VPADDD       Z14, Z10, K1, Z10
+	VPADDD       Z16, Z10, K2, Z10
+	VPANDD       Z15, Z10, Z10
+	VCMPPS       $0x07, Z11, Z11, K1
+	VPTESTMD     Z17, Z11, K1, K2
+	VPADDD       Z14, Z11, K1, Z11
+	VPADDD       Z16, Z11, K2, Z11
+	VPANDD       Z15, Z11, Z11
+	VCMPPS       $0x07, Z12, Z12, K1
+	VPTESTMD     Z17, Z12, K1, K2
+	VPADDD       Z14, Z12, K1, Z12
+	VPADDD       Z16, Z12, K2, Z12
+	VPANDD       Z15, Z12, Z12
+	VCMPPS       $0x07, Z13, Z13, K1
+	VPTESTMD     Z17, Z13, K1, K2
+	VPADDD       Z14, Z13, K1, Z13
+	VPADDD       Z16, Z13, K2, Z13
+	VPANDD       Z15, Z13, Z13
+	JMP          rounded7x2
 
 rows8x2:
 	// Rows: 8, columns: 2
@@ -17210,8 +19765,13 @@ next8x2:
 	TESTQ R9, R9
 	JE    on8x2
 	MOVQ  stack+80(FP), R10
+	MOVQ  tile+24(FP), R11
 
 add8x2:
+	CMPB 66(R11), $0x00
+	JNE  round8x2
+
+rounded8x2:
 	DECQ   R9
 	JE     push8x2
 	SUBQ   $0x00000400, R10
@@ -17347,6 +19907,101 @@ far8x2:
 	VMOVNTPS Z15, (AX)(DX*1)
 	VZEROUPPER
 	RET
+
+round8x2:
+	MOVL         $0x00007fff, R12
+	VMOVD        R12, X16
+	VPBROADCASTD X16, Z16
+	MOVL         $0xffff0000, R12
+	VMOVD        R12, X17
+	VPBROADCASTD X17, Z17
+	MOVL         $0x00000001, R12
+	VMOVD        R12, X18
+	VPBROADCASTD X18, Z18
+	MOVL         $0x00010000, R12
+	VMOVD        R12, X19
+	VPBROADCASTD X19, Z19
+	VCMPPS       $0x07, Z0, Z0, K1
+	VPTESTMD     Z19, Z0, K1, K2
+	VPADDD       Z16, Z0, K1, Z0
+	VPADDD       Z18, Z0, K2, Z0
+	VPANDD       Z17, Z0, Z0
+	VCMPPS       $0x07, Z1, Z1, K1
+	VPTESTMD     Z19, Z1, K1, K2
+	VPADDD       Z16, Z1, K1, Z1
+	VPADDD       Z18, Z1, K2, Z1
+	VPANDD       Z17, Z1, Z1
+	VCMPPS       $0x07, Z2, Z2, K1
+	VPTESTMD     Z19, Z2, K1, K2
+	VPADDD       Z16, Z2, K1, Z2
+	VPADDD       Z18, Z2, K2, Z2
+	VPANDD       Z17, Z2, Z2
+	VCMPPS       $0x07, Z3, Z3, K1
+	VPTESTMD     Z19, Z3, K1, K2
+	VPADDD       Z16, Z3, K1, Z3
+	VPADDD       Z18, Z3, K2, Z3
+	VPANDD       Z17, Z3, Z3
+	VCMPPS       $0x07, Z4, Z4, K1
+	VPTESTMD     Z19, Z4, K1, K2
+	VPADDD       Z16, Z4, K1, Z4
+	VPADDD       Z18, Z4, K2, Z4
+	VPANDD       Z17, Z4, Z4
+	VCMPPS       $0x07, Z5, Z5, K1
+	VPTESTMD     Z19, Z5, K1, K2
+	VPADDD       Z16, Z5, K1, Z5
+	VPADDD       Z18, Z5, K2, Z5
+	VPANDD       Z17, Z5, Z5
+	VCMPPS       $0x07, Z6, Z6, K1
+	VPTESTMD     Z19, Z6, K1, K2
+	VPADDD       Z16, Z6, K1, Z6
+	VPADDD       Z18, Z6, K2, Z6
+	VPANDD       Z17, Z6, Z6
+	VCMPPS       $0x07, Z7, Z7, K1
+	VPTESTMD     Z19, Z7, K1, K2
+	VPADDD       Z16, Z7, K1, Z7
+	VPADDD       Z18, Z7, K2, Z7
+	VPANDD       Z17, Z7, Z7
+	VCMPPS       $0x07, Z8, Z8, K1
+	VPTESTMD     Z19, Z8, K1, K2
+	VPADDD       Z16, Z8, K1, Z8
+	VPADDD       Z18, Z8, K2, Z8
+	VPANDD       Z17, Z8, Z8
+	VCMPPS       $0x07, Z9, Z9, K1
+	VPTESTMD     Z19, Z9, K1, K2
+	VPADDD       Z16, Z9, K1, Z9
+	VPADDD       Z18, Z9, K2, Z9
+	VPANDD       Z17, Z9, Z9
+	VCMPPS       $0x07, Z10, Z10, K1
+	VPTESTMD     Z19, Z10, K1, K2
+	VPADDD       Z16, Z10, K1, Z10
+	VPADDD       Z18, Z10, K2, Z10
+	VPANDD       Z17, Z10, Z10
+	VCMPPS       $0x07, Z11, Z11, K1
+	VPTESTMD     Z19, Z11, K1, K2
+	VPADDD       Z16, Z11, K1, Z11
+	VPADDD       Z18, Z11, K2, Z11
+	VPANDD       Z17, Z11, Z11
+	VCMPPS       $0x07, Z12, Z12, K1
+	VPTESTMD     Z19, Z12, K1, K2
+	VPADDD       Z16, Z12, K1, Z12
+	VPADDD       Z18, Z12, K2, Z12
+	VPANDD       Z17, Z12, Z12
+	VCMPPS       $0x07, Z13, Z13, K1
+	VPTESTMD     Z19, Z13, K1, K2
+	VPADDD       Z16, Z13, K1, Z13
+	VPADDD       Z18, Z13, K2, Z13
+	VPANDD       Z17, Z13, Z13
+	VCMPPS       $0x07, Z14, Z14, K1
+	VPTESTMD     Z19, Z14, K1, K2
+	VPADDD       Z16, Z14, K1, Z14
+	VPADDD       Z18, Z14, K2, Z14
+	VPANDD       Z17, Z14, Z14
+	VCMPPS       $0x07, Z15, Z15, K1
+	VPTESTMD     Z19, Z15, K1, K2
+	VPADDD       Z16, Z15, K1, Z15
+	VPADDD       Z18, Z15, K2, Z15
+	VPANDD       Z17, Z15, Z15
+	JMP          rounded8x2
 
 rows9x2:
 	// Rows: 9, columns: 2
@@ -17857,8 +20512,13 @@ next9x2:
 	TESTQ R9, R9
 	JE    on9x2
 	MOVQ  stack+80(FP), R10
+	MOVQ  tile+24(FP), R11
 
 add9x2:
+	CMPB 66(R11), $0x00
+	JNE  round9x2
+
+rounded9x2:
 	DECQ   R9
 	JE     push9x2
 	SUBQ   $0x00000480, R10
@@ -18006,6 +20666,111 @@ far9x2:
 	VMOVNTPS Z17, (AX)(DX*1)
 	VZEROUPPER
 	RET
+
+round9x2:
+	MOVL         $0x00007fff, R12
+	VMOVD        R12, X18
+	VPBROADCASTD X18, Z18
+	MOVL         $0xffff0000, R12
+	VMOVD        R12, X19
+	VPBROADCASTD X19, Z19
+	MOVL         $0x00000001, R12
+	VMOVD        R12, X20
+	VPBROADCASTD X20, Z20
+	MOVL         $0x00010000, R12
+	VMOVD        R12, X21
+	VPBROADCASTD X21, Z21
+	VCMPPS       $0x07, Z0, Z0, K1
+	VPTESTMD     Z21, Z0, K1, K2
+	VPADDD       Z18, Z0, K1, Z0
+	VPADDD       Z20, Z0, K2, Z0
+	VPANDD       Z19, Z0, Z0
+	VCMPPS       $0x07, Z1, Z1, K1
+	VPTESTMD     Z21, Z1, K1, K2
+	VPADDD       Z18, Z1, K1, Z1
+	VPADDD       Z20, Z1, K2, Z1
+	VPANDD       Z19, Z1, Z1
+	VCMPPS       $0x07, Z2, Z2, K1
+	VPTESTMD     Z21, Z2, K1, K2
+	VPADDD       Z18, Z2, K1, Z2
+	VPADDD       Z20, Z2, K2, Z2
+	VPANDD       Z19, Z2, Z2
+	VCMPPS       $0x07, Z3, Z3, K1
+	VPTESTMD     Z21, Z3, K1, K2
+	VPADDD       Z18, Z3, K1, Z3
+	VPADDD       Z20, Z3, K2, Z3
+	VPANDD       Z19, Z3, Z3
+	VCMPPS       $0x07, Z4, Z4, K1
+	VPTESTMD     Z21, Z4, K1, K2
+	VPADDD       Z18, Z4, K1, Z4
+	VPADDD       Z20, Z4, K2, Z4
+	VPANDD       Z19, Z4, Z4
+	VCMPPS       $0x07, Z5, Z5, K1
+	VPTESTMD     Z21, Z5, K1, K2
+	VPADDD       Z18, Z5, K1, Z5
+	VPADDD       Z20, Z5, K2, Z5
+	VPANDD       Z19, Z5, Z5
+	VCMPPS       $0x07, Z6, Z6, K1
+	VPTESTMD     Z21, Z6, K1, K2
+	VPADDD       Z18, Z6, K1, Z6
+	VPADDD       Z20, Z6, K2, Z6
+	VPANDD       Z19, Z6, Z6
+	VCMPPS       $0x07, Z7, Z7, K1
+	VPTESTMD     Z21, Z7, K1, K2
+	VPADDD       Z18, Z7, K1, Z7
+	VPADDD       Z20, Z7, K2, Z7
+	VPANDD       Z19, Z7, Z7
+	VCMPPS       $0x07, Z8, Z8, K1
+	VPTESTMD     Z21, Z8, K1, K2
+	VPADDD       Z18, Z8, K1, Z8
+	VPADDD       Z20, Z8, K2, Z8
+	VPANDD       Z19, Z8, Z8
+	VCMPPS       $0x07, Z9, Z9, K1
+	VPTESTMD     Z21, Z9, K1, K2
+	VPADDD       Z18, Z9, K1, Z9
+	VPADDD       Z20, Z9, K2, Z9
+	VPANDD       Z19, Z9, Z9
+	VCMPPS       $0x07, Z10, Z10, K1
+	VPTESTMD     Z21, Z10, K1, K2
+	VPADDD       Z18, Z10, K1, Z10
+	VPADDD       Z20, Z10, K2, Z10
+	VPANDD       Z19, Z10, Z10
+	VCMPPS       $0x07, Z11, Z11, K1
+	VPTESTMD     Z21, Z11, K1, K2
+	VPADDD       Z18, Z11, K1, Z11
+	VPADDD       Z20, Z11, K2, Z11
+	VPANDD       Z19, Z11, Z11
+	VCMPPS       $0x07, Z12, Z12, K1
+	VPTESTMD     Z21, Z12, K1, K2
+	VPADDD       Z18, Z12, K1, Z12
+	VPADDD       Z20, Z12, K2, Z12
+	VPANDD       Z19, Z12, Z12
+	VCMPPS       $0x07, Z13, Z13, K1
+	VPTESTMD     Z21, Z13, K1, K2
+	VPADDD       Z18, Z13, K1, Z13
+	VPADDD       Z20, Z13, K2, Z13
+	VPANDD       Z19, Z13, Z13
+	VCMPPS       $0x07, Z14, Z14, K1
+	VPTESTMD     Z21, Z14, K1, K2
+	VPADDD       Z18, Z14, K1, Z14
+	VPADDD       Z20, Z14, K2, Z14
+	VPANDD       Z19, Z14, Z14
+	VCMPPS       $0x07, Z15, Z15, K1
+	VPTESTMD     Z21, Z15, K1, K2
+	VPADDD       Z18, Z15, K1, Z15
+	VPADDD       Z20, Z15, K2, Z15
+	VPANDD       Z19, Z15, Z15
+	VCMPPS       $0x07, Z16, Z16, K1
+	VPTESTMD     Z21, Z16, K1, K2
+	VPADDD       Z18, Z16, K1, Z16
+	VPADDD       Z20, Z16, K2, Z16
+	VPANDD       Z19, Z16, Z16
+	VCMPPS       $0x07, Z17, Z17, K1
+	VPTESTMD     Z21, Z17, K1, K2
+	VPADDD       Z18, Z17, K1, Z17
+	VPADDD       Z20, Z17, K2, Z17
+	VPANDD       Z19, Z17, Z17
+	JMP          rounded9x2
 
 rows10x2:
 	// Rows: 10, columns: 2
@@ -18554,8 +21319,13 @@ next10x2:
 	TESTQ R9, R9
 	JE    on10x2
 	MOVQ  stack+80(FP), R10
+	MOVQ  tile+24(FP), R11
 
 add10x2:
+	CMPB 66(R11), $0x00
+	JNE  round10x2
+
+rounded10x2:
 	DECQ   R9
 	JE     push10x2
 	SUBQ   $0x00000500, R10
@@ -18715,6 +21485,121 @@ far10x2:
 	VMOVNTPS Z19, (AX)(DX*1)
 	VZEROUPPER
 	RET
+
+round10x2:
+	MOVL         $0x00007fff, R12
+	VMOVD        R12, X20
+	VPBROADCASTD X20, Z20
+	MOVL         $0xffff0000, R12
+	VMOVD        R12, X21
+	VPBROADCASTD X21, Z21
+	MOVL         $0x00000001, R12
+	VMOVD        R12, X22
+	VPBROADCASTD X22, Z22
+	MOVL         $0x00010000, R12
+	VMOVD        R12, X23
+	VPBROADCASTD X23, Z23
+	VCMPPS       $0x07, Z0, Z0, K1
+	VPTESTMD     Z23, Z0, K1, K2
+	VPADDD       Z20, Z0, K1, Z0
+	VPADDD       Z22, Z0, K2, Z0
+	VPANDD       Z21, Z0, Z0
+	VCMPPS       $0x07, Z1, Z1, K1
+	VPTESTMD     Z23, Z1, K1, K2
+	VPADDD       Z20, Z1, K1, Z1
+	VPADDD       Z22, Z1, K2, Z1
+	VPANDD       Z21, Z1, Z1
+	VCMPPS       $0x07, Z2, Z2, K1
+	VPTESTMD     Z23, Z2, K1, K2
+	VPADDD       Z20, Z2, K1, Z2
+	VPADDD       Z22, Z2, K2, Z2
+	VPANDD       Z21, Z2, Z2
+	VCMPPS       $0x07, Z3, Z3, K1
+	VPTESTMD     Z23, Z3, K1, K2
+	VPADDD       Z20, Z3, K1, Z3
+	VPADDD       Z22, Z3, K2, Z3
+	VPANDD       Z21, Z3, Z3
+	VCMPPS       $0x07, Z4, Z4, K1
+	VPTESTMD     Z23, Z4, K1, K2
+	VPADDD       Z20, Z4, K1, Z4
+	VPADDD       Z22, Z4, K2, Z4
+	VPANDD       Z21, Z4, Z4
+	VCMPPS       $0x07, Z5, Z5, K1
+	VPTESTMD     Z23, Z5, K1, K2
+	VPADDD       Z20, Z5, K1, Z5
+	VPADDD       Z22, Z5, K2, Z5
+	VPANDD       Z21, Z5, Z5
+	VCMPPS       $0x07, Z6, Z6, K1
+	VPTESTMD     Z23, Z6, K1, K2
+	VPADDD       Z20, Z6, K1, Z6
+	VPADDD       Z22, Z6, K2, Z6
+	VPANDD       Z21, Z6, Z6
+	VCMPPS       $0x07, Z7, Z7, K1
+	VPTESTMD     Z23, Z7, K1, K2
+	VPADDD       Z20, Z7, K1, Z7
+	VPADDD       Z22, Z7, K2, Z7
+	VPANDD       Z21, Z7, Z7
+	VCMPPS       $0x07, Z8, Z8, K1
+	VPTESTMD     Z23, Z8, K1, K2
+	VPADDD       Z20, Z8, K1, Z8
+	VPADDD       Z22, Z8, K2, Z8
+	VPANDD       Z21, Z8, Z8
+	VCMPPS       $0x07, Z9, Z9, K1
+	VPTESTMD     Z23, Z9, K1, K2
+	VPADDD       Z20, Z9, K1, Z9
+	VPADDD       Z22, Z9, K2, Z9
+	VPANDD       Z21, Z9, Z9
+	VCMPPS       $0x07, Z10, Z10, K1
+	VPTESTMD     Z23, Z10, K1, K2
+	VPADDD       Z20, Z10, K1, Z10
+	VPADDD       Z22, Z10, K2, Z10
+	VPANDD       Z21, Z10, Z10
+	VCMPPS       $0x07, Z11, Z11, K1
+	VPTESTMD     Z23, Z11, K1, K2
+	VPADDD       Z20, Z11, K1, Z11
+	VPADDD       Z22, Z11, K2, Z11
+	VPANDD       Z21, Z11, Z11
+	VCMPPS       $0x07, Z12, Z12, K1
+	VPTESTMD     Z23, Z12, K1, K2
+	VPADDD       Z20, Z12, K1, Z12
+	VPADDD       Z22, Z12, K2, Z12
+	VPANDD       Z21, Z12, Z12
+	VCMPPS       $0x07, Z13, Z13, K1
+	VPTESTMD     Z23, Z13, K1, K2
+	VPADDD       Z20, Z13, K1, Z13
+	VPADDD       Z22, Z13, K2, Z13
+	VPANDD       Z21, Z13, Z13
+	VCMPPS       $0x07, Z14, Z14, K1
+	VPTESTMD     Z23, Z14, K1, K2
+	VPADDD       Z20, Z14, K1, Z14
+	VPADDD       Z22, Z14, K2, Z14
+	VPANDD       Z21, Z14, Z14
+	VCMPPS       $0x07, Z15, Z15, K1
+	VPTESTMD     Z23, Z15, K1, K2
+	VPADDD       Z20, Z15, K1, Z15
+	VPADDD       Z22, Z15, K2, Z15
+	VPANDD       Z21, Z15, Z15
+	VCMPPS       $0x07, Z16, Z16, K1
+	VPTESTMD     Z23, Z16, K1, K2
+	VPADDD       Z20, Z16, K1, Z16
+	VPADDD       Z22, Z16, K2, Z16
+	VPANDD       Z21, Z16, Z16
+	VCMPPS       $0x07, Z17, Z17, K1
+	VPTESTMD     Z23, Z17, K1, K2
+	VPADDD       Z20, Z17, K1, Z17
+	VPADDD       Z22, Z17, K2, Z17
+	VPANDD       Z21, Z17, Z17
+	VCMPPS       $0x07, Z18, Z18, K1
+	VPTESTMD     Z23, Z18, K1, K2
+	VPADDD       Z20, Z18, K1, Z18
+	VPADDD       Z22, Z18, K2, Z18
+	VPANDD       Z21, Z18, Z18
+	VCMPPS       $0x07, Z19, Z19, K1
+	VPTESTMD     Z23, Z19, K1, K2
+	VPADDD       Z20, Z19, K1, Z19
+	VPADDD       Z22, Z19, K2, Z19
+	VPANDD       Z21, Z19, Z19
+	JMP          rounded10x2
 
 rows11x2:
 	// Rows: 11, columns: 2
@@ -19301,8 +22186,13 @@ next11x2:
 	TESTQ R9, R9
 	JE    on11x2
 	MOVQ  stack+80(FP), R10
+	MOVQ  tile+24(FP), R11
 
 add11x2:
+	CMPB 66(R11), $0x00
+	JNE  round11x2
+
+rounded11x2:
 	DECQ   R9
 	JE     push11x2
 	SUBQ   $0x00000580, R10
@@ -19474,6 +22364,131 @@ far11x2:
 	VMOVNTPS Z21, (AX)(DX*1)
 	VZEROUPPER
 	RET
+
+round11x2:
+	MOVL         $0x00007fff, R12
+	VMOVD        R12, X22
+	VPBROADCASTD X22, Z22
+	MOVL         $0xffff0000, R12
+	VMOVD        R12, X23
+	VPBROADCASTD X23, Z23
+	MOVL         $0x00000001, R12
+	VMOVD        R12, X24
+	VPBROADCASTD X24, Z24
+	MOVL         $0x00010000, R12
+	VMOVD        R12, X25
+	VPBROADCASTD X25, Z25
+	VCMPPS       $0x07, Z0, Z0, K1
+	VPTESTMD     Z25, Z0, K1, K2
+	VPADDD       Z22, Z0, K1, Z0
+	VPADDD       Z24, Z0, K2, Z0
+	VPANDD       Z23, Z0, Z0
+	VCMPPS       $0x07, Z1, Z1, K1
+	VPTESTMD     Z25, Z1, K1, K2
+	VPADDD       Z22, Z1, K1, Z1
+	VPADDD       Z24, Z1, K2, Z1
+	VPANDD       Z23, Z1, Z1
+	VCMPPS       $0x07, Z2, Z2, K1
+	VPTESTMD     Z25, Z2, K1, K2
+	VPADDD       Z22, Z2, K1, Z2
+	VPADDD       Z24, Z2, K2, Z2
+	VPANDD       Z23, Z2, Z2
+	VCMPPS       $0x07, Z3, Z3, K1
+	VPTESTMD     Z25, Z3, K1, K2
+	VPADDD       Z22, Z3, K1, Z3
+	VPADDD       Z24, Z3, K2, Z3
+	VPANDD       Z23, Z3, Z3
+	VCMPPS       $0x07, Z4, Z4, K1
+	VPTESTMD     Z25, Z4, K1, K2
+	VPADDD       Z22, Z4, K1, Z4
+	VPADDD       Z24, Z4, K2, Z4
+	VPANDD       Z23, Z4, Z4
+	VCMPPS       $0x07, Z5, Z5, K1
+	VPTESTMD     Z25, Z5, K1, K2
+	VPADDD       Z22, Z5, K1, Z5
+	VPADDD       Z24, Z5, K2, Z5
+	VPANDD       Z23, Z5, Z5
+	VCMPPS       $0x07, Z6, Z6, K1
+	VPTESTMD     Z25, Z6, K1, K2
+	VPADDD       Z22, Z6, K1, Z6
+	VPADDD       Z24, Z6, K2, Z6
+	VPANDD       Z23, Z6, Z6
+	VCMPPS       $0x07, Z7, Z7, K1
+	VPTESTMD     Z25, Z7, K1, K2
+	VPADDD       Z22, Z7, K1, Z7
+	VPADDD       Z24, Z7, K2, Z7
+	VPANDD       Z23, Z7, Z7
+	VCMPPS       $0x07, Z8, Z8, K1
+	VPTESTMD     Z25, Z8, K1, K2
+	VPADDD       Z22, Z8, K1, Z8
+	VPADDD       Z24, Z8, K2, Z8
+	VPANDD       Z23, Z8, Z8
+	VCMPPS       $0x07, Z9, Z9, K1
+	VPTESTMD     Z25, Z9, K1, K2
+	VPADDD       Z22, Z9, K1, Z9
+	VPADDD       Z24, Z9, K2, Z9
+	VPANDD       Z23, Z9, Z9
+	VCMPPS       $0x07, Z10, Z10, K1
+	VPTESTMD     Z25, Z10, K1, K2
+	VPADDD       Z22, Z10, K1, Z10
+	VPADDD       Z24, Z10, K2, Z10
+	VPANDD       Z23, Z10, Z10
+	VCMPPS       $0x07, Z11, Z11, K1
+	VPTESTMD     Z25, Z11, K1, K2
+	VPADDD       Z22, Z11, K1, Z11
+	VPADDD       Z24, Z11, K2, Z11
+	VPANDD       Z23, Z11, Z11
+	VCMPPS       $0x07, Z12, Z12, K1
+	VPTESTMD     Z25, Z12, K1, K2
+	VPADDD       Z22, Z12, K1, Z12
+	VPADDD       Z24, Z12, K2, Z12
+	VPANDD       Z23, Z12, Z12
+	VCMPPS       $0x07, Z13, Z13, K1
+	VPTESTMD     Z25, Z13, K1, K2
+	VPADDD       Z22, Z13, K1, Z13
+	VPADDD       Z24, Z13, K2, Z13
+	VPANDD       Z23, Z13, Z13
+	VCMPPS       $0x07, Z14, Z14, K1
+	VPTESTMD     Z25, Z14, K1, K2
+	VPADDD       Z22, Z14, K1, Z14
+	VPADDD       Z24, Z14, K2, Z14
+	VPANDD       Z23, Z14, Z14
+	VCMPPS       $0x07, Z15, Z15, K1
+	VPTESTMD     Z25, Z15, K1, K2
+	VPADDD       Z22, Z15, K1, Z15
+	VPADDD       Z24, Z15, K2, Z15
+	VPANDD       Z23, Z15, Z15
+	VCMPPS       $0x07, Z16, Z16, K1
+	VPTESTMD     Z25, Z16, K1, K2
+	VPADDD       Z22, Z16, K1, Z16
+	VPADDD       Z24, Z16, K2, Z16
+	VPANDD       Z23, Z16, Z16
+	VCMPPS       $0x07, Z17, Z17, K1
+	VPTESTMD     Z25, Z17, K1, K2
+	VPADDD       Z22, Z17, K1, Z17
+	VPADDD       Z24, Z17, K2, Z17
+	VPANDD       Z23, Z17, Z17
+	VCMPPS       $0x07, Z18, Z18, K1
+	VPTESTMD     Z25, Z18, K1, K2
+	VPADDD       Z22, Z18, K1, Z18
+	VPADDD       Z24, Z18, K2, Z18
+	VPANDD       Z23, Z18, Z18
+	VCMPPS       $0x07, Z19, Z19, K1
+	VPTESTMD     Z25, Z19, K1, K2
+	VPADDD       Z22, Z19, K1, Z19
+	VPADDD       Z24, Z19, K2, Z19
+	VPANDD       Z23, Z19, Z19
+	VCMPPS       $0x07, Z20, Z20, K1
+	VPTESTMD     Z25, Z20, K1, K2
+	VPADDD       Z22, Z20, K1, Z20
+	VPADDD       Z24, Z20, K2, Z20
+	VPANDD       Z23, Z20, Z20
+	VCMPPS       $0x07, Z21, Z21, K1
+	VPTESTMD     Z25, Z21, K1, K2
+	VPADDD       Z22, Z21, K1, Z21
+	VPADDD       Z24, Z21, K2, Z21
+	VPANDD       Z23, Z21, Z21
+	JMP          rounded11x2
 
 rows12x2:
 	// Rows: 12, columns: 2
@@ -20098,8 +23113,13 @@ next12x2:
 	TESTQ R9, R9
 	JE    on12x2
 	MOVQ  stack+80(FP), R10
+	MOVQ  tile+24(FP), R11
 
 add12x2:
+	CMPB 66(R11), $0x00
+	JNE  round12x2
+
+rounded12x2:
 	DECQ   R9
 	JE     push12x2
 	SUBQ   $0x00000600, R10
@@ -20283,6 +23303,141 @@ far12x2:
 	VMOVNTPS Z23, (AX)(DX*1)
 	VZEROUPPER
 	RET
+
+round12x2:
+	MOVL         $0x00007fff, R12
+	VMOVD        R12, X24
+	VPBROADCASTD X24, Z24
+	MOVL         $0xffff0000, R12
+	VMOVD        R12, X25
+	VPBROADCASTD X25, Z25
+	MOVL         $0x00000001, R12
+	VMOVD        R12, X26
+	VPBROADCASTD X26, Z26
+	MOVL         $0x00010000, R12
+	VMOVD        R12, X27
+	VPBROADCASTD X27, Z27
+	VCMPPS       $0x07, Z0, Z0, K1
+	VPTESTMD     Z27, Z0, K1, K2
+	VPADDD       Z24, Z0, K1, Z0
+	VPADDD       Z26, Z0, K2, Z0
+	VPANDD       Z25, Z0, Z0
+	VCMPPS       $0x07, Z1, Z1, K1
+	VPTESTMD     Z27, Z1, K1, K2
+	VPADDD       Z24, Z1, K1, Z1
+	VPADDD       Z26, Z1, K2, Z1
+	VPANDD       Z25, Z1, Z1
+	VCMPPS       $0x07, Z2, Z2, K1
+	VPTESTMD     Z27, Z2, K1, K2
+	VPADDD       Z24, Z2, K1, Z2
+	VPADDD       Z26, Z2, K2, Z2
+	VPANDD       Z25, Z2, Z2
+	VCMPPS       $0x07, Z3, Z3, K1
+	VPTESTMD     Z27, Z3, K1, K2
+	VPADDD       Z24, Z3, K1, Z3
+	VPADDD       Z26, Z3, K2, Z3
+	VPANDD       Z25, Z3, Z3
+	VCMPPS       $0x07, Z4, Z4, K1
+	VPTESTMD     Z27, Z4, K1, K2
+	VPADDD       Z24, Z4, K1, Z4
+	VPADDD       Z26, Z4, K2, Z4
+	VPANDD       Z25, Z4, Z4
+	VCMPPS       $0x07, Z5, Z5, K1
+	VPTESTMD     Z27, Z5, K1, K2
+	VPADDD       Z24, Z5, K1, Z5
+	VPADDD       Z26, Z5, K2, Z5
+	VPANDD       Z25, Z5, Z5
+	VCMPPS       $0x07, Z6, Z6, K1
+	VPTESTMD     Z27, Z6, K1, K2
+	VPADDD       Z24, Z6, K1, Z6
+	VPADDD       Z26, Z6, K2, Z6
+	VPANDD       Z25, Z6, Z6
+	VCMPPS       $0x07, Z7, Z7, K1
+	VPTESTMD     Z27, Z7, K1, K2
+	VPADDD       Z24, Z7, K1, Z7
+	VPADDD       Z26, Z7, K2, Z7
+	VPANDD       Z25, Z7, Z7
+	VCMPPS       $0x07, Z8, Z8, K1
+	VPTESTMD     Z27, Z8, K1, K2
+	VPADDD       Z24, Z8, K1, Z8
+	VPADDD       Z26, Z8, K2, Z8
+	VPANDD       Z25, Z8, Z8
+	VCMPPS       $0x07, Z9, Z9, K1
+	VPTESTMD     Z27, Z9, K1, K2
+	VPADDD       Z24, Z9, K1, Z9
+	VPADDD       Z26, Z9, K2, Z9
+	VPANDD       Z25, Z9, Z9
+	VCMPPS       $0x07, Z10, Z10, K1
+	VPTESTMD     Z27, Z10, K1, K2
+	VPADDD       Z24, Z10, K1, Z10
+	VPADDD       Z26, Z10, K2, Z10
+	VPANDD       Z25, Z10, Z10
+	VCMPPS       $0x07, Z11, Z11, K1
+	VPTESTMD     Z27, Z11, K1, K2
+	VPADDD       Z24, Z11, K1, Z11
+	VPADDD       Z26, Z11, K2, Z11
+	VPANDD       Z25, Z11, Z11
+	VCMPPS       $0x07, Z12, Z12, K1
+	VPTESTMD     Z27, Z12, K1, K2
+	VPADDD       Z24, Z12, K1, Z12
+	VPADDD       Z26, Z12, K2, Z12
+	VPANDD       Z25, Z12, Z12
+	VCMPPS       $0x07, Z13, Z13, K1
+	VPTESTMD     Z27, Z13, K1, K2
+	VPADDD       Z24, Z13, K1, Z13
+	VPADDD       Z26, Z13, K2, Z13
+	VPANDD       Z25, Z13, Z13
+	VCMPPS       $0x07, Z14, Z14, K1
+	VPTESTMD     Z27, Z14, K1, K2
+	VPADDD       Z24, Z14, K1, Z14
+	VPADDD       Z26, Z14, K2, Z14
+	VPANDD       Z25, Z14, Z14
+	VCMPPS       $0x07, Z15, Z15, K1
+	VPTESTMD     Z27, Z15, K1, K2
+	VPADDD       Z24, Z15, K1, Z15
+	VPADDD       Z26, Z15, K2, Z15
+	VPANDD       Z25, Z15, Z15
+	VCMPPS       $0x07, Z16, Z16, K1
+	VPTESTMD     Z27, Z16, K1, K2
+	VPADDD       Z24, Z16, K1, Z16
+	VPADDD       Z26, Z16, K2, Z16
+	VPANDD       Z25, Z16, Z16
+	VCMPPS       $0x07, Z17, Z17, K1
+	VPTESTMD     Z27, Z17, K1, K2
+	VPADDD       Z24, Z17, K1, Z17
+	VPADDD       Z26, Z17, K2, Z17
+	VPANDD       Z25, Z17, Z17
+	VCMPPS       $0x07, Z18, Z18, K1
+	VPTESTMD     Z27, Z18, K1, K2
+	VPADDD       Z24, Z18, K1, Z18
+	VPADDD       Z26, Z18, K2, Z18
+	VPANDD       Z25, Z18, Z18
+	VCMPPS       $0x07, Z19, Z19, K1
+	VPTESTMD     Z27, Z19, K1, K2
+	VPADDD       Z24, Z19, K1, Z19
+	VPADDD       Z26, Z19, K2, Z19
+	VPANDD       Z25, Z19, Z19
+	VCMPPS       $0x07, Z20, Z20, K1
+	VPTESTMD     Z27, Z20, K1, K2
+	VPADDD       Z24, Z20, K1, Z20
+	VPADDD       Z26, Z20, K2, Z20
+	VPANDD       Z25, Z20, Z20
+	VCMPPS       $0x07, Z21, Z21, K1
+	VPTESTMD     Z27, Z21, K1, K2
+	VPADDD       Z24, Z21, K1, Z21
+	VPADDD       Z26, Z21, K2, Z21
+	VPANDD       Z25, Z21, Z21
+	VCMPPS       $0x07, Z22, Z22, K1
+	VPTESTMD     Z27, Z22, K1, K2
+	VPADDD       Z24, Z22, K1, Z22
+	VPADDD       Z26, Z22, K2, Z22
+	VPANDD       Z25, Z22, Z22
+	VCMPPS       $0x07, Z23, Z23, K1
+	VPTESTMD     Z27, Z23, K1, K2
+	VPADDD       Z24, Z23, K1, Z23
+	VPADDD       Z26, Z23, K2, Z23
+	VPANDD       Z25, Z23, Z23
+	JMP          rounded12x2
 
 rows13x2:
 	// Rows: 13, columns: 2
@@ -20945,8 +24100,13 @@ next13x2:
 	TESTQ R9, R9
 	JE    on13x2
 	MOVQ  stack+80(FP), R10
+	MOVQ  tile+24(FP), R11
 
 add13x2:
+	CMPB 66(R11), $0x00
+	JNE  round13x2
+
+rounded13x2:
 	DECQ   R9
 	JE     push13x2
 	SUBQ   $0x00000680, R10
@@ -21142,6 +24302,151 @@ far13x2:
 	VMOVNTPS Z25, (AX)(DX*1)
 	VZEROUPPER
 	RET
+
+round13x2:
+	MOVL         $0x00007fff, R12
+	VMOVD        R12, X26
+	VPBROADCASTD X26, Z26
+	MOVL         $0xffff0000, R12
+	VMOVD        R12, X27
+	VPBROADCASTD X27, Z27
+	MOVL         $0x00000001, R12
+	VMOVD        R12, X28
+	VPBROADCASTD X28, Z28
+	MOVL         $0x00010000, R12
+	VMOVD        R12, X29
+	VPBROADCASTD X29, Z29
+	VCMPPS       $0x07, Z0, Z0, K1
+	VPTESTMD     Z29, Z0, K1, K2
+	VPADDD       Z26, Z0, K1, Z0
+	VPADDD       Z28, Z0, K2, Z0
+	VPANDD       Z27, Z0, Z0
+	VCMPPS       $0x07, Z1, Z1, K1
+	VPTESTMD     Z29, Z1, K1, K2
+	VPADDD       Z26, Z1, K1, Z1
+	VPADDD       Z28, Z1, K2, Z1
+	VPANDD       Z27, Z1, Z1
+	VCMPPS       $0x07, Z2, Z2, K1
+	VPTESTMD     Z29, Z2, K1, K2
+	VPADDD       Z26, Z2, K1, Z2
+	VPADDD       Z28, Z2, K2, Z2
+	VPANDD       Z27, Z2, Z2
+	VCMPPS       $0x07, Z3, Z3, K1
+	VPTESTMD     Z29, Z3, K1, K2
+	VPADDD       Z26, Z3, K1, Z3
+	VPADDD       Z28, Z3, K2, Z3
+	VPANDD       Z27, Z3, Z3
+	VCMPPS       $0x07, Z4, Z4, K1
+	VPTESTMD     Z29, Z4, K1, K2
+	VPADDD       Z26, Z4, K1, Z4
+	VPADDD       Z28, Z4, K2, Z4
+	VPANDD       Z27, Z4, Z4
+	VCMPPS       $0x07, Z5, Z5, K1
+	VPTESTMD     Z29, Z5, K1, K2
+	VPADDD       Z26, Z5, K1, Z5
+	VPADDD       Z28, Z5, K2, Z5
+	VPANDD       Z27, Z5, Z5
+	VCMPPS       $0x07, Z6, Z6, K1
+	VPTESTMD     Z29, Z6, K1, K2
+	VPADDD       Z26, Z6, K1, Z6
+	VPADDD       Z28, Z6, K2, Z6
+	VPANDD       Z27, Z6, Z6
+	VCMPPS       $0x07, Z7, Z7, K1
+	VPTESTMD     Z29, Z7, K1, K2
+	VPADDD       Z26, Z7, K1, Z7
+	VPADDD       Z28, Z7, K2, Z7
+	VPANDD       Z27, Z7, Z7
+	VCMPPS       $0x07, Z8, Z8, K1
+	VPTESTMD     Z29, Z8, K1, K2
+	VPADDD       Z26, Z8, K1, Z8
+	VPADDD       Z28, Z8, K2, Z8
+	VPANDD       Z27, Z8, Z8
+	VCMPPS       $0x07, Z9, Z9, K1
+	VPTESTMD     Z29, Z9, K1, K2
+	VPADDD       Z26, Z9, K1, Z9
+	VPADDD       Z28, Z9, K2, Z9
+	VPANDD       Z27, Z9, Z9
+	VCMPPS       $0x07, Z10, Z10, K1
+	VPTESTMD     Z29, Z10, K1, K2
+	VPADDD       Z26, Z10, K1, Z10
+	VPADDD       Z28, Z10, K2, Z10
+	VPANDD       Z27, Z10, Z10
+	VCMPPS       $0x07, Z11, Z11, K1
+	VPTESTMD     Z29, Z11, K1, K2
+	VPADDD       Z26, Z11, K1, Z11
+	VPADDD       Z28, Z11, K2, Z11
+	VPANDD       Z27, Z11, Z11
+	VCMPPS       $0x07, Z12, Z12, K1
+	VPTESTMD     Z29, Z12, K1, K2
+	VPADDD       Z26, Z12, K1, Z12
+	VPADDD       Z28, Z12, K2, Z12
+	VPANDD       Z27, Z12, Z12
+	VCMPPS       $0x07, Z13, Z13, K1
+	VPTESTMD     Z29, Z13, K1, K2
+	VPADDD       Z26, Z13, K1, Z13
+	VPADDD       Z28, Z13, K2, Z13
+	VPANDD       Z27, Z13, Z13
+	VCMPPS       $0x07, Z14, Z14, K1
+	VPTESTMD     Z29, Z14, K1, K2
+	VPADDD       Z26, Z14, K1, Z14
+	VPADDD       Z28, Z14, K2, Z14
+	VPANDD       Z27, Z14, Z14
+	VCMPPS       $0x07, Z15, Z15, K1
+	VPTESTMD     Z29, Z15, K1, K2
+	VPADDD       Z26, Z15, K1, Z15
+	VPADDD       Z28, Z15, K2, Z15
+	VPANDD       Z27, Z15, Z15
+	VCMPPS       $0x07, Z16, Z16, K1
+	VPTESTMD     Z29, Z16, K1, K2
+	VPADDD       Z26, Z16, K1, Z16
+	VPADDD       Z28, Z16, K2, Z16
+	VPANDD       Z27, Z16, Z16
+	VCMPPS       $0x07, Z17, Z17, K1
+	VPTESTMD     Z29, Z17, K1, K2
+	VPADDD       Z26, Z17, K1, Z17
+	VPADDD       Z28, Z17, K2, Z17
+	VPANDD       Z27, Z17, Z17
+	VCMPPS       $0x07, Z18, Z18, K1
+	VPTESTMD     Z29, Z18, K1, K2
+	VPADDD       Z26, Z18, K1, Z18
+	VPADDD       Z28, Z18, K2, Z18
+	VPANDD       Z27, Z18, Z18
+	VCMPPS       $0x07, Z19, Z19, K1
+	VPTESTMD     Z29, Z19, K1, K2
+	VPADDD       Z26, Z19, K1, Z19
+	VPADDD       Z28, Z19, K2, Z19
+	VPANDD       Z27, Z19, Z19
+	VCMPPS       $0x07, Z20, Z20, K1
+	VPTESTMD     Z29, Z20, K1, K2
+	VPADDD       Z26, Z20, K1, Z20
+	VPADDD       Z28, Z20, K2, Z20
+	VPANDD       Z27, Z20, Z20
+	VCMPPS       $0x07, Z21, Z21, K1
+	VPTESTMD     Z29, Z21, K1, K2
+	VPADDD       Z26, Z21, K1, Z21
+	VPADDD       Z28, Z21, K2, Z21
+	VPANDD       Z27, Z21, Z21
+	VCMPPS       $0x07, Z22, Z22, K1
+	VPTESTMD     Z29, Z22, K1, K2
+	VPADDD       Z26, Z22, K1, Z22
+	VPADDD       Z28, Z22, K2, Z22
+	VPANDD       Z27, Z22, Z22
+	VCMPPS       $0x07, Z23, Z23, K1
+	VPTESTMD     Z29, Z23, K1, K2
+	VPADDD       Z26, Z23, K1, Z23
+	VPADDD       Z28, Z23, K2, Z23
+	VPANDD       Z27, Z23, Z23
+	VCMPPS       $0x07, Z24, Z24, K1
+	VPTESTMD     Z29, Z24, K1, K2
+	VPADDD       Z26, Z24, K1, Z24
+	VPADDD       Z28, Z24, K2, Z24
+	VPANDD       Z27, Z24, Z24
+	VCMPPS       $0x07, Z25, Z25, K1
+	VPTESTMD     Z29, Z25, K1, K2
+	VPADDD       Z26, Z25, K1, Z25
+	VPADDD       Z28, Z25, K2, Z25
+	VPANDD       Z27, Z25, Z25
+	JMP          rounded13x2
 
 rows14x2:
 	// Rows: 14, columns: 2
@@ -21842,8 +25147,13 @@ next14x2:
 	TESTQ R9, R9
 	JE    on14x2
 	MOVQ  stack+80(FP), R10
+	MOVQ  tile+24(FP), R11
 
 add14x2:
+	CMPB 66(R11), $0x00
+	JNE  round14x2
+
+rounded14x2:
 	DECQ   R9
 	JE     push14x2
 	SUBQ   $0x00000700, R10
@@ -22052,6 +25362,161 @@ far14x2:
 	VZEROUPPER
 	RET
 
+round14x2:
+	MOVL         $0x00007fff, R12
+	VMOVD        R12, X28
+	VPBROADCASTD X28, Z28
+	MOVL         $0xffff0000, R12
+	VMOVD        R12, X29
+	VPBROADCASTD X29, Z29
+	MOVL         $0x00000001, R12
+	VMOVD        R12, X30
+	VPBROADCASTD X30, Z30
+	MOVL         $0x00010000, R12
+	VMOVD        R12, X31
+	VPBROADCASTD X31, Z31
+	VCMPPS       $0x07, Z0, Z0, K1
+	VPTESTMD     Z31, Z0, K1, K2
+	VPADDD       Z28, Z0, K1, Z0
+	VPADDD       Z30, Z0, K2, Z0
+	VPANDD       Z29, Z0, Z0
+	VCMPPS       $0x07, Z1, Z1, K1
+	VPTESTMD     Z31, Z1, K1, K2
+	VPADDD       Z28, Z1, K1, Z1
+	VPADDD       Z30, Z1, K2, Z1
+	VPANDD       Z29, Z1, Z1
+	VCMPPS       $0x07, Z2, Z2, K1
+	VPTESTMD     Z31, Z2, K1, K2
+	VPADDD       Z28, Z2, K1, Z2
+	VPADDD       Z30, Z2, K2, Z2
+	VPANDD       Z29, Z2, Z2
+	VCMPPS       $0x07, Z3, Z3, K1
+	VPTESTMD     Z31, Z3, K1, K2
+	VPADDD       Z28, Z3, K1, Z3
+	VPADDD       Z30, Z3, K2, Z3
+	VPANDD       Z29, Z3, Z3
+	VCMPPS       $0x07, Z4, Z4, K1
+	VPTESTMD     Z31, Z4, K1, K2
+	VPADDD       Z28, Z4, K1, Z4
+	VPADDD       Z30, Z4, K2, Z4
+	VPANDD       Z29, Z4, Z4
+	VCMPPS       $0x07, Z5, Z5, K1
+	VPTESTMD     Z31, Z5, K1, K2
+	VPADDD       Z28, Z5, K1, Z5
+	VPADDD       Z30, Z5, K2, Z5
+	VPANDD       Z29, Z5, Z5
+	VCMPPS       $0x07, Z6, Z6, K1
+	VPTESTMD     Z31, Z6, K1, K2
+	VPADDD       Z28, Z6, K1, Z6
+	VPADDD       Z30, Z6, K2, Z6
+	VPANDD       Z29, Z6, Z6
+	VCMPPS       $0x07, Z7, Z7, K1
+	VPTESTMD     Z31, Z7, K1, K2
+	VPADDD       Z28, Z7, K1, Z7
+	VPADDD       Z30, Z7, K2, Z7
+	VPANDD       Z29, Z7, Z7
+	VCMPPS       $0x07, Z8, Z8, K1
+	VPTESTMD     Z31, Z8, K1, K2
+	VPADDD       Z28, Z8, K1, Z8
+	VPADDD       Z30, Z8, K2, Z8
+	VPANDD       Z29, Z8, Z8
+	VCMPPS       $0x07, Z9, Z9, K1
+	VPTESTMD     Z31, Z9, K1, K2
+	VPADDD       Z28, Z9, K1, Z9
+	VPADDD       Z30, Z9, K2, Z9
+	VPANDD       Z29, Z9, Z9
+	VCMPPS       $0x07, Z10, Z10, K1
+	VPTESTMD     Z31, Z10, K1, K2
+	VPADDD       Z28, Z10, K1, Z10
+	VPADDD       Z30, Z10, K2, Z10
+	VPANDD       Z29, Z10, Z10
+	VCMPPS       $0x07, Z11, Z11, K1
+	VPTESTMD     Z31, Z11, K1, K2
+	VPADDD       Z28, Z11, K1, Z11
+	VPADDD       Z30, Z11, K2, Z11
+	VPANDD       Z29, Z11, Z11
+	VCMPPS       $0x07, Z12, Z12, K1
+	VPTESTMD     Z31, Z12, K1, K2
+	VPADDD       Z28, Z12, K1, Z12
+	VPADDD       Z30, Z12, K2, Z12
+	VPANDD       Z29, Z12, Z12
+	VCMPPS       $0x07, Z13, Z13, K1
+	VPTESTMD     Z31, Z13, K1, K2
+	VPADDD       Z28, Z13, K1, Z13
+	VPADDD       Z30, Z13, K2, Z13
+	VPANDD       Z29, Z13, Z13
+	VCMPPS       $0x07, Z14, Z14, K1
+	VPTESTMD     Z31, Z14, K1, K2
+	VPADDD       Z28, Z14, K1, Z14
+	VPADDD       Z30, Z14, K2, Z14
+	VPANDD       Z29, Z14, Z14
+	VCMPPS       $0x07, Z15, Z15, K1
+	VPTESTMD     Z31, Z15, K1, K2
+	VPADDD       Z28, Z15, K1, Z15
+	VPADDD       Z30, Z15, K2, Z15
+	VPANDD       Z29, Z15, Z15
+	VCMPPS       $0x07, Z16, Z16, K1
+	VPTESTMD     Z31, Z16, K1, K2
+	VPADDD       Z28, Z16, K1, Z16
+	VPADDD       Z30, Z16, K2, Z16
+	VPANDD       Z29, Z16, Z16
+	VCMPPS       $0x07, Z17, Z17, K1
+	VPTESTMD     Z31, Z17, K1, K2
+	VPADDD       Z28, Z17, K1, Z17
+	VPADDD       Z30, Z17, K2, Z17
+	VPANDD       Z29, Z17, Z17
+	VCMPPS       $0x07, Z18, Z18, K1
+	VPTESTMD     Z31, Z18, K1, K2
+	VPADDD       Z28, Z18, K1, Z18
+	VPADDD       Z30, Z18, K2, Z18
+	VPANDD       Z29, Z18, Z18
+	VCMPPS       $0x07, Z19, Z19, K1
+	VPTESTMD     Z31, Z19, K1, K2
+	VPADDD       Z28, Z19, K1, Z19
+	VPADDD       Z30, Z19, K2, Z19
+	VPANDD       Z29, Z19, Z19
+	VCMPPS       $0x07, Z20, Z20, K1
+	VPTESTMD     Z31, Z20, K1, K2
+	VPADDD       Z28, Z20, K1, Z20
+	VPADDD       Z30, Z20, K2, Z20
+	VPANDD       Z29, Z20, Z20
+	VCMPPS       $0x07, Z21, Z21, K1
+	VPTESTMD     Z31, Z21, K1, K2
+	VPADDD       Z28, Z21, K1, Z21
+	VPADDD       Z30, Z21, K2, Z21
+	VPANDD       Z29, Z21, Z21
+	VCMPPS       $0x07, Z22, Z22, K1
+	VPTESTMD     Z31, Z22, K1, K2
+	VPADDD       Z28, Z22, K1, Z22
+	VPADDD       Z30, Z22, K2, Z22
+	VPANDD       Z29, Z22, Z22
+	VCMPPS       $0x07, Z23, Z23, K1
+	VPTESTMD     Z31, Z23, K1, K2
+	VPADDD       Z28, Z23, K1, Z23
+	VPADDD       Z30, Z23, K2, Z23
+	VPANDD       Z29, Z23, Z23
+	VCMPPS       $0x07, Z24, Z24, K1
+	VPTESTMD     Z31, Z24, K1, K2
+	VPADDD       Z28, Z24, K1, Z24
+	VPADDD       Z30, Z24, K2, Z24
+	VPANDD       Z29, Z24, Z24
+	VCMPPS       $0x07, Z25, Z25, K1
+	VPTESTMD     Z31, Z25, K1, K2
+	VPADDD       Z28, Z25, K1, Z25
+	VPADDD       Z30, Z25, K2, Z25
+	VPANDD       Z29, Z25, Z25
+	VCMPPS       $0x07, Z26, Z26, K1
+	VPTESTMD     Z31, Z26, K1, K2
+	VPADDD       Z28, Z26, K1, Z26
+	VPADDD       Z30, Z26, K2, Z26
+	VPANDD       Z29, Z26, Z26
+	VCMPPS       $0x07, Z27, Z27, K1
+	VPTESTMD     Z31, Z27, K1, K2
+	VPADDD       Z28, Z27, K1, Z27
+	VPADDD       Z30, Z27, K2, Z27
+	VPANDD       Z29, Z27, Z27
+	JMP          rounded14x2
+
 rows1x1:
 	// Rows: 1, columns: 1
 	MOVQ    begin+64(FP), AX
@@ -22202,8 +25667,13 @@ next1x1:
 	TESTQ BX, BX
 	JE    on1x1
 	MOVQ  stack+80(FP), SI
+	MOVQ  tile+24(FP), DI
 
 add1x1:
+	CMPB 66(DI), $0x00
+	JNE  round1x1
+
+rounded1x1:
 	DECQ   BX
 	JE     push1x1
 	SUBQ   $0x00000040, SI
@@ -22244,6 +25714,26 @@ far1x1:
 	VMOVNTPS Z0, (AX)
 	VZEROUPPER
 	RET
+
+round1x1:
+	MOVL         $0x00007fff, R8
+	VMOVD        R8, X1
+	VPBROADCASTD X1, Z1
+	MOVL         $0xffff0000, R8
+	VMOVD        R8, X2
+	VPBROADCASTD X2, Z2
+	MOVL         $0x00000001, R8
+	VMOVD        R8, X3
+	VPBROADCASTD X3, Z3
+	MOVL         $0x00010000, R8
+	VMOVD        R8, X4
+	VPBROADCASTD X4, Z4
+	VCMPPS       $0x07, Z0, Z0, K1
+	VPTESTMD     Z4, Z0, K1, K2
+	VPADDD       Z1, Z0, K1, Z0
+	VPADDD       Z3, Z0, K2, Z0
+	VPANDD       Z2, Z0, Z0
+	JMP          rounded1x1
 
 rows2x1:
 	// Rows: 2, columns: 1
@@ -22423,8 +25913,13 @@ next2x1:
 	TESTQ SI, SI
 	JE    on2x1
 	MOVQ  stack+80(FP), DI
+	MOVQ  tile+24(FP), R8
 
 add2x1:
+	CMPB 66(R8), $0x00
+	JNE  round2x1
+
+rounded2x1:
 	DECQ   SI
 	JE     push2x1
 	SUBQ   $0x00000080, DI
@@ -22472,6 +25967,31 @@ far2x1:
 	VMOVNTPS Z1, (AX)
 	VZEROUPPER
 	RET
+
+round2x1:
+	MOVL         $0x00007fff, R9
+	VMOVD        R9, X2
+	VPBROADCASTD X2, Z2
+	MOVL         $0xffff0000, R9
+	VMOVD        R9, X3
+	VPBROADCASTD X3, Z3
+	MOVL         $0x00000001, R9
+	VMOVD        R9, X4
+	VPBROADCASTD X4, Z4
+	MOVL         $0x00010000, R9
+	VMOVD        R9, X5
+	VPBROADCASTD X5, Z5
+	VCMPPS       $0x07, Z0, Z0, K1
+	VPTESTMD     Z5, Z0, K1, K2
+	VPADDD       Z2, Z0, K1, Z0
+	VPADDD       Z4, Z0, K2, Z0
+	VPANDD       Z3, Z0, Z0
+	VCMPPS       $0x07, Z1, Z1, K1
+	VPTESTMD     Z5, Z1, K1, K2
+	VPADDD       Z2, Z1, K1, Z1
+	VPADDD       Z4, Z1, K2, Z1
+	VPANDD       Z3, Z1, Z1
+	JMP          rounded2x1
 
 rows3x1:
 	// Rows: 3, columns: 1
@@ -22676,8 +26196,13 @@ next3x1:
 	TESTQ SI, SI
 	JE    on3x1
 	MOVQ  stack+80(FP), DI
+	MOVQ  tile+24(FP), R8
 
 add3x1:
+	CMPB 66(R8), $0x00
+	JNE  round3x1
+
+rounded3x1:
 	DECQ   SI
 	JE     push3x1
 	SUBQ   $0x000000c0, DI
@@ -22732,6 +26257,36 @@ far3x1:
 	VMOVNTPS Z2, (AX)
 	VZEROUPPER
 	RET
+
+round3x1:
+	MOVL         $0x00007fff, R9
+	VMOVD        R9, X3
+	VPBROADCASTD X3, Z3
+	MOVL         $0xffff0000, R9
+	VMOVD        R9, X4
+	VPBROADCASTD X4, Z4
+	MOVL         $0x00000001, R9
+	VMOVD        R9, X5
+	VPBROADCASTD X5, Z5
+	MOVL         $0x00010000, R9
+	VMOVD        R9, X6
+	VPBROADCASTD X6, Z6
+	VCMPPS       $0x07, Z0, Z0, K1
+	VPTESTMD     Z6, Z0, K1, K2
+	VPADDD       Z3, Z0, K1, Z0
+	VPADDD       Z5, Z0, K2, Z0
+	VPANDD       Z4, Z0, Z0
+	VCMPPS       $0x07, Z1, Z1, K1
+	VPTESTMD     Z6, Z1, K1, K2
+	VPADDD       Z3, Z1, K1, Z1
+	VPADDD       Z5, Z1, K2, Z1
+	VPANDD       Z4, Z1, Z1
+	VCMPPS       $0x07, Z2, Z2, K1
+	VPTESTMD     Z6, Z2, K1, K2
+	VPADDD       Z3, Z2, K1, Z2
+	VPADDD       Z5, Z2, K2, Z2
+	VPANDD       Z4, Z2, Z2
+	JMP          rounded3x1
 
 rows4x1:
 	// Rows: 4, columns: 1
@@ -22962,8 +26517,13 @@ next4x1:
 	TESTQ DI, DI
 	JE    on4x1
 	MOVQ  stack+80(FP), R8
+	MOVQ  tile+24(FP), R9
 
 add4x1:
+	CMPB 66(R9), $0x00
+	JNE  round4x1
+
+rounded4x1:
 	DECQ   DI
 	JE     push4x1
 	SUBQ   $0x00000100, R8
@@ -23025,6 +26585,41 @@ far4x1:
 	VMOVNTPS Z3, (AX)
 	VZEROUPPER
 	RET
+
+round4x1:
+	MOVL         $0x00007fff, R10
+	VMOVD        R10, X4
+	VPBROADCASTD X4, Z4
+	MOVL         $0xffff0000, R10
+	VMOVD        R10, X5
+	VPBROADCASTD X5, Z5
+	MOVL         $0x00000001, R10
+	VMOVD        R10, X6
+	VPBROADCASTD X6, Z6
+	MOVL         $0x00010000, R10
+	VMOVD        R10, X7
+	VPBROADCASTD X7, Z7
+	VCMPPS       $0x07, Z0, Z0, K1
+	VPTESTMD     Z7, Z0, K1, K2
+	VPADDD       Z4, Z0, K1, Z0
+	VPADDD       Z6, Z0, K2, Z0
+	VPANDD       Z5, Z0, Z0
+	VCMPPS       $0x07, Z1, Z1, K1
+	VPTESTMD     Z7, Z1, K1, K2
+	VPADDD       Z4, Z1, K1, Z1
+	VPADDD       Z6, Z1, K2, Z1
+	VPANDD       Z5, Z1, Z1
+	VCMPPS       $0x07, Z2, Z2, K1
+	VPTESTMD     Z7, Z2, K1, K2
+	VPADDD       Z4, Z2, K1, Z2
+	VPADDD       Z6, Z2, K2, Z2
+	VPANDD       Z5, Z2, Z2
+	VCMPPS       $0x07, Z3, Z3, K1
+	VPTESTMD     Z7, Z3, K1, K2
+	VPADDD       Z4, Z3, K1, Z3
+	VPADDD       Z6, Z3, K2, Z3
+	VPANDD       Z5, Z3, Z3
+	JMP          rounded4x1
 
 rows5x1:
 	// Rows: 5, columns: 1
@@ -23280,8 +26875,13 @@ next5x1:
 	TESTQ DI, DI
 	JE    on5x1
 	MOVQ  stack+80(FP), R8
+	MOVQ  tile+24(FP), R9
 
 add5x1:
+	CMPB 66(R9), $0x00
+	JNE  round5x1
+
+rounded5x1:
 	DECQ   DI
 	JE     push5x1
 	SUBQ   $0x00000140, R8
@@ -23350,6 +26950,46 @@ far5x1:
 	VMOVNTPS Z4, (AX)
 	VZEROUPPER
 	RET
+
+round5x1:
+	MOVL         $0x00007fff, R10
+	VMOVD        R10, X5
+	VPBROADCASTD X5, Z5
+	MOVL         $0xffff0000, R10
+	VMOVD        R10, X6
+	VPBROADCASTD X6, Z6
+	MOVL         $0x00000001, R10
+	VMOVD        R10, X7
+	VPBROADCASTD X7, Z7
+	MOVL         $0x00010000, R10
+	VMOVD        R10, X8
+	VPBROADCASTD X8, Z8
+	VCMPPS       $0x07, Z0, Z0, K1
+	VPTESTMD     Z8, Z0, K1, K2
+	VPADDD       Z5, Z0, K1, Z0
+	VPADDD       Z7, Z0, K2, Z0
+	VPANDD       Z6, Z0, Z0
+	VCMPPS       $0x07, Z1, Z1, K1
+	VPTESTMD     Z8, Z1, K1, K2
+	VPADDD       Z5, Z1, K1, Z1
+	VPADDD       Z7, Z1, K2, Z1
+	VPANDD       Z6, Z1, Z1
+	VCMPPS       $0x07, Z2, Z2, K1
+	VPTESTMD     Z8, Z2, K1, K2
+	VPADDD       Z5, Z2, K1, Z2
+	VPADDD       Z7, Z2, K2, Z2
+	VPANDD       Z6, Z2, Z2
+	VCMPPS       $0x07, Z3, Z3, K1
+	VPTESTMD     Z8, Z3, K1, K2
+	VPADDD       Z5, Z3, K1, Z3
+	VPADDD       Z7, Z3, K2, Z3
+	VPANDD       Z6, Z3, Z3
+	VCMPPS       $0x07, Z4, Z4, K1
+	VPTESTMD     Z8, Z4, K1, K2
+	VPADDD       Z5, Z4, K1, Z4
+	VPADDD       Z7, Z4, K2, Z4
+	VPANDD       Z6, Z4, Z4
+	JMP          rounded5x1
 
 rows6x1:
 	// Rows: 6, columns: 1
@@ -23631,8 +27271,13 @@ next6x1:
 	TESTQ R8, R8
 	JE    on6x1
 	MOVQ  stack+80(FP), R9
+	MOVQ  tile+24(FP), R10
 
 add6x1:
+	CMPB 66(R10), $0x00
+	JNE  round6x1
+
+rounded6x1:
 	DECQ   R8
 	JE     push6x1
 	SUBQ   $0x00000180, R9
@@ -23708,6 +27353,51 @@ far6x1:
 	VMOVNTPS Z5, (AX)
 	VZEROUPPER
 	RET
+
+round6x1:
+	MOVL         $0x00007fff, R11
+	VMOVD        R11, X6
+	VPBROADCASTD X6, Z6
+	MOVL         $0xffff0000, R11
+	VMOVD        R11, X7
+	VPBROADCASTD X7, Z7
+	MOVL         $0x00000001, R11
+	VMOVD        R11, X8
+	VPBROADCASTD X8, Z8
+	MOVL         $0x00010000, R11
+	VMOVD        R11, X9
+	VPBROADCASTD X9, Z9
+	VCMPPS       $0x07, Z0, Z0, K1
+	VPTESTMD     Z9, Z0, K1, K2
+	VPADDD       Z6, Z0, K1, Z0
+	VPADDD       Z8, Z0, K2, Z0
+	VPANDD       Z7, Z0, Z0
+	VCMPPS       $0x07, Z1, Z1, K1
+	VPTESTMD     Z9, Z1, K1, K2
+	VPADDD       Z6, Z1, K1, Z1
+	VPADDD       Z8, Z1, K2, Z1
+	VPANDD       Z7, Z1, Z1
+	VCMPPS       $0x07, Z2, Z2, K1
+	VPTESTMD     Z9, Z2, K1, K2
+	VPADDD       Z6, Z2, K1, Z2
+	VPADDD       Z8, Z2, K2, Z2
+	VPANDD       Z7, Z2, Z2
+	VCMPPS       $0x07, Z3, Z3, K1
+	VPTESTMD     Z9, Z3, K1, K2
+	VPADDD       Z6, Z3, K1, Z3
+	VPADDD       Z8, Z3, K2, Z3
+	VPANDD       Z7, Z3, Z3
+	VCMPPS       $0x07, Z4, Z4, K1
+	VPTESTMD     Z9, Z4, K1, K2
+	VPADDD       Z6, Z4, K1, Z4
+	VPADDD       Z8, Z4, K2, Z4
+	VPANDD       Z7, Z4, Z4
+	VCMPPS       $0x07, Z5, Z5, K1
+	VPTESTMD     Z9, Z5, K1, K2
+	VPADDD       Z6, Z5, K1, Z5
+	VPADDD       Z8, Z5, K2, Z5
+	VPANDD       Z7, Z5, Z5
+	JMP          rounded6x1
 
 rows7x1:
 	// Rows: 7, columns: 1
@@ -24014,8 +27704,13 @@ next7x1:
 	TESTQ R8, R8
 	JE    on7x1
 	MOVQ  stack+80(FP), R9
+	MOVQ  tile+24(FP), R10
 
 add7x1:
+	CMPB 66(R10), $0x00
+	JNE  round7x1
+
+rounded7x1:
 	DECQ   R8
 	JE     push7x1
 	SUBQ   $0x000001c0, R9
@@ -24098,6 +27793,56 @@ far7x1:
 	VMOVNTPS Z6, (AX)
 	VZEROUPPER
 	RET
+
+round7x1:
+	MOVL         $0x00007fff, R11
+	VMOVD        R11, X7
+	VPBROADCASTD X7, Z7
+	MOVL         $0xffff0000, R11
+	VMOVD        R11, X8
+	VPBROADCASTD X8, Z8
+	MOVL         $0x00000001, R11
+	VMOVD        R11, X9
+	VPBROADCASTD X9, Z9
+	MOVL         $0x00010000, R11
+	VMOVD        R11, X10
+	VPBROADCASTD X10, Z10
+	VCMPPS       $0x07, Z0, Z0, K1
+	VPTESTMD     Z10, Z0, K1, K2
+	VPADDD       Z7, Z0, K1, Z0
+	VPADDD       Z9, Z0, K2, Z0
+	VPANDD       Z8, Z0, Z0
+	VCMPPS       $0x07, Z1, Z1, K1
+	VPTESTMD     Z10, Z1, K1, K2
+	VPADDD       Z7, Z1, K1, Z1
+	VPADDD       Z9, Z1, K2, Z1
+	VPANDD       Z8, Z1, Z1
+	VCMPPS       $0x07, Z2, Z2, K1
+	VPTESTMD     Z10, Z2, K1, K2
+	VPADDD       Z7, Z2, K1, Z2
+	VPADDD       Z9, Z2, K2, Z2
+	VPANDD       Z8, Z2, Z2
+	VCMPPS       $0x07, Z3, Z3, K1
+	VPTESTMD     Z10, Z3, K1, K2
+	VPADDD       Z7, Z3, K1, Z3
+	VPADDD       Z9, Z3, K2, Z3
+	VPANDD       Z8, Z3, Z3
+	VCMPPS       $0x07, Z4, Z4, K1
+	VPTESTMD     Z10, Z4, K1, K2
+	VPADDD       Z7, Z4, K1, Z4
+	VPADDD       Z9, Z4, K2, Z4
+	VPANDD       Z8, Z4, Z4
+	VCMPPS       $0x07, Z5, Z5, K1
+	VPTESTMD     Z10, Z5, K1, K2
+	VPADDD       Z7, Z5, K1, Z5
+	VPADDD       Z9, Z5, K2, Z5
+	VPANDD       Z8, Z5, Z5
+	VCMPPS       $0x07, Z6, Z6, K1
+	VPTESTMD     Z10, Z6, K1, K2
+	VPADDD       Z7, Z6, K1, Z6
+	VPADDD       Z9, Z6, K2, Z6
+	VPANDD       Z8, Z6, Z6
+	JMP          rounded7x1
 
 rows8x1:
 	// Rows: 8, columns: 1
@@ -24442,8 +28187,13 @@ next8x1:
 	TESTQ R8, R8
 	JE    on8x1
 	MOVQ  stack+80(FP), R9
+	MOVQ  tile+24(FP), R10
 
 add8x1:
+	CMPB 66(R10), $0x00
+	JNE  round8x1
+
+rounded8x1:
 	DECQ   R8
 	JE     push8x1
 	SUBQ   $0x00000200, R9
@@ -24533,6 +28283,61 @@ far8x1:
 	VMOVNTPS Z7, (AX)
 	VZEROUPPER
 	RET
+
+round8x1:
+	MOVL         $0x00007fff, R11
+	VMOVD        R11, X8
+	VPBROADCASTD X8, Z8
+	MOVL         $0xffff0000, R11
+	VMOVD        R11, X9
+	VPBROADCASTD X9, Z9
+	MOVL         $0x00000001, R11
+	VMOVD        R11, X10
+	VPBROADCASTD X10, Z10
+	MOVL         $0x00010000, R11
+	VMOVD        R11, X11
+	VPBROADCASTD X11, Z11
+	VCMPPS       $0x07, Z0, Z0, K1
+	VPTESTMD     Z11, Z0, K1, K2
+	VPADDD       Z8, Z0, K1, Z0
+	VPADDD       Z10, Z0, K2, Z0
+	VPANDD       Z9, Z0, Z0
+	VCMPPS       $0x07, Z1, Z1, K1
+	VPTESTMD     Z11, Z1, K1, K2
+	VPADDD       Z8, Z1, K1, Z1
+	VPADDD       Z10, Z1, K2, Z1
+	VPANDD       Z9, Z1, Z1
+	VCMPPS       $0x07, Z2, Z2, K1
+	VPTESTMD     Z11, Z2, K1, K2
+	VPADDD       Z8, Z2, K1, Z2
+	VPADDD       Z10, Z2, K2, Z2
+	VPANDD       Z9, Z2, Z2
+	VCMPPS       $0x07, Z3, Z3, K1
+	VPTESTMD     Z11, Z3, K1, K2
+	VPADDD       Z8, Z3, K1, Z3
+	VPADDD       Z10, Z3, K2, Z3
+	VPANDD       Z9, Z3, Z3
+	VCMPPS       $0x07, Z4, Z4, K1
+	VPTESTMD     Z11, Z4, K1, K2
+	VPADDD       Z8, Z4, K1, Z4
+	VPADDD       Z10, Z4, K2, Z4
+	VPANDD       Z9, Z4, Z4
+	VCMPPS       $0x07, Z5, Z5, K1
+	VPTESTMD     Z11, Z5, K1, K2
+	VPADDD       Z8, Z5, K1, Z5
+	VPADDD       Z10, Z5, K2, Z5
+	VPANDD       Z9, Z5, Z5
+	VCMPPS       $0x07, Z6, Z6, K1
+	VPTESTMD     Z11, Z6, K1, K2
+	VPADDD       Z8, Z6, K1, Z6
+	VPADDD       Z10, Z6, K2, Z6
+	VPANDD       Z9, Z6, Z6
+	VCMPPS       $0x07, Z7, Z7, K1
+	VPTESTMD     Z11, Z7, K1, K2
+	VPADDD       Z8, Z7, K1, Z7
+	VPADDD       Z10, Z7, K2, Z7
+	VPANDD       Z9, Z7, Z7
+	JMP          rounded8x1
 
 rows9x1:
 	// Rows: 9, columns: 1
@@ -24902,8 +28707,13 @@ next9x1:
 	TESTQ R8, R8
 	JE    on9x1
 	MOVQ  stack+80(FP), R9
+	MOVQ  tile+24(FP), R10
 
 add9x1:
+	CMPB 66(R10), $0x00
+	JNE  round9x1
+
+rounded9x1:
 	DECQ   R8
 	JE     push9x1
 	SUBQ   $0x00000240, R9
@@ -25000,6 +28810,66 @@ far9x1:
 	VMOVNTPS Z8, (AX)
 	VZEROUPPER
 	RET
+
+round9x1:
+	MOVL         $0x00007fff, R11
+	VMOVD        R11, X9
+	VPBROADCASTD X9, Z9
+	MOVL         $0xffff0000, R11
+	VMOVD        R11, X10
+	VPBROADCASTD X10, Z10
+	MOVL         $0x00000001, R11
+	VMOVD        R11, X11
+	VPBROADCASTD X11, Z11
+	MOVL         $0x00010000, R11
+	VMOVD        R11, X12
+	VPBROADCASTD X12, Z12
+	VCMPPS       $0x07, Z0, Z0, K1
+	VPTESTMD     Z12, Z0, K1, K2
+	VPADDD       Z9, Z0, K1, Z0
+	VPADDD       Z11, Z0, K2, Z0
+	VPANDD       Z10, Z0, Z0
+	VCMPPS       $0x07, Z1, Z1, K1
+	VPTESTMD     Z12, Z1, K1, K2
+	VPADDD       Z9, Z1, K1, Z1
+	VPADDD       Z11, Z1, K2, Z1
+	VPANDD       Z10, Z1, Z1
+	VCMPPS       $0x07, Z2, Z2, K1
+	VPTESTMD     Z12, Z2, K1, K2
+	VPADDD       Z9, Z2, K1, Z2
+	VPADDD       Z11, Z2, K2, Z2
+	VPANDD       Z10, Z2, Z2
+	VCMPPS       $0x07, Z3, Z3, K1
+	VPTESTMD     Z12, Z3, K1, K2
+	VPADDD       Z9, Z3, K1, Z3
+	VPADDD       Z11, Z3, K2, Z3
+	VPANDD       Z10, Z3, Z3
+	VCMPPS       $0x07, Z4, Z4, K1
+	VPTESTMD     Z12, Z4, K1, K2
+	VPADDD       Z9, Z4, K1, Z4
+	VPADDD       Z11, Z4, K2, Z4
+	VPANDD       Z10, Z4, Z4
+	VCMPPS       $0x07, Z5, Z5, K1
+	VPTESTMD     Z12, Z5, K1, K2
+	VPADDD       Z9, Z5, K1, Z5
+	VPADDD       Z11, Z5, K2, Z5
+	VPANDD       Z10, Z5, Z5
+	VCMPPS       $0x07, Z6, Z6, K1
+	VPTESTMD     Z12, Z6, K1, K2
+	VPADDD       Z9, Z6, K1, Z6
+	VPADDD       Z11, Z6, K2, Z6
+	VPANDD       Z10, Z6, Z6
+	VCMPPS       $0x07, Z7, Z7, K1
+	VPTESTMD     Z12, Z7, K1, K2
+	VPADDD       Z9, Z7, K1, Z7
+	VPADDD       Z11, Z7, K2, Z7
+	VPANDD       Z10, Z7, Z7
+	VCMPPS       $0x07, Z8, Z8, K1
+	VPTESTMD     Z12, Z8, K1, K2
+	VPADDD       Z9, Z8, K1, Z8
+	VPADDD       Z11, Z8, K2, Z8
+	VPANDD       Z10, Z8, Z8
+	JMP          rounded9x1
 
 rows10x1:
 	// Rows: 10, columns: 1
@@ -25394,8 +29264,13 @@ next10x1:
 	TESTQ R8, R8
 	JE    on10x1
 	MOVQ  stack+80(FP), R9
+	MOVQ  tile+24(FP), R10
 
 add10x1:
+	CMPB 66(R10), $0x00
+	JNE  round10x1
+
+rounded10x1:
 	DECQ   R8
 	JE     push10x1
 	SUBQ   $0x00000280, R9
@@ -25499,6 +29374,71 @@ far10x1:
 	VMOVNTPS Z9, (AX)
 	VZEROUPPER
 	RET
+
+round10x1:
+	MOVL         $0x00007fff, R11
+	VMOVD        R11, X10
+	VPBROADCASTD X10, Z10
+	MOVL         $0xffff0000, R11
+	VMOVD        R11, X11
+	VPBROADCASTD X11, Z11
+	MOVL         $0x00000001, R11
+	VMOVD        R11, X12
+	VPBROADCASTD X12, Z12
+	MOVL         $0x00010000, R11
+	VMOVD        R11, X13
+	VPBROADCASTD X13, Z13
+	VCMPPS       $0x07, Z0, Z0, K1
+	VPTESTMD     Z13, Z0, K1, K2
+	VPADDD       Z10, Z0, K1, Z0
+	VPADDD       Z12, Z0, K2, Z0
+	VPANDD       Z11, Z0, Z0
+	VCMPPS       $0x07, Z1, Z1, K1
+	VPTESTMD     Z13, Z1, K1, K2
+	VPADDD       Z10, Z1, K1, Z1
+	VPADDD       Z12, Z1, K2, Z1
+	VPANDD       Z11, Z1, Z1
+	VCMPPS       $0x07, Z2, Z2, K1
+	VPTESTMD     Z13, Z2, K1, K2
+	VPADDD       Z10, Z2, K1, Z2
+	VPADDD       Z12, Z2, K2, Z2
+	VPANDD       Z11, Z2, Z2
+	VCMPPS       $0x07, Z3, Z3, K1
+	VPTESTMD     Z13, Z3, K1, K2
+	VPADDD       Z10, Z3, K1, Z3
+	VPADDD       Z12, Z3, K2, Z3
+	VPANDD       Z11, Z3, Z3
+	VCMPPS       $0x07, Z4, Z4, K1
+	VPTESTMD     Z13, Z4, K1, K2
+	VPADDD       Z10, Z4, K1, Z4
+	VPADDD       Z12, Z4, K2, Z4
+	VPANDD       Z11, Z4, Z4
+	VCMPPS       $0x07, Z5, Z5, K1
+	VPTESTMD     Z13, Z5, K1, K2
+	VPADDD       Z10, Z5, K1, Z5
+	VPADDD       Z12, Z5, K2, Z5
+	VPANDD       Z11, Z5, Z5
+	VCMPPS       $0x07, Z6, Z6, K1
+	VPTESTMD     Z13, Z6, K1, K2
+	VPADDD       Z10, Z6, K1, Z6
+	VPADDD       Z12, Z6, K2, Z6
+	VPANDD       Z11, Z6, Z6
+	VCMPPS       $0x07, Z7, Z7, K1
+	VPTESTMD     Z13, Z7, K1, K2
+	VPADDD       Z10, Z7, K1, Z7
+	VPADDD       Z12, Z7, K2, Z7
+	VPANDD       Z11, Z7, Z7
+	VCMPPS       $0x07, Z8, Z8, K1
+	VPTESTMD     Z13, Z8, K1, K2
+	VPADDD       Z10, Z8, K1, Z8
+	VPADDD       Z12, Z8, K2, Z8
+	VPANDD       Z11, Z8, Z8
+	VCMPPS       $0x07, Z9, Z9, K1
+	VPTESTMD     Z13, Z9, K1, K2
+	VPADDD       Z10, Z9, K1, Z9
+	VPADDD       Z12, Z9, K2, Z9
+	VPANDD       Z11, Z9, Z9
+	JMP          rounded10x1
 
 rows11x1:
 	// Rows: 11, columns: 1
@@ -25918,8 +29858,13 @@ next11x1:
 	TESTQ R8, R8
 	JE    on11x1
 	MOVQ  stack+80(FP), R9
+	MOVQ  tile+24(FP), R10
 
 add11x1:
+	CMPB 66(R10), $0x00
+	JNE  round11x1
+
+rounded11x1:
 	DECQ   R8
 	JE     push11x1
 	SUBQ   $0x000002c0, R9
@@ -26030,6 +29975,76 @@ far11x1:
 	VMOVNTPS Z10, (AX)
 	VZEROUPPER
 	RET
+
+round11x1:
+	MOVL         $0x00007fff, R11
+	VMOVD        R11, X11
+	VPBROADCASTD X11, Z11
+	MOVL         $0xffff0000, R11
+	VMOVD        R11, X12
+	VPBROADCASTD X12, Z12
+	MOVL         $0x00000001, R11
+	VMOVD        R11, X13
+	VPBROADCASTD X13, Z13
+	MOVL         $0x00010000, R11
+	VMOVD        R11, X14
+	VPBROADCASTD X14, Z14
+	VCMPPS       $0x07, Z0, Z0, K1
+	VPTESTMD     Z14, Z0, K1, K2
+	VPADDD       Z11, Z0, K1, Z0
+	VPADDD       Z13, Z0, K2, Z0
+	VPANDD       Z12, Z0, Z0
+	VCMPPS       $0x07, Z1, Z1, K1
+	VPTESTMD     Z14, Z1, K1, K2
+	VPADDD       Z11, Z1, K1, Z1
+	VPADDD       Z13, Z1, K2, Z1
+	VPANDD       Z12, Z1, Z1
+	VCMPPS       $0x07, Z2, Z2, K1
+	VPTESTMD     Z14, Z2, K1, K2
+	VPADDD       Z11, Z2, K1, Z2
+	VPADDD       Z13, Z2, K2, Z2
+	VPANDD       Z12, Z2, Z2
+	VCMPPS       $0x07, Z3, Z3, K1
+	VPTESTMD     Z14, Z3, K1, K2
+	VPADDD       Z11, Z3, K1, Z3
+	VPADDD       Z13, Z3, K2, Z3
+	VPANDD       Z12, Z3, Z3
+	VCMPPS       $0x07, Z4, Z4, K1
+	VPTESTMD     Z14, Z4, K1, K2
+	VPADDD       Z11, Z4, K1, Z4
+	VPADDD       Z13, Z4, K2, Z4
+	VPANDD       Z12, Z4, Z4
+	VCMPPS       $0x07, Z5, Z5, K1
+	VPTESTMD     Z14, Z5, K1, K2
+	VPADDD       Z11, Z5, K1, Z5
+	VPADDD       Z13, Z5, K2, Z5
+	VPANDD       Z12, Z5, Z5
+	VCMPPS       $0x07, Z6, Z6, K1
+	VPTESTMD     Z14, Z6, K1, K2
+	VPADDD       Z11, Z6, K1, Z6
+	VPADDD       Z13, Z6, K2, Z6
+	VPANDD       Z12, Z6, Z6
+	VCMPPS       $0x07, Z7, Z7, K1
+	VPTESTMD     Z14, Z7, K1, K2
+	VPADDD       Z11, Z7, K1, Z7
+	VPADDD       Z13, Z7, K2, Z7
+	VPANDD       Z12, Z7, Z7
+	VCMPPS       $0x07, Z8, Z8, K1
+	VPTESTMD     Z14, Z8, K1, K2
+	VPADDD       Z11, Z8, K1, Z8
+	VPADDD       Z13, Z8, K2, Z8
+	VPANDD       Z12, Z8, Z8
+	VCMPPS       $0x07, Z9, Z9, K1
+	VPTESTMD     Z14, Z9, K1, K2
+	VPADDD       Z11, Z9, K1, Z9
+	VPADDD       Z13, Z9, K2, Z9
+	VPANDD       Z12, Z9, Z9
+	VCMPPS       $0x07, Z10, Z10, K1
+	VPTESTMD     Z14, Z10, K1, K2
+	VPADDD       Z11, Z10, K1, Z10
+	VPADDD       Z13, Z10, K2, Z10
+	VPANDD       Z12, Z10, Z10
+	JMP          rounded11x1
 
 rows12x1:
 	// Rows: 12, columns: 1
@@ -26474,8 +30489,13 @@ next12x1:
 	TESTQ R8, R8
 	JE    on12x1
 	MOVQ  stack+80(FP), R9
+	MOVQ  tile+24(FP), R10
 
 add12x1:
+	CMPB 66(R10), $0x00
+	JNE  round12x1
+
+rounded12x1:
 	DECQ   R8
 	JE     push12x1
 	SUBQ   $0x00000300, R9
@@ -26593,6 +30613,81 @@ far12x1:
 	VMOVNTPS Z11, (AX)
 	VZEROUPPER
 	RET
+
+round12x1:
+	MOVL         $0x00007fff, R11
+	VMOVD        R11, X12
+	VPBROADCASTD X12, Z12
+	MOVL         $0xffff0000, R11
+	VMOVD        R11, X13
+	VPBROADCASTD X13, Z13
+	MOVL         $0x00000001, R11
+	VMOVD        R11, X14
+	VPBROADCASTD X14, Z14
+	MOVL         $0x00010000, R11
+	VMOVD        R11, X15
+	VPBROADCASTD X15, Z15
+	VCMPPS       $0x07, Z0, Z0, K1
+	VPTESTMD     Z15, Z0, K1, K2
+	VPADDD       Z12, Z0, K1, Z0
+	VPADDD       Z14, Z0, K2, Z0
+	VPANDD       Z13, Z0, Z0
+	VCMPPS       $0x07, Z1, Z1, K1
+	VPTESTMD     Z15, Z1, K1, K2
+	VPADDD       Z12, Z1, K1, Z1
+	VPADDD       Z14, Z1, K2, Z1
+	VPANDD       Z13, Z1, Z1
+	VCMPPS       $0x07, Z2, Z2, K1
+	VPTESTMD     Z15, Z2, K1, K2
+	VPADDD       Z12, Z2, K1, Z2
+	VPADDD       Z14, Z2, K2, Z2
+	VPANDD       Z13, Z2, Z2
+	VCMPPS       $0x07, Z3, Z3, K1
+	VPTESTMD     Z15, Z3, K1, K2
+	VPADDD       Z12, Z3, K1, Z3
+	VPADDD       Z14, Z3, K2, Z3
+	VPANDD       Z13, Z3, Z3
+	VCMPPS       $0x07, Z4, Z4, K1
+	VPTESTMD     Z15, Z4, K1, K2
+	VPADDD       Z12, Z4, K1, Z4
+	VPADDD       Z14, Z4, K2, Z4
+	VPANDD       Z13, Z4, Z4
+	VCMPPS       $0x07, Z5, Z5, K1
+	VPTESTMD     Z15, Z5, K1, K2
+	VPADDD       Z12, Z5, K1, Z5
+	VPADDD       Z14, Z5, K2, Z5
+	VPANDD       Z13, Z5, Z5
+	VCMPPS       $0x07, Z6, Z6, K1
+	VPTESTMD     Z15, Z6, K1, K2
+	VPADDD       Z12, Z6, K1, Z6
+	VPADDD       Z14, Z6, K2, Z6
+	VPANDD       Z13, Z6, Z6
+	VCMPPS       $0x07, Z7, Z7, K1
+	VPTESTMD     Z15, Z7, K1, K2
+	VPADDD       Z12, Z7, K1, Z7
+	VPADDD       Z14, Z7, K2, Z7
+	VPANDD       Z13, Z7, Z7
+	VCMPPS       $0x07, Z8, Z8, K1
+	VPTESTMD     Z15, Z8, K1, K2
+	VPADDD       Z12, Z8, K1, Z8
+	VPADDD       Z14, Z8, K2, Z8
+	VPANDD       Z13, Z8, Z8
+	VCMPPS       $0x07, Z9, Z9, K1
+	VPTESTMD     Z15, Z9, K1, K2
+	VPADDD       Z12, Z9, K1, Z9
+	VPADDD       Z14, Z9, K2, Z9
+	VPANDD       Z13, Z9, Z9
+	VCMPPS       $0x07, Z10, Z10, K1
+	VPTESTMD     Z15, Z10, K1, K2
+	VPADDD       Z12, Z10, K1, Z10
+	VPADDD       Z14, Z10, K2, Z10
+	VPANDD       Z13, Z10, Z10
+	VCMPPS       $0x07, Z11, Z11, K1
+	VPTESTMD     Z15, Z11, K1, K2
+	VPADDD       Z12, Z11, K1, Z11
+	VPADDD       Z14, Z11, K2, Z11
+	VPANDD       Z13, Z11, Z11
+	JMP          rounded12x1
 
 rows13x1:
 	// Rows: 13, columns: 1
@@ -27062,8 +31157,13 @@ next13x1:
 	TESTQ R8, R8
 	JE    on13x1
 	MOVQ  stack+80(FP), R9
+	MOVQ  tile+24(FP), R10
 
 add13x1:
+	CMPB 66(R10), $0x00
+	JNE  round13x1
+
+rounded13x1:
 	DECQ   R8
 	JE     push13x1
 	SUBQ   $0x00000340, R9
@@ -27188,6 +31288,86 @@ far13x1:
 	VMOVNTPS Z12, (AX)
 	VZEROUPPER
 	RET
+
+round13x1:
+	MOVL         $0x00007fff, R11
+	VMOVD        R11, X13
+	VPBROADCASTD X13, Z13
+	MOVL         $0xffff0000, R11
+	VMOVD        R11, X14
+	VPBROADCASTD X14, Z14
+	MOVL         $0x00000001, R11
+	VMOVD        R11, X15
+	VPBROADCASTD X15, Z15
+	MOVL         $0x00010000, R11
+	VMOVD        R11, X16
+	VPBROADCASTD X16, Z16
+	VCMPPS       $0x07, Z0, Z0, K1
+	VPTESTMD     Z16, Z0, K1, K2
+	VPADDD       Z13, Z0, K1, Z0
+	VPADDD       Z15, Z0, K2, Z0
+	VPANDD       Z14, Z0, Z0
+	VCMPPS       $0x07, Z1, Z1, K1
+	VPTESTMD     Z16, Z1, K1, K2
+	VPADDD       Z13, Z1, K1, Z1
+	VPADDD       Z15, Z1, K2, Z1
+	VPANDD       Z14, Z1, Z1
+	VCMPPS       $0x07, Z2, Z2, K1
+	VPTESTMD     Z16, Z2, K1, K2
+	VPADDD       Z13, Z2, K1, Z2
+	VPADDD       Z15, Z2, K2, Z2
+	VPANDD       Z14, Z2, Z2
+	VCMPPS       $0x07, Z3, Z3, K1
+	VPTESTMD     Z16, Z3, K1, K2
+	VPADDD       Z13, Z3, K1, Z3
+	VPADDD       Z15, Z3, K2, Z3
+	VPANDD       Z14, Z3, Z3
+	VCMPPS       $0x07, Z4, Z4, K1
+	VPTESTMD     Z16, Z4, K1, K2
+	VPADDD       Z13, Z4, K1, Z4
+	VPADDD       Z15, Z4, K2, Z4
+	VPANDD       Z14, Z4, Z4
+	VCMPPS       $0x07, Z5, Z5, K1
+	VPTESTMD     Z16, Z5, K1, K2
+	VPADDD       Z13, Z5, K1, Z5
+	VPADDD       Z15, Z5, K2, Z5
+	VPANDD       Z14, Z5, Z5
+	VCMPPS       $0x07, Z6, Z6, K1
+	VPTESTMD     Z16, Z6, K1, K2
+	VPADDD       Z13, Z6, K1, Z6
+	VPADDD       Z15, Z6, K2, Z6
+	VPANDD       Z14, Z6, Z6
+	VCMPPS       $0x07, Z7, Z7, K1
+	VPTESTMD     Z16, Z7, K1, K2
+	VPADDD       Z13, Z7, K1, Z7
+	VPADDD       Z15, Z7, K2, Z7
+	VPANDD       Z14, Z7, Z7
+	VCMPPS       $0x07, Z8, Z8, K1
+	VPTESTMD     Z16, Z8, K1, K2
+	VPADDD       Z13, Z8, K1, Z8
+	VPADDD       Z15, Z8, K2, Z8
+	VPANDD       Z14, Z8, Z8
+	VCMPPS       $0x07, Z9, Z9, K1
+	VPTESTMD     Z16, Z9, K1, K2
+	VPADDD       Z13, Z9, K1, Z9
+	VPADDD       Z15, Z9, K2, Z9
+	VPANDD       Z14, Z9, Z9
+	VCMPPS       $0x07, Z10, Z10, K1
+	VPTESTMD     Z16, Z10, K1, K2
+	VPADDD       Z13, Z10, K1, Z10
+	VPADDD       Z15, Z10, K2, Z10
+	VPANDD       Z14, Z10, Z10
+	VCMPPS       $0x07, Z11, Z11, K1
+	VPTESTMD     Z16, Z11, K1, K2
+	VPADDD       Z13, Z11, K1, Z11
+	VPADDD       Z15, Z11, K2, Z11
+	VPANDD       Z14, Z11, Z11
+	VCMPPS       $0x07, Z12, Z12, K1
+	VPTESTMD     Z16, Z12, K1, K2
+	VPADDD       Z13, Z12, K1, Z12
+	VPADDD       Z15, Z12, K2, Z12
+	VPANDD       Z14, Z12, Z12
+	JMP          rounded13x1
 
 rows14x1:
 	// Rows: 14, columns: 1
@@ -27682,8 +31862,13 @@ next14x1:
 	TESTQ R8, R8
 	JE    on14x1
 	MOVQ  stack+80(FP), R9
+	MOVQ  tile+24(FP), R10
 
 add14x1:
+	CMPB 66(R10), $0x00
+	JNE  round14x1
+
+rounded14x1:
 	DECQ   R8
 	JE     push14x1
 	SUBQ   $0x00000380, R9
@@ -27815,6 +32000,91 @@ far14x1:
 	VMOVNTPS Z13, (AX)
 	VZEROUPPER
 	RET
+
+round14x1:
+	MOVL         $0x00007fff, R11
+	VMOVD        R11, X14
+	VPBROADCASTD X14, Z14
+	MOVL         $0xffff0000, R11
+	VMOVD        R11, X15
+	VPBROADCASTD X15, Z15
+	MOVL         $0x00000001, R11
+	VMOVD        R11, X16
+	VPBROADCASTD X16, Z16
+	MOVL         $0x00010000, R11
+	VMOVD        R11, X17
+	VPBROADCASTD X17, Z17
+	VCMPPS       $0x07, Z0, Z0, K1
+	VPTESTMD     Z17, Z0, K1, K2
+	VPADDD       Z14, Z0, K1, Z0
+	VPADDD       Z16, Z0, K2, Z0
+	VPANDD       Z15, Z0, Z0
+	VCMPPS       $0x07, Z1, Z1, K1
+	VPTESTMD     Z17, Z1, K1, K2
+	VPADDD       Z14, Z1, K1, Z1
+	VPADDD       Z16, Z1, K2, Z1
+	VPANDD       Z15, Z1, Z1
+	VCMPPS       $0x07, Z2, Z2, K1
+	VPTESTMD     Z17, Z2, K1, K2
+	VPADDD       Z14, Z2, K1, Z2
+	VPADDD       Z16, Z2, K2, Z2
+	VPANDD       Z15, Z2, Z2
+	VCMPPS       $0x07, Z3, Z3, K1
+	VPTESTMD     Z17, Z3, K1, K2
+	VPADDD       Z14, Z3, K1, Z3
+	VPADDD       Z16, Z3, K2, Z3
+	VPANDD       Z15, Z3, Z3
+	VCMPPS       $0x07, Z4, Z4, K1
+	VPTESTMD     Z17, Z4, K1, K2
+	VPADDD       Z14, Z4, K1, Z4
+	VPADDD       Z16, Z4, K2, Z4
+	VPANDD       Z15, Z4, Z4
+	VCMPPS       $0x07, Z5, Z5, K1
+	VPTESTMD     Z17, Z5, K1, K2
+	VPADDD       Z14, Z5, K1, Z5
+	VPADDD       Z16, Z5, K2, Z5
+	VPANDD       Z15, Z5, Z5
+	VCMPPS       $0x07, Z6, Z6, K1
+	VPTESTMD     Z17, Z6, K1, K2
+	VPADDD       Z14, Z6, K1, Z6
+	VPADDD       Z16, Z6, K2, Z6
+	VPANDD       Z15, Z6, Z6
+	VCMPPS       $0x07, Z7, Z7, K1
+	VPTESTMD     Z17, Z7, K1, K2
+	VPADDD       Z14, Z7, K1, Z7
+	VPADDD       Z16, Z7, K2, Z7
+	VPANDD       Z15, Z7, Z7
+	VCMPPS       $0x07, Z8, Z8, K1
+	VPTESTMD     Z17, Z8, K1, K2
+	VPADDD       Z14, Z8, K1, Z8
+	VPADDD       Z16, Z8, K2, Z8
+	VPANDD       Z15, Z8, Z8
+	VCMPPS       $0x07, Z9, Z9, K1
+	VPTESTMD     Z17, Z9, K1, K2
+	VPADDD       Z14, Z9, K1, Z9
+	VPADDD       Z16, Z9, K2, Z9
+	VPANDD       Z15, Z9, Z9
+	VCMPPS       $0x07, Z10, Z10, K1
+	VPTESTMD     Z17, Z10, K1, K2
+	VPADDD       Z14, Z10, K1, Z10
+	VPADDD       Z16, Z10, K2, Z10
+	VPANDD       Z15, Z10, Z10
+	VCMPPS       $0x07, Z11, Z11, K1
+	VPTESTMD     Z17, Z11, K1, K2
+	VPADDD       Z14, Z11, K1, Z11
+	VPADDD       Z16, Z11, K2, Z11
+	VPANDD       Z15, Z11, Z11
+	VCMPPS       $0x07, Z12, Z12, K1
+	VPTESTMD     Z17, Z12, K1, K2
+	VPADDD       Z14, Z12, K1, Z12
+	VPADDD       Z16, Z12, K2, Z12
+	VPANDD       Z15, Z12, Z12
+	VCMPPS       $0x07, Z13, Z13, K1
+	VPTESTMD     Z17, Z13, K1, K2
+	VPADDD       Z14, Z13, K1, Z13
+	VPADDD       Z16, Z13, K2, Z13
+	VPANDD       Z15, Z13, Z13
+	JMP          rounded14x1
 
 // func addAVX512(dst *float32, x *float32, y *float32, count int)
 // Requires: AVX, AVX512F
@@ -28993,6 +33263,80 @@ loop:
 	ADDQ      $0x00000040, BX
 	CMPQ      BX, DX
 	JLT       loop
+	VZEROUPPER
+	RET
+
+// func roundAVX512(dst *float32, x *float32, count int)
+// Requires: AVX, AVX512F
+TEXT ·roundAVX512(SB), NOSPLIT, $0-24
+	MOVQ         dst+0(FP), AX
+	MOVQ         x+8(FP), CX
+	MOVL         $0x00007fff, DX
+	VMOVD        DX, X0
+	VPBROADCASTD X0, Z0
+	MOVL         $0x00000001, DX
+	VMOVD        DX, X1
+	VPBROADCASTD X1, Z1
+	MOVL         $0x00000040, DX
+	VMOVD        DX, X2
+	VPBROADCASTD X2, Z2
+	MOVQ         count+16(FP), DX
+	SHLQ         $0x02, DX
+	XORQ         BX, BX
+
+loop:
+	VMOVUPS   (CX)(BX*1), Z3
+	VPSRLD    $0x10, Z3, Z4
+	VMOVDQA32 Z4, Z5
+	VPANDD    Z1, Z5, Z5
+	VPADDD    Z0, Z5, Z5
+	VPADDD    Z3, Z5, Z5
+	VPSRLD    $0x10, Z5, Z5
+	VPORD     Z2, Z4, Z4
+	VCMPPS    $0x03, Z3, Z3, K1
+	VPBLENDMD Z4, Z5, K1, Z5
+	VPSLLD    $0x10, Z5, Z5
+	VMOVUPS   Z5, (AX)(BX*1)
+	ADDQ      $0x00000040, BX
+	CMPQ      BX, DX
+	JLT       loop
+	VZEROUPPER
+	RET
+
+// func addRoundAVX512(dst *float32, x *float32, y *float32, count int)
+// Requires: AVX, AVX512F
+TEXT ·addRoundAVX512(SB), NOSPLIT, $0-32
+	MOVQ         dst+0(FP), AX
+	MOVQ         x+8(FP), CX
+	MOVQ         y+16(FP), DX
+	MOVL         $0x00007fff, BX
+	VMOVD        BX, X0
+	VPBROADCASTD X0, Z0
+	MOVL         $0xffff0000, BX
+	VMOVD        BX, X1
+	VPBROADCASTD X1, Z1
+	MOVL         $0x00000001, BX
+	VMOVD        BX, X2
+	VPBROADCASTD X2, Z2
+	MOVL         $0x00010000, BX
+	VMOVD        BX, X3
+	VPBROADCASTD X3, Z3
+	MOVQ         count+24(FP), BX
+	SHLQ         $0x02, BX
+	XORQ         SI, SI
+
+loop:
+	VMOVUPS  (CX)(SI*1), Z4
+	VADDPS   (DX)(SI*1), Z4, Z4
+	VCMPPS   $0x07, Z4, Z4, K1
+	VPTESTMD Z3, Z4, K1, K2
+	VPADDD   Z0, Z4, K1, Z4
+	VPADDD   Z2, Z4, K2, Z4
+	VPANDD   Z1, Z4, Z4
+	VMOVUPS  Z4, (AX)(SI*1)
+	ADDQ     $0x00000040, SI
+	CMPQ     SI, BX
+	JLT      loop
 	VZEROUPPER
 	RET
 

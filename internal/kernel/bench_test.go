@@ -1,6 +1,7 @@
 package kernel
 
 import (
+	"fmt"
 	"math/rand/v2"
 	"slices"
 	"testing"
@@ -78,12 +79,16 @@ func BenchmarkChainTree(b *testing.B) {
 	copy(x, filled(len(x)))
 	copy(y, filled(len(y)))
 	stack := make([]float32, 3*s.Values())
-	eachKernelBench(b, func(b *testing.B) {
-		for b.Loop() {
-			ChainTree(c, x, y, &s.Tile, s.blocks, stack)
-		}
-		b.ReportMetric(float64(2*s.Values()*128)*float64(b.N)/b.Elapsed().Seconds()/1e9, "GFLOP/s")
-	})
+	for _, s.Round = range []bool{false, true} {
+		b.Run(fmt.Sprintf("round=%v", s.Round), func(b *testing.B) {
+			eachKernelBench(b, func(b *testing.B) {
+				for b.Loop() {
+					ChainTree(c, x, y, &s.Tile, s.blocks, stack)
+				}
+				b.ReportMetric(float64(2*s.Values()*128)*float64(b.N)/b.Elapsed().Seconds()/1e9, "GFLOP/s")
+			})
+		})
+	}
 }
 
 func taps(n, channels int) []Block {
@@ -105,6 +110,7 @@ func BenchmarkElementwise(b *testing.B) {
 		run   func()
 	}{
 		{"Add", 3 * 4 * n, func() { Add(w2, w, g) }},
+		{"AddRound", 3 * 4 * n, func() { AddRound(w2, w, g) }},
 		{"Momentum", 5 * 4 * n, func() { Momentum(w2, v2, w, v, g, 1, 0.01, 0.9, 5e-4, false) }},
 		{"Nesterov", 5 * 4 * n, func() { Nesterov(w2, v2, w, v, g, 1, 0.01, 0.9, 5e-4, false) }},
 		{"Finite", 4 * n, func() { Finite(g) }},

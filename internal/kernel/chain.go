@@ -62,19 +62,40 @@ func chainTreeSteps(c, a, b []float32, t *Tile, blocks []Block, stack []float32)
 	top, first := 0, 0
 	for i := range blocks {
 		then := blocks[i].Then
-		last := i == len(blocks)-1
-		if then == 0 && !last {
+		if then == 0 {
 			continue
 		}
 		chain(c, a, b, t, blocks[first:i+1], fromZero, nil)
 		first = i + 1
+		if t.Round {
+			t.round(c)
+		}
 		for ; then > 1; then-- {
 			top -= t.Values()
-			t.each(c, stack[top:], func(c, sum []float32) { add(c, sum, c) })
+			t.each(c, stack[top:], func(c, sum []float32) { t.add(c, sum, c) })
 		}
-		if !last {
+		if i < len(blocks)-1 {
 			t.each(c, stack[top:], func(c, sum []float32) { copy(sum, c) })
 			top += t.Values()
+		}
+	}
+}
+
+// add adds two sums of a tree.
+func (t *Tile) add(dst, x, y []float32) {
+	if t.Round {
+		addRound(dst, x, y)
+		return
+	}
+	add(dst, x, y)
+}
+
+// round rounds the values of a tile.
+func (t *Tile) round(c []float32) {
+	for i := range t.Rows {
+		for w := range t.Columns {
+			x := c[i*t.RowC+w*t.ColumnC:][:Lanes]
+			round(x, x)
 		}
 	}
 }

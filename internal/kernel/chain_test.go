@@ -207,21 +207,30 @@ func naiveTree(c, a, b []float32, s shape) {
 	var sums [][]float32
 	first := 0
 	for i, block := range s.blocks {
-		if block.Then == 0 && i < len(s.blocks)-1 {
+		if block.Then == 0 {
 			continue
 		}
 		sum := slices.Clone(c)
 		s.inTile(func(at, _ int) { sum[at] = 0 })
 		naiveChain(sum, a, b, &s.Tile, s.blocks[first:i+1])
+		s.inTile(func(at, _ int) { sum[at] = s.kept(sum[at]) })
 		for range block.Then - 1 {
 			left := sums[len(sums)-1]
 			sums = sums[:len(sums)-1]
-			s.inTile(func(at, _ int) { sum[at] = left[at] + sum[at] })
+			s.inTile(func(at, _ int) { sum[at] = s.kept(left[at] + sum[at]) })
 		}
 		sums = append(sums, sum)
 		first = i + 1
 	}
 	copy(c, sums[len(sums)-1])
+}
+
+// kept returns what a tree keeps of one of its sums.
+func (s shape) kept(sum float32) float32 {
+	if s.Round {
+		return naiveRound(sum)
+	}
+	return sum
 }
 
 // randomTree turns blocks into several chains, some of several blocks, which
@@ -254,6 +263,7 @@ func TestChainTreeFollowsItsDefinition(t *testing.T) {
 		r := rand.New(rand.NewPCG(13, 14))
 		for range draws(1000) {
 			s, depth := randomTree(r, randomShape(r))
+			s.Round = r.IntN(2) == 0
 			c, a, b := s.call(r)
 			want := slices.Clone(c)
 			naiveTree(want, a, b, s)
@@ -352,7 +362,7 @@ func TestFarResultsAreTheSame(t *testing.T) {
 		for range draws(100) {
 			s, depth := randomTree(r, randomShape(r))
 			s.RowC = s.Columns*Lanes + r.IntN(3)*Lanes
-			s.ColumnC, s.Pairs = Lanes, r.IntN(2) == 0
+			s.ColumnC, s.Pairs, s.Round = Lanes, r.IntN(2) == 0, r.IntN(2) == 0
 			c, a, b := s.call(r)
 			c = aligned(c)
 			stack := filled(depth * s.Values())

@@ -54,6 +54,9 @@ func checkTree(t *Tile, blocks []Block, stack []float32) {
 	if len(blocks) == 0 {
 		panic("kernel: a tree without blocks")
 	}
+	if blocks[len(blocks)-1].Then == 0 {
+		panic("kernel: the last chain of a tree has no end")
+	}
 	depth := 0
 	for i, block := range blocks {
 		if block.Then == 0 {

@@ -11,6 +11,9 @@
 //  3. All other arithmetic rounds each operation by itself; none of it is the
 //     platform's own exp, log, pow or cos.
 //
+// Where sums are said to be rounded (Tile.Round, AddRound), each of them is
+// rounded once more after its addition, to bfloat16, ties to even.
+//
 // The bits of NaNs are not part of this: a result that is NaN on one machine is
 // NaN on all.
 //

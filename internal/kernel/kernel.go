@@ -20,6 +20,7 @@ type Tile struct {
 
 	Pairs bool // elements of a and b are pairs: see Chain
 	Far   bool // c is written past the caches; its vectors must begin at multiples of 64 bytes
+	Round bool // the sums of ChainTree are bfloat16s
 
 	// Next, unless nil, is where other weights begin, which kernels that fetch
 	// lines bring into the second cache meanwhile: of those at Lines, in bytes from
@@ -98,8 +99,11 @@ func ChainFrom(c, from, a, b []float32, t *Tile, blocks []Block) {
 // and the result is laid on the stack; that of the last block is c. So chains 0
 // to 3 with Then of 1, 2, 1, 3 give (s0+s1) + (s2+s3).
 //
-// There is at least one block, and no block takes more sums than there are. The
-// stack has room for t.Values() values for each sum that lies on it at one time.
+// Where the tile says Round, each sum is rounded as Round does: a chain when it
+// has ended, and each sum of two. It changes nothing of the other kernels.
+//
+// There is at least one block, the last one's Then is not 0, and no block takes
+// more sums than there are. The stack has room for t.Values() values for each sum that lies on it at one time.
 func ChainTree(c, a, b []float32, t *Tile, blocks []Block, stack []float32) {
 	if checked {
 		checkChain(c, a, b, t, blocks)

@@ -159,7 +159,7 @@ func TestTreesOfPairsFollowTheirDefinition(t *testing.T) {
 		r := rand.New(rand.NewPCG(33, 34))
 		for range draws(60) {
 			s, depth := randomTree(r, randomShape(r))
-			s.Pairs = true
+			s.Pairs, s.Round = true, r.IntN(2) == 0
 			c, a, b := pairCall(r, s)
 			want := slices.Clone(c)
 			slowTree(want, a, b, s)
@@ -185,10 +185,11 @@ func slowTree(c, a, b []float32, s shape) {
 		sum := slices.Clone(c)
 		s.inTile(func(at, _ int) { sum[at] = 0 })
 		slowPairs(sum, a, b, chain)
+		s.inTile(func(at, _ int) { sum[at] = s.kept(sum[at]) })
 		for range block.Then - 1 {
 			earlier := sums[len(sums)-1]
 			sums = sums[:len(sums)-1]
-			s.inTile(func(at, _ int) { sum[at] = earlier[at] + sum[at] })
+			s.inTile(func(at, _ int) { sum[at] = s.kept(earlier[at] + sum[at]) })
 		}
 		sums = append(sums, sum)
 	}

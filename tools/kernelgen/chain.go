@@ -18,8 +18,8 @@ const (
 	tileRowCAt, tileColumnCAt   = 16, 24
 	tileRowAAt, tileStepAAt     = 32, 40
 	tileStepBAt, tileColumnBAt  = 48, 56
-	tileFarAt, tileNextAt       = 65, 72
-	tileLinesAt                 = 80
+	tileFarAt, tileRoundAt      = 65, 66
+	tileNextAt, tileLinesAt     = 72, 80
 	blockAAt, blockBAt, blockK  = 0, 8, 16
 	blockThenAt, blockBytes     = 24, 32
 	beginC, beginZero, beginRow = 0, 1, 2 // values of the argument begin
@@ -239,6 +239,7 @@ func chainRows(v set, rows, columns int, former, lines Mem) {
 		t.eachInC(func(sum reg.VecVirtual, m Mem) { VMOVNTPS(sum, m) })
 		VZEROUPPER()
 		RET()
+		t.roundSums(here, place)
 	}
 }
 
@@ -354,15 +355,20 @@ func (t *tile) ask(here func(string) LabelRef) {
 }
 
 // fold ends the chains where the block says so: it adds sums from the stack to
-// them and, where blocks follow, lays them on the stack and begins anew.
+// them and, where blocks follow, lays them on the stack and begins anew. Each sum
+// is rounded where the Tile says so, the chains' own among them.
 func (t *tile) fold(blocks reg.GPVirtual, here func(string) LabelRef, place func(string)) {
-	then, stack := GP64(), GP64()
+	then, stack, shape := GP64(), GP64(), GP64()
 	size := len(t.sums) * t.bytes()
 	MOVQ(at(blocks, blockThenAt), then)
 	TESTQ(then, then)
 	JE(here("on"))
 	MOVQ(parameter("stack"), stack)
+	MOVQ(parameter("tile"), shape)
 	place("add")
+	CMPB(at(shape, tileRoundAt), U8(0))
+	JNE(here("round"))
+	place("rounded")
 	DECQ(then)
 	JE(here("push"))
 	SUBQ(U32(size), stack)

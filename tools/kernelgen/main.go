@@ -30,6 +30,8 @@ func main() {
 	applyMasks(v)
 	toBfloat16(v)
 	fromBfloat16(v)
+	round(v)
+	addRound(v)
 	pair(v)
 	pairNext(v)
 	magnitude(v)
