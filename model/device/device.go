@@ -22,6 +22,13 @@ type Options struct {
 	Nodes  int // most nodes of one batch; 0: the plan never trains, and holds no gradients
 
 	Precision Precision // of the factors of products
+	// Sums is the precision of gradients and of their sums, independent of Precision.
+	// With BF16 every node of params' tree is a bfloat16, kept as a float32 whose
+	// lower 16 bits are 0: a leaf is its shard's float32 gradient rounded to nearest,
+	// ties to even, and an inner node is the float32 sum of its halves rounded so,
+	// where both have images. NaNs stay NaNs, infinities infinities. So whoever adds
+	// nodes up further and rounds each sum has the bits of a plan that owns them all.
+	Sums Precision
 }
 
 // Plan is a network bound to a device.
@@ -40,12 +47,14 @@ type Plan interface {
 
 	// Gradient computes, for every node of b.Nodes, the sum over its shards of
 	// the gradients of the images' cross-entropies (sums over images, not
-	// means), and a tally for every shard of b.Shards, valid until the next call.
+	// means), rounded as Options.Sums says at every node of the tree, and a tally
+	// for every shard of b.Shards, valid until the next call.
 	// While it runs it calls ready, from one goroutine at a time, for each range
 	// of each node as soon as Sum holds its final values; ready may be nil.
 	Gradient(b *Batch, ready func(node int, r params.Range)) ([]Tally, error)
 	// Sum is the host's vector of gradients of node i of the last batch, valid
-	// until the next Gradient: the plan's own until UseSum.
+	// until the next Gradient: the plan's own until UseSum. Its values are bfloat16s
+	// where Options.Sums says so.
 	Sum(i int) []float32
 	// UseSum makes v the vector of gradients of node i from the next Gradient on:
 	// of Graph.Parameters values, aligned as params.NewVector's, and zero, since the

@@ -12,7 +12,9 @@
 //     seed, step and image indices: not of the other shards in the batch, the
 //     number of images beside them, threads, or what the plan computed before.
 //  2. The gradient of a node is the sum along params' tree; shards without
-//     images are passed over.
+//     images are passed over. Where Options.Sums is BF16, each node on the way is
+//     rounded, leaves among them, so that a node is what its halves' nodes give
+//     whoever adds them.
 //  3. Dropout's mask is that of Mask, whatever the device.
 //
 // A Plan is used by one goroutine at a time. Devices start goroutines only

@@ -2,9 +2,11 @@ package device
 
 import "fmt"
 
-// Precision is how exactly the factors of products are kept: activations,
+// Precision is how exactly values of one kind are kept, of two that do not depend
+// on each other. Options.Precision is that of the factors of products: activations,
 // weights and gradients on their way into a convolution or a fully connected
-// layer. Sums, and all that is not a factor, are float32 whatever it is.
+// layer. Options.Sums is that of gradients and their sums over shards. All else is
+// float32 whatever they are, the chains of products among it.
 type Precision int
 
 // The precisions.

@@ -18,13 +18,12 @@ func (l *matmul) biasGradient(thread, unit int) {
 		for _, step := range sums.program(node) {
 			if step == addTop {
 				top--
-				sum, right := stack[(top-1)*n:top*n], stack[top*n:(top+1)*n]
-				for i := range sum {
-					sum[i] += right[i]
-				}
+				l.p.addNode(stack[(top-1)*n:top*n], stack[top*n:(top+1)*n])
 				continue
 			}
-			l.biasShard(stack[top*n:(top+1)*n], first, sums.spans[step])
+			leaf := stack[top*n : (top+1)*n]
+			l.biasShard(leaf, first, sums.spans[step])
+			l.p.endLeaf(leaf)
 			top++
 		}
 		if top == 0 {

@@ -28,6 +28,9 @@ func checkGraph(g *device.Graph, o device.Options) error {
 	if o.Precision != device.F32 && o.Precision != device.BF16 {
 		return fmt.Errorf("%v: want %v or %v", o.Precision, device.F32, device.BF16)
 	}
+	if o.Sums != device.F32 && o.Sums != device.BF16 {
+		return fmt.Errorf("sums of %v: want %v or %v", o.Sums, device.F32, device.BF16)
+	}
 	if len(g.Ops) == 0 {
 		return fmt.Errorf("the graph has no operations")
 	}

@@ -18,8 +18,10 @@
 // here: pairs of channels, or of images (pairs.go).
 //
 // Where a group has fewer than 16 input channels, the chains of its weights
-// take taps outside the image as zeros. Chains of a shard are then added along
-// params' tree. Bias gradients take the weights' order with plain additions.
+// take taps outside the image as zeros. Bias gradients take the weights' order
+// with plain additions. What these come to for each shard is then added along
+// params' tree. Where device.Options.Sums is BF16, it is rounded before, when its
+// chain has ended, and each sum of two as it is formed.
 //
 // Invariants:
 //  1. Work is cut by outputs, never within a chain: neither the number of

@@ -23,7 +23,7 @@ type job struct {
 	counts  []int // images of each shard in a batch
 	steps   int
 
-	precision device.Precision
+	precision, sums device.Precision
 }
 
 // how says who computes: kernels, threads, and how many shards each worker owns.
@@ -60,7 +60,7 @@ func train(t *testing.T, j job, h how) []step {
 	for _, n := range j.counts {
 		images += n
 	}
-	p, err := d.Compile(j.network.Graph, device.Options{Images: images, Nodes: 1, Precision: j.precision})
+	p, err := d.Compile(j.network.Graph, device.Options{Images: images, Nodes: 1, Precision: j.precision, Sums: j.sums})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -92,7 +92,7 @@ func train(t *testing.T, j job, h how) []step {
 		}
 		for n := workers; n > 1; n /= 2 {
 			for i := range n / 2 {
-				sums[i] = sum(sums[2*i], sums[2*i+1])
+				sums[i] = j.sum(sums[2*i], sums[2*i+1])
 			}
 		}
 		left.gradient = params.Hash(sums[0])
@@ -105,11 +105,14 @@ func train(t *testing.T, j job, h how) []step {
 
 // sum adds the right half of a node to the left one, or passes over the one that
 // has no images.
-func sum(left, right []float32) []float32 {
-	if left == nil {
+func (j job) sum(left, right []float32) []float32 {
+	switch {
+	case left == nil:
 		return right
-	}
-	if right != nil {
+	case right == nil:
+	case j.sums == device.BF16:
+		kernel.AddRound(left, left, right)
+	default:
 		kernel.Add(left, left, right)
 	}
 	return left
@@ -149,22 +152,25 @@ func TestManyStepsGiveSameBits(t *testing.T) {
 	for _, tc := range []struct {
 		name        string
 		size, steps int // of the small run
-		precision   device.Precision
+
+		precision, sums device.Precision
 	}{
-		{"lenet5", 0, 50, device.F32},
-		{"simple-cnn", 0, 10, device.F32},
-		{"alexnet", 0, 2, device.F32},
-		{"alexnet-lrn", 0, 2, device.F32},
-		{"alexnet-cifar", 0, 1, device.F32},
-		{"alexnet-tf", 63, 1, device.F32},
-		{"alexnet-2012", 67, 1, device.F32},
-		{"lenet5", 0, 10, device.BF16},
-		{"alexnet-lrn", 0, 1, device.BF16},
+		{"lenet5", 0, 50, device.F32, device.F32},
+		{"simple-cnn", 0, 10, device.F32, device.F32},
+		{"alexnet", 0, 2, device.F32, device.F32},
+		{"alexnet-lrn", 0, 2, device.F32, device.F32},
+		{"alexnet-cifar", 0, 1, device.F32, device.F32},
+		{"alexnet-tf", 63, 1, device.F32, device.F32},
+		{"alexnet-2012", 67, 1, device.F32, device.F32},
+		{"lenet5", 0, 10, device.BF16, device.F32},
+		{"alexnet-lrn", 0, 1, device.BF16, device.F32},
+		{"lenet5", 0, 10, device.F32, device.BF16},
+		{"alexnet-lrn", 0, 1, device.BF16, device.BF16},
 	} {
-		t.Run(fmt.Sprintf("%s %v", tc.name, tc.precision), func(t *testing.T) {
+		t.Run(fmt.Sprintf("%s %v, sums of %v", tc.name, tc.precision, tc.sums), func(t *testing.T) {
 			o := model.Options{InputSize: tc.size, Classes: 10}
 			// Shards of different sizes, one without images; lanes are shared and crossed.
-			j := job{counts: []int{2, 1, 0, 1, 1, 1, 2, 1}, steps: tc.steps, precision: tc.precision}
+			j := job{counts: []int{2, 1, 0, 1, 1, 1, 2, 1}, steps: tc.steps, precision: tc.precision, sums: tc.sums}
 			if full > 0 {
 				o = model.Options{}
 				j.counts, j.steps = []int{16, 16, 16, 16, 16, 16, 16, 16}, full

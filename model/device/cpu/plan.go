@@ -65,6 +65,9 @@ func (p *plan) trains() bool { return p.options.Nodes > 0 }
 // bf16 tells whether the factors of products are pairs of bfloat16.
 func (p *plan) bf16() bool { return p.options.Precision == device.BF16 }
 
+// rounds tells whether the sums of all nodes are bfloat16s.
+func (p *plan) rounds() bool { return p.options.Sums == device.BF16 }
+
 // needPairs asks for room for n pairs of the activations of a lane block.
 func (p *plan) needPairs(n int) {
 	if p.bf16() {

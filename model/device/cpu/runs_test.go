@@ -74,13 +74,15 @@ func TestWeightGradientsAreChainsOverPixelsAndImages(t *testing.T) {
 				if err := kernel.Select(name); err != nil {
 					t.Fatal(err)
 				}
-				checkChains(t, fmt.Sprintf("%s kernels, %s, shards of %v", name, what, tc.shards), op, tc.shards, tc.runs && op.In.C >= lanes)
+				for _, sums := range []device.Precision{device.F32, device.BF16} {
+					checkChains(t, fmt.Sprintf("%s kernels, %s, shards of %v, sums of %v", name, what, tc.shards, sums), op, tc.shards, tc.runs && op.In.C >= lanes, sums)
+				}
 			}
 		}
 	}
 }
 
-func checkChains(t *testing.T, what string, op *device.Conv, shards []int, runs bool) {
+func checkChains(t *testing.T, what string, op *device.Conv, shards []int, runs bool, sums device.Precision) {
 	t.Helper()
 	r := rand.New(rand.NewPCG(7, 8))
 	images, b := 0, &device.Batch{Nodes: []params.Node{{First: 0, End: 2}, {First: 2, End: 3}}}
@@ -91,6 +93,14 @@ func checkChains(t *testing.T, what string, op *device.Conv, shards []int, runs 
 	blocks := (images + lanes - 1) / lanes
 	p, l := alone(op, 2, 2*lanes, op.Bias.End, device.F32)
 	defer p.pool.stop()
+	p.options.Sums = sums
+	kept := func(sum float32) float32 {
+		x := []float32{sum}
+		if sums == device.BF16 {
+			kernel.Round(x, x)
+		}
+		return x[0]
+	}
 	noise := func(n int) []float32 {
 		x := make([]float32, n)
 		for i := range x {
@@ -121,9 +131,9 @@ func checkChains(t *testing.T, what string, op *device.Conv, shards []int, runs 
 		for range 60 {
 			output, input, y, x := r.IntN(op.Out.C), r.IntN(per), r.IntN(op.Kernel), r.IntN(op.Kernel)
 			got := op.Weight.Of(p.totals[k])[((output*per+input)*op.Kernel+y)*op.Kernel+x]
-			want := chainOf(op, p.input, dy, p.sums.spans[of[0]], output, input, y, x)
+			want := kept(chainOf(op, p.input, dy, p.sums.spans[of[0]], output, input, y, x))
 			for _, shard := range of[1:] {
-				want += chainOf(op, p.input, dy, p.sums.spans[shard], output, input, y, x)
+				want = kept(want + kept(chainOf(op, p.input, dy, p.sums.spans[shard], output, input, y, x)))
 			}
 			if math.Float32bits(got) != math.Float32bits(want) {
 				t.Errorf("%s: shards %v, weight %d,%d,%d,%d is %g, want %g", what, of, output, input, y, x, got, want)

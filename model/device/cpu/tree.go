@@ -3,12 +3,16 @@ package cpu
 import (
 	"math/bits"
 
+	"github.com/muster-train/muster/internal/kernel"
 	"github.com/muster-train/muster/model/device"
 	"github.com/muster-train/muster/model/params"
 )
 
 // span is the images [first, end) of a batch that belong to a shard; it has some.
 type span struct{ shard, first, end int }
+
+// What a node is, a leaf or the sum of two, is said in three places: endLeaf and
+// addNode here, and kernel.ChainTree, which does both in registers.
 
 // sums says how the gradients of a batch's nodes come about: for each node a
 // program for a stack, made once a batch and run for each piece of each layer's
@@ -76,6 +80,22 @@ func (t *sums) add(n params.Node, spans params.Range) {
 			t.steps = append(t.steps, addTop)
 		}
 	}
+}
+
+// endLeaf makes a leaf of what one shard's gradient has come to.
+func (p *plan) endLeaf(sum []float32) {
+	if p.rounds() {
+		kernel.Round(sum, sum)
+	}
+}
+
+// addNode makes of left the node whose halves are left and right.
+func (p *plan) addNode(left, right []float32) {
+	if p.rounds() {
+		kernel.AddRound(left, left, right)
+		return
+	}
+	kernel.Add(left, left, right)
 }
 
 // program returns the steps of node i.

@@ -279,9 +279,9 @@ func (d *weightGradient) far(l *matmul, sums []float32) bool {
 	return l.weight.Len() >= farValues && d.dstRow%lanes == 0 && uintptr(unsafe.Pointer(&sums[0]))%line == 0
 }
 
-// shape returns the strides of the operands.
+// shape returns the strides of the operands, and what becomes of them.
 func (d *weightGradient) shape(l *matmul) kernel.Tile {
-	t := kernel.Tile{RowA: d.step, StepA: 1, StepB: lanes, Pairs: l.p.bf16()}
+	t := kernel.Tile{RowA: d.step, StepA: 1, StepB: lanes, Pairs: l.p.bf16(), Round: l.p.rounds()}
 	if d.striped {
 		t.StepB = d.stripes.lane
 	}
@@ -308,11 +308,12 @@ func (d *weightGradient) bySpans(l *matmul, u *piece, node int, program []int, t
 	for _, step := range program {
 		if step == addTop {
 			top--
-			sum := stack[(top-1)*size : top*size]
-			kernel.Add(sum, sum, stack[top*size:(top+1)*size])
+			l.p.addNode(stack[(top-1)*size:top*size], stack[top*size:(top+1)*size])
 			continue
 		}
-		d.shard(l, stack[top*size:(top+1)*size], u, l.p.sums.spans[step], thread)
+		leaf := stack[top*size : (top+1)*size]
+		d.shard(l, leaf, u, l.p.sums.spans[step], thread)
+		l.p.endLeaf(leaf)
 		top++
 	}
 	if top == 0 {

@@ -68,7 +68,11 @@ func batch(g *device.Graph, shards []int, counts []int) *device.Batch {
 
 // compile returns a plan of g with random parameters.
 func compile(d device.Device, g *device.Graph, images, nodes int) (device.Plan, error) {
-	p, err := d.Compile(g, device.Options{Images: images, Nodes: nodes})
+	return compileFor(d, g, device.Options{Images: images, Nodes: nodes})
+}
+
+func compileFor(d device.Device, g *device.Graph, o device.Options) (device.Plan, error) {
+	p, err := d.Compile(g, o)
 	if err != nil {
 		return nil, err
 	}

@@ -2,6 +2,7 @@ package devicetest
 
 import (
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 
@@ -71,6 +72,37 @@ func TestDefectsAreFound(t *testing.T) {
 			for i, n := range b.Nodes {
 				if n.Len() > 3 {
 					nudge(&p.Sum(i)[9])
+				}
+			}
+		})},
+		{"sums keep all of their bits", "RoundedSumsAreRoundedAtEveryNode", &faulty{compile: func(d device.Device, g *device.Graph, o device.Options) (device.Plan, error) {
+			o.Sums = device.F32
+			return d.Compile(g, o)
+		}}},
+		{"sums are rounded at the end alone", "RoundedSumsAreRoundedAtEveryNode", &faulty{
+			compile: func(d device.Device, g *device.Graph, o device.Options) (device.Plan, error) {
+				o.Sums = device.F32
+				return d.Compile(g, o)
+			},
+			gradient: after(func(p *faultyPlan, b *device.Batch, _ []device.Tally) {
+				for i := range b.Nodes {
+					for j, v := range p.Sum(i) {
+						p.Sum(i)[j] = bfloat16(v)
+					}
+				}
+			}).gradient,
+		}},
+		{"leaves alone are rounded", "RoundedSumsAreRoundedAtEveryNode", after(func(p *faultyPlan, b *device.Batch, _ []device.Tally) {
+			for i, n := range b.Nodes {
+				if n.Len() != 2 {
+					continue
+				}
+				l, r := slices.Index(b.Nodes, params.Leaf(n.First)), slices.Index(b.Nodes, params.Leaf(n.First+1))
+				if l < 0 || r < 0 {
+					continue
+				}
+				for j := range p.Sum(i) {
+					p.Sum(i)[j] = p.Sum(l)[j] + p.Sum(r)[j]
 				}
 			}
 		})},

@@ -47,8 +47,17 @@ func largeLogits(d device.Device) error {
 // nanIsNotLost puts one NaN into the input: loss and gradient must tell of it,
 // for others refuse what is not finite.
 func nanIsNotLost(d device.Device) error {
+	for _, sums := range []device.Precision{device.F32, device.BF16} {
+		if err := nanIsIn(d, sums); err != nil {
+			return fmt.Errorf("sums of %v: %w", sums, err)
+		}
+	}
+	return nil
+}
+
+func nanIsIn(d device.Device, sums device.Precision) error {
 	g := whole()
-	p, err := compile(d, g, 20, 2)
+	p, err := compileFor(d, g, device.Options{Images: 20, Nodes: 2, Sums: sums})
 	if err != nil {
 		return err
 	}
@@ -58,6 +67,7 @@ func nanIsNotLost(d device.Device) error {
 	if err != nil {
 		return err
 	}
+	want = treeSum(params.Leaf(1), map[int][]float32{1: want}, keeper(sums))
 	for _, sign := range []float64{1, -1} {
 		b.Images[40] = float32(math.Copysign(math.NaN(), sign))
 		tallies, err := p.Gradient(b, nil)

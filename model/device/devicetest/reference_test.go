@@ -86,12 +86,44 @@ func TestTreeSumPassesOverWhatIsMissing(t *testing.T) {
 		{map[int][]float32{2: a}, a},
 		{map[int][]float32{0: a, 3: b}, []float32{11, 22}},
 	} {
-		got := treeSum(params.Root(4), tc.leaf)
+		got := treeSum(params.Root(4), tc.leaf, keeper(device.F32))
 		if len(got) != len(tc.want) {
 			t.Fatalf("tree sum %v, want %v", got, tc.want)
 		}
 		if err := sameBits("tree sum", got, tc.want); err != nil {
 			t.Error(err)
 		}
+	}
+}
+
+// From 1 to 2, bfloat16s are 2^-7 apart.
+func TestRoundedTreeSumRoundsLeavesAndSums(t *testing.T) {
+	const unit = 0x1p-7
+	for _, tc := range []struct {
+		shards [4]float32
+		want   float32
+	}{
+		{[4]float32{1 + unit/2, 0, 0, 0}, 1},              // a tie, to the even one
+		{[4]float32{1 + unit*3/2, 0, 0, 0}, 1 + 2*unit},   // and upwards
+		{[4]float32{1 + unit*3/8, unit * 3 / 8, 0, 0}, 1}, // of leaves that keep all of their bits the sum is 1 + unit*3/4
+		{[4]float32{1, unit / 2, unit / 4, 0}, 1},         // of sums that do, 1 + unit*3/4 too
+	} {
+		shard := map[int][]float32{}
+		for s, v := range tc.shards {
+			shard[s] = []float32{v}
+		}
+		if got := treeSum(params.Root(4), shard, bfloat16); got[0] != tc.want {
+			t.Errorf("the rounded sum of %v is %v, want %v", tc.shards, got[0], tc.want)
+		}
+	}
+	for _, tc := range []struct{ in, want uint32 }{
+		{0x7f800000, 0x7f800000}, {0xff7fffff, 0xff800000}, {0x80008000, 0x80000000}, {0x00018000, 0x00020000}, {0x7f7f7fff, 0x7f7f0000},
+	} {
+		if got := math.Float32bits(bfloat16(math.Float32frombits(tc.in))); got != tc.want {
+			t.Errorf("%08x becomes %08x, want %08x", tc.in, got, tc.want)
+		}
+	}
+	if v := bfloat16(math.Float32frombits(0xffffffff)); v == v {
+		t.Errorf("a NaN becomes %v", v)
 	}
 }

@@ -20,6 +20,7 @@ func promises() []check {
 		{"BatchOfAnySizeGivesSameBits", anySize},
 		{"NodeIsTreeSumOfItsShards", nodesAreTreeSums},
 		{"ShardsWithoutImagesArePassedOver", emptyShards},
+		{"RoundedSumsAreRoundedAtEveryNode", roundedSums},
 		{"EachRangeIsReportedOnceWhenFinal", reports},
 		{"LoadedParametersTakeEffect", loaded},
 		{"VectorsOfTheCallerServe", callersVectors},

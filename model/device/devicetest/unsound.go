@@ -31,6 +31,7 @@ func unsoundGraphs(d device.Device) error {
 	}{
 		{"no images", device.Options{Images: 0, Nodes: 1}, func(*device.Graph) {}},
 		{"fewer than no nodes", device.Options{Images: 1, Nodes: -1}, func(*device.Graph) {}},
+		{"sums of an unknown precision", device.Options{Images: 1, Nodes: 1, Sums: 7}, func(*device.Graph) {}},
 		{"no operations", options, func(g *device.Graph) { g.Ops = nil }},
 		{"an operation of no kind", options, func(g *device.Graph) { g.Ops[1] = nil }},
 		{"an input of no height", options, func(g *device.Graph) { g.Input.H = 0 }},
