@@ -83,6 +83,12 @@ type Batch struct {
 	Shards []ShardImages
 	Nodes  []params.Node // nodes whose shards are in Shards or have no images; only for Gradient
 
+	// Await, where it is not nil, is called by Gradient, from the caller's goroutine,
+	// before it reads the parameters of r: it returns once they are in the plan's
+	// vector and Loaded has been told, or an error, with which Gradient ends. First
+	// layers come first, so that a step may begin while parameters still come in.
+	Await func(r params.Range) error
+
 	// Predicted, where it is not nil, is filled by Evaluate: the class that ranks
 	// first for each image (N), as Tally.Top1 counts; -1 where logits are NaN and
 	// none does.

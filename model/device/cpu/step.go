@@ -19,7 +19,10 @@ func (p *plan) Gradient(b *device.Batch, ready func(node int, r params.Range)) (
 		return nil, fmt.Errorf("cpu: gradient: %w", err)
 	}
 	p.sums.plan(b)
-	p.forward(true)
+	if err := p.forward(true); err != nil {
+		p.batch = nil
+		return nil, err
+	}
 	p.softmax.run(b.Labels, p.gradients[0])
 	p.profile.loss()
 	p.backward(ready)
@@ -32,7 +35,9 @@ func (p *plan) Evaluate(b *device.Batch) ([]device.Tally, error) {
 	if err := p.begin(b, false); err != nil {
 		return nil, fmt.Errorf("cpu: evaluate: %w", err)
 	}
-	p.forward(false)
+	if err := p.forward(false); err != nil {
+		return nil, err
+	}
 	p.softmax.run(b.Labels, nil)
 	p.profile.loss()
 	if b.Predicted != nil {
@@ -61,7 +66,9 @@ func (p *plan) Predict(probabilities []float32, b *device.Batch) error {
 		return fmt.Errorf("cpu: predict: room for %d logits: want %d, %d images of %d classes",
 			len(b.Logits), n*p.graph.Classes, n, p.graph.Classes)
 	}
-	p.forward(false)
+	if err := p.forward(false); err != nil {
+		return err
+	}
 	p.softmax.run(nil, nil)
 	p.profile.loss()
 	p.softmax.byImage(probabilities, p.softmax.e)
@@ -98,21 +105,27 @@ func (p *plan) begin(b *device.Batch, train bool) error {
 	return p.admit(b, n, true)
 }
 
-// forward runs all layers.
-func (p *plan) forward(train bool) {
+// forward runs all layers. Its errors are Await's.
+func (p *plan) forward(train bool) error {
 	p.profile.begin()
-	for i, l := range p.layers {
-		if w, ok := l.(weighted); ok {
-			w.pack()
-			p.profile.forward(i)
-		}
-	}
 	p.pool.run(p.blocks, (*loadTask)(p))
 	p.profile.input()
 	for i, l := range p.layers {
+		if w, ok := l.(weighted); ok {
+			if train && p.batch.Await != nil {
+				weight, bias := w.ranges()
+				for _, r := range [2]params.Range{weight, bias} {
+					if err := p.batch.Await(r); err != nil {
+						return err
+					}
+				}
+			}
+			w.pack()
+		}
 		l.forward(train)
 		p.profile.forward(i)
 	}
+	return nil
 }
 
 // backward runs the layers in reverse, down to the lowest that has parameters,

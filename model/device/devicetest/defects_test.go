@@ -143,6 +143,22 @@ func TestDefectsAreFound(t *testing.T) {
 				p.Plan.UseParameters(v)
 			}
 		}}},
+		{"parameters are read before they are awaited", "ParametersMayComeDuringForward", &faulty{gradient: func(p *faultyPlan, b *device.Batch, ready func(int, params.Range)) ([]device.Tally, error) {
+			c := *b
+			c.Await = nil
+			tallies, err := p.Plan.Gradient(&c, ready)
+			if err == nil && b.Await != nil {
+				err = b.Await(params.Range{First: 0, End: len(p.Parameters())})
+			}
+			return tallies, err
+		}}},
+		{"what does not come is done without", "ParametersMayComeDuringForward", &faulty{gradient: func(p *faultyPlan, b *device.Batch, ready func(int, params.Range)) ([]device.Tally, error) {
+			c := *b
+			if b.Await != nil {
+				c.Await = func(r params.Range) error { _ = b.Await(r); return nil }
+			}
+			return p.Plan.Gradient(&c, ready)
+		}}},
 		{"parameters are written to", "VectorsOfTheCallerServe", after(func(p *faultyPlan, _ *device.Batch, _ []device.Tally) {
 			nudge(&p.Parameters()[3])
 		})},

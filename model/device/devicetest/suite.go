@@ -24,6 +24,7 @@ func promises() []check {
 		{"EachRangeIsReportedOnceWhenFinal", reports},
 		{"LoadedParametersTakeEffect", loaded},
 		{"VectorsOfTheCallerServe", callersVectors},
+		{"ParametersMayComeDuringForward", awaits},
 		{"PlansSideBySideGiveSameBits", sideBySide},
 		{"TestingFormDrawsNothing", testingForm},
 		{"EvaluatingPlanNeedsNoNodes", evaluationOnly},
