@@ -13,8 +13,8 @@
 //  3. A pull sees the parameters of one step, never a mixture: Store publishes
 //     a step when all its chunks are done, and keeps it until the next is. Over a
 //     stream each chunk of the next step goes back as soon as it is made; a session
-//     knows at which step its worker holds each, and asks for no work before all
-//     are at that of the work.
+//     knows at which step its worker holds each, and sends those that it lacks for
+//     its work.
 //  4. The learning rate depends on samples applied alone, and only the server knows it.
 //  5. A checkpoint is the whole state at one step.
 //

@@ -29,6 +29,7 @@ func (p *puppet) parameters(step uint64, chunk int) {
 		p.t.Fatalf("%s: heard of step %d, chunk %d (%v), want parameters of step %d, chunk %d", p.id, c.Step, c.Chunk, m.Message, step, chunk)
 	}
 	copy(p.layout.Chunk(chunk).Of(p.vector), c.Payload.Floats())
+	p.at[chunk] = step + 1
 }
 
 func TestAChunkComesBackOnceAllShardsHaveIt(t *testing.T) {
@@ -112,8 +113,7 @@ func TestARefusedContributionComesWithItsParameters(t *testing.T) {
 	if p.work(); len(p.refused) != 1 {
 		t.Fatalf("refusals %v, want one", p.refused)
 	}
-	p.parameters(0, 1)
-	w := p.work()
+	w := p.work() // with what was replaced
 	if w.Step != 0 {
 		t.Fatalf("asked for step %d, want 0", w.Step)
 	}

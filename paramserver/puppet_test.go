@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"path/filepath"
+	"slices"
 	"testing"
 	"time"
 
@@ -100,7 +101,9 @@ type puppet struct {
 	s       *Server
 	layout  *params.Layout
 	stream  *LocalStream
-	vector  []float32 // parameters it was sent
+	vector  []float32      // parameters it was sent
+	at      []uint64       // by chunk: the step it was sent at last, plus one
+	asked   *musterv1.Work // whose parameters are still to come
 	shards  []int
 	refused []*musterv1.Refusal
 	done    *musterv1.Done
@@ -134,14 +137,18 @@ func pinnedPuppet(t *testing.T, s *Server, id string, shard int) *puppet {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { stream.Close() })
-	return &puppet{t: t, id: id, s: s, layout: s.network.Layout, stream: stream, vector: make([]float32, s.network.Layout.Size())}
+	return &puppet{t: t, id: id, s: s, layout: s.network.Layout, stream: stream, vector: make([]float32, s.network.Layout.Size()), at: make([]uint64, s.network.Layout.Chunks())}
 }
 
-// work follows the server's messages up to the next piece of work, nil at the
-// end of the job.
+// work follows the server's messages up to the next piece of work and all its
+// parameters, nil at the end of the job.
 func (p *puppet) work() *musterv1.Work {
 	p.t.Helper()
 	for {
+		if w := p.asked; w != nil && !slices.ContainsFunc(p.at, func(step uint64) bool { return step != w.Step+1 }) {
+			p.asked = nil
+			return w
+		}
 		var m wire.Response
 		err := p.stream.Recv(&m)
 		if errors.Is(err, io.EOF) {
@@ -157,6 +164,7 @@ func (p *puppet) work() *musterv1.Work {
 				p.t.Fatal(err)
 			}
 			copy(r.Of(p.vector), c.Payload.Floats())
+			p.at[c.Chunk] = c.Step + 1
 			m.Free()
 			continue
 		}
@@ -170,7 +178,7 @@ func (p *puppet) work() *musterv1.Work {
 			p.refused = append(p.refused, m.Refusal)
 			return &musterv1.Work{}
 		case *musterv1.ExchangeResponse_Work:
-			return m.Work
+			p.asked = m.Work
 		case *musterv1.ExchangeResponse_Done:
 			p.done = m.Done
 		}

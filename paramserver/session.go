@@ -112,7 +112,7 @@ func (ses *session) noteMalformed(c contribution, detail string) {
 	}
 }
 
-// ask wants work of the session, with its parameters sent before.
+// ask wants work of the session, whose parameters are sent after it.
 func (ses *session) ask(w *musterv1.Work) {
 	ses.post(func() { ses.work = w })
 }
@@ -174,16 +174,21 @@ func (ses *session) take() (message *musterv1.ExchangeResponse, due *delivery, w
 		return &musterv1.ExchangeResponse{Message: &musterv1.ExchangeResponse_Assignment{Assignment: a}}, nil, nil, nil
 	}
 	if w := ses.work; w != nil {
-		for chunk, has := range ses.holds {
-			if has != w.Step+1 {
-				return nil, ses.deliver(w.Step, chunk), nil, nil
-			}
-		}
-		ses.work, ses.given = nil, w
+		ses.give(w)
 		return &musterv1.ExchangeResponse{Message: &musterv1.ExchangeResponse_Work{Work: w}}, nil, nil, nil
 	}
-	// What the worker sends for its work makes the next step, chunk by chunk.
-	if w := ses.given; w != nil && w.Kind == musterv1.WorkKind_WORK_KIND_GRADIENT {
+	w := ses.given
+	if w == nil {
+		return nil, nil, ses.wake, nil
+	}
+	// The worker begins with the layers that it has the parameters of.
+	for chunk, has := range ses.holds {
+		if has != w.Step+1 && has != w.Step+2 {
+			return nil, ses.deliver(w.Step, chunk), nil, nil
+		}
+	}
+	// What it sends makes the next step, chunk by chunk.
+	if w.Kind == musterv1.WorkKind_WORK_KIND_GRADIENT {
 		for chunk, has := range ses.holds {
 			if has != w.Step+2 && ses.server.store.Has(params.Step(w.Step+1), chunk) {
 				return nil, ses.deliver(w.Step+1, chunk), nil, nil
@@ -191,6 +196,17 @@ func (ses *session) take() (message *musterv1.ExchangeResponse, due *delivery, w
 		}
 	}
 	return nil, nil, ses.wake, nil
+}
+
+// give makes work what the worker has been asked for. Where it is to do some of a
+// step again, what the next step has replaced is due once more.
+func (ses *session) give(w *musterv1.Work) {
+	ses.work, ses.given = nil, w
+	for chunk, has := range ses.holds {
+		if has == w.Step+2 {
+			ses.holds[chunk] = 0
+		}
+	}
 }
 
 // deliver notes that a chunk at a step is what the worker will have. The first
@@ -228,8 +244,8 @@ func (ses *session) missed(due *delivery) bool {
 	ses.mu.Lock()
 	defer ses.mu.Unlock()
 	ses.holds[due.chunk] = 0
-	if ses.work != nil && ses.work.Step == due.step {
-		ses.work = nil // newer work will be asked for
+	if ses.given != nil && ses.given.Step == due.step {
+		ses.given = nil // newer work will be asked for
 	}
 	return false
 }

@@ -7,8 +7,8 @@
 // moment without changing a bit of the result.
 //
 // Invariants:
-//  1. A piece of work is computed with the parameters of its own step, whole: what
-//     comes of the next one meanwhile waits.
+//  1. A piece of work is computed with the parameters of its own step: each layer
+//     waits for its own, and what comes of the next step meanwhile waits.
 //  2. What has been sent for a piece of work is not sent again over the same
 //     stream unless the server refuses it; over a new stream it is, and the
 //     server drops the repeat.

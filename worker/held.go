@@ -34,6 +34,16 @@ func (h *held) at(step uint64) bool {
 	return true
 }
 
+// has tells whether all chunks that have values of r are of a step.
+func (h *held) has(step uint64, r params.Range) bool {
+	for chunk := r.First / params.ChunkValues; chunk*params.ChunkValues < r.End; chunk++ {
+		if h.steps[chunk] != step+1 {
+			return false
+		}
+	}
+	return true
+}
+
 // whole is the step of all chunks, plus one; 0 where they are not of one step.
 func (h *held) whole() uint64 {
 	if first := h.steps[0]; first > 0 && h.at(first-1) {

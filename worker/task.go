@@ -177,17 +177,14 @@ func (t *task) load(c *wire.Parameters) error {
 	return nil
 }
 
-// begin takes up a piece of work, or the rest of it after a new assignment.
-func (t *task) begin(w *musterv1.Work) error {
-	if !t.held.at(w.Step) {
-		return fmt.Errorf("work of step %d without its parameters", w.Step)
-	}
+// begin takes up a piece of work, or the rest of it after a new assignment. Its
+// parameters may be there or still to come.
+func (t *task) begin(w *musterv1.Work) {
 	if t.work == nil || t.work.Kind != w.Kind || t.work.Step != w.Step {
 		clear(t.sent)
 	}
 	t.vectors.read(t.plan, w.Step)
 	t.work, t.asked = w, true
-	return nil
 }
 
 // again makes a refused contribution unsent.
@@ -212,19 +209,22 @@ func (t *task) unsent() []int {
 	return shards
 }
 
-// pending tells whether there is something to compute.
+// pending tells whether there is something to compute: a gradient can be begun
+// before all its parameters are there.
 func (t *task) pending() bool {
-	return t.asked && slices.ContainsFunc(t.shards, func(s int) bool { return !t.sent[s] }) && t.held.at(t.work.Step)
+	return t.asked && slices.ContainsFunc(t.shards, func(s int) bool { return !t.sent[s] }) &&
+		(t.work.Kind == musterv1.WorkKind_WORK_KIND_GRADIENT || t.held.at(t.work.Step))
 }
 
-// compute makes and sends the contributions of all shards that owe one.
-func (t *task) compute(ctx context.Context, send func(*wire.Request) error) error {
+// compute makes and sends the contributions of all shards that owe one. It calls
+// await, whose errors it returns, for parameters that it needs next.
+func (t *task) compute(ctx context.Context, send func(*wire.Request) error, await func(params.Range) error) error {
 	shards := t.unsent()
 	var err error
 	if t.work.Kind == musterv1.WorkKind_WORK_KIND_EVALUATE {
 		err = t.evaluate(shards, send)
 	} else {
-		err = t.gradient(ctx, shards, send)
+		err = t.gradient(ctx, shards, send, await)
 	}
 	if err != nil {
 		return err
@@ -238,7 +238,7 @@ func (t *task) compute(ctx context.Context, send func(*wire.Request) error) erro
 
 // gradient computes the gradients of shards as one batch, and sends their sums
 // along the tree, while they come about: the fewest nodes that cover them.
-func (t *task) gradient(ctx context.Context, shards []int, send func(*wire.Request) error) error {
+func (t *task) gradient(ctx context.Context, shards []int, send func(*wire.Request) error, await func(params.Range) error) error {
 	began := time.Now()
 	at := dataset.Position{Epoch: int(t.work.Epoch), Batch: int(t.work.Batch)}
 	batch, err := t.loader.Train(ctx, at, shards)
@@ -260,12 +260,26 @@ func (t *task) gradient(ctx context.Context, shards []int, send func(*wire.Reque
 	nodes := t.cover(shards, at.Batch)
 	t.outgoing.lend = t.vectors.place(t.plan, t.work.Step, len(nodes))
 	t.outgoing.begin(t.work.Step, nodes, send)
+	var waited time.Duration
+	var missing error // what await came to, where it failed
 	tallies, err := t.plan.Gradient(&device.Batch{
 		Seed: t.job.Seed, Step: params.Step(t.work.Step),
 		Images: batch.Images, Labels: batch.Labels, Index: batch.Index, Shards: t.segments, Nodes: nodes,
+		Await: func(r params.Range) error {
+			if !t.held.has(t.work.Step, r) {
+				since := time.Now()
+				missing = await(r)
+				waited += time.Since(since)
+			}
+			return missing
+		},
 	}, t.outgoing.ready)
-	took := time.Since(began)
+	took := time.Since(began) - waited
 	broken := t.outgoing.finish(err == nil)
+	if missing != nil {
+		t.vectors.lentStep = 0 // nothing has been sent
+		return missing
+	}
 	if err != nil {
 		return fmt.Errorf("%w: gradient of shards %v at step %d: %w", errFault, shards, t.work.Step, err)
 	}

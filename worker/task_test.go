@@ -77,29 +77,62 @@ func TestShardsWithoutImagesSendNothing(t *testing.T) {
 	}
 }
 
-func TestWorkWithoutItsParametersBreaksTheStream(t *testing.T) {
-	net := networkOf(t, testJob())
-	for _, tc := range []struct {
-		name string
-		tell []*musterv1.ExchangeResponse
-		have uint64 // in the hello that follows
-	}{
-		{"none at all", nil, 0},
-		{"those of the step before", loaded(net, 4), 5},
-		{"those of the step after", loaded(net, 6), 7},
+func TestWorkWaitsForItsParameters(t *testing.T) {
+	for name, before := range map[string]func(ref *reference) []*musterv1.ExchangeResponse{
+		"none are there":                func(*reference) []*musterv1.ExchangeResponse { return nil },
+		"those of the step before are":  func(ref *reference) []*musterv1.ExchangeResponse { return loaded(ref.net, 4) },
+		"those of the step after are":   func(ref *reference) []*musterv1.ExchangeResponse { return loaded(ref.net, 6) },
+		"the work has been given twice": func(*reference) []*musterv1.ExchangeResponse { return asks(5, 5) },
+		"other work was given before":   func(*reference) []*musterv1.ExchangeResponse { return asks(4) },
 	} {
-		t.Run(tc.name, func(t *testing.T) {
+		t.Run(name, func(t *testing.T) {
 			d := newDirector(t)
+			ref := newReference(t, d.job)
 			run(t, testConfig(t), d)
 			l := d.admit()
 			l.tell(assigned(0))
-			l.tell(tc.tell...)
+			l.tell(before(ref)...)
 			l.tell(asked(gradientKind, 5))
-			again := d.admit()
-			if again.hello.HaveStepPlusOne != tc.have {
-				t.Errorf("hello says it holds step %d, want %d (0: none)", int(again.hello.HaveStepPlusOne)-1, int(tc.have)-1)
+			l.tell(loaded(ref.net, 5)...)
+			ref.check(l.contribute(ref.net, 5, 1), 5, []int{0})
+			l.tell(asked(evaluateKind, 6))
+			l.tell(loaded(ref.net, 6)...)
+			if e := l.hear().GetTallies(); e == nil || e.Kind != evaluateKind || e.Step != 6 {
+				t.Errorf("the worker sent %v, want an evaluation", e)
 			}
 		})
+	}
+}
+
+func asks(steps ...uint64) []*musterv1.ExchangeResponse {
+	var all []*musterv1.ExchangeResponse
+	for _, step := range steps {
+		all = append(all, asked(gradientKind, step))
+	}
+	return all
+}
+
+// TestWhileItAwaitsParametersAWorkerHearsEverything ends a step that can't be
+// computed by each message that may come in its place.
+func TestWhileItAwaitsParametersAWorkerHearsEverything(t *testing.T) {
+	d := newDirector(t)
+	ref := newReference(t, d.job)
+	r := run(t, testConfig(t), d)
+	l := d.admit()
+	l.tell(assigned(0))
+	l.tell(asked(gradientKind, 1)) // never to be computed
+	l.tell(assigned(1))
+	l.tell(asked(gradientKind, 2))
+	l.tell(loaded(ref.net, 2)...)
+	ref.check(l.contribute(ref.net, 2, 1), 2, []int{1})
+	l.tell(asked(gradientKind, 3))
+	l.cut(errors.New("connection reset"))
+	l = d.admit()
+	l.tell(assigned(1))
+	l.tell(asked(gradientKind, 4))
+	l.tell(done(true, ""))
+	if err := r.wait(t); err != nil {
+		t.Errorf("Run = %v", err)
 	}
 }
 
@@ -156,13 +189,10 @@ func TestMixtureOfStepsIsNeverWhole(t *testing.T) {
 			l.tell(assigned(1))
 			l.tell(tc.tell...)
 			l.tell(asked(gradientKind, 2))
-			if tc.whole {
-				ref.check(l.contribute(ref.net, 2, 1), 2, []int{1})
-				return
+			if !tc.whole {
+				l.tell(two...) // tell fails the test where the worker speaks first
 			}
-			if again := d.admit(); again.hello.HaveStepPlusOne != 0 {
-				t.Errorf("hello says it holds step %d, want none", again.hello.HaveStepPlusOne-1)
-			}
+			ref.check(l.contribute(ref.net, 2, 1), 2, []int{1})
 		})
 	}
 }

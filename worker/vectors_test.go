@@ -22,6 +22,11 @@ func told(layout *params.Layout, step uint64) []*musterv1.ExchangeResponse {
 	return all
 }
 
+// sharedVectors is shared memory that holds the parameters of an odd and an even step.
+func sharedVectors(ref *reference, odd, even uint64) *wire.Shared {
+	return &wire.Shared{Parameters: [2][]float32{vector(ref.net, even), vector(ref.net, odd)}}
+}
+
 // TestSharedParametersAreReadWhereTheyAre goes over three steps, so that a place
 // is used twice, and then over a stream without shared memory.
 func TestSharedParametersAreReadWhereTheyAre(t *testing.T) {

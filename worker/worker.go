@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/muster-train/muster/internal/wire"
+	"github.com/muster-train/muster/model/params"
 	musterv1 "github.com/muster-train/muster/proto/muster/v1"
 )
 
@@ -164,7 +165,33 @@ func (w *Worker) exchange(ctx context.Context, stream Stream, cancel func()) err
 	t.begins(stream.Shared())
 	defer t.ends()
 	w.heard = false
+	var next *received // came while parameters were awaited
+	await := func(r params.Range) error {
+		for !t.held.has(t.work.Step, r) {
+			select {
+			case m := <-messages:
+				if m.message.Parameters.Payload == nil {
+					next = &m
+					return errNews
+				}
+				if _, err := w.handle(m); err != nil {
+					return err
+				}
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+		}
+		return nil
+	}
 	for {
+		if next != nil {
+			m := *next
+			next = nil
+			if over, err := w.handle(m); over || err != nil {
+				return err
+			}
+			continue
+		}
 		if t.pending() {
 			select {
 			case m := <-messages:
@@ -174,8 +201,9 @@ func (w *Worker) exchange(ctx context.Context, stream Stream, cancel func()) err
 			case <-ctx.Done():
 				return leave(ctx, stream)
 			default:
-				err := t.compute(ctx, send)
+				err := t.compute(ctx, send, await)
 				switch {
+				case errors.Is(err, errNews): // first that, then what is still to do
 				case errors.Is(err, errSend):
 					return w.lastWords(ctx, messages, stream)
 				case err != nil && ctx.Err() != nil:
@@ -196,6 +224,10 @@ func (w *Worker) exchange(ctx context.Context, stream Stream, cancel func()) err
 		}
 	}
 }
+
+// errNews ends a computation that awaits parameters when the server has something
+// else to say: there may be other work.
+var errNews = errors.New("news from the server")
 
 // errSend marks the failure of a Send: the stream is broken, and Recv tells why.
 var errSend = errors.New("send")
@@ -240,7 +272,8 @@ func (w *Worker) handle(m received) (over bool, err error) {
 		return false, w.task.assign(m.Assignment)
 	case *musterv1.ExchangeResponse_Work:
 		w.cfg.Meter.note(func(c *Counts) { c.Step = m.Work.Step })
-		return false, w.task.begin(m.Work)
+		w.task.begin(m.Work)
+		return false, nil
 	case *musterv1.ExchangeResponse_Refusal:
 		w.cfg.Meter.note(func(c *Counts) { c.Refusals++ })
 		level := slog.LevelWarn

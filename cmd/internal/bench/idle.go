@@ -84,8 +84,14 @@ func newIdle(ctx context.Context, link worker.Link, id string, layout *params.La
 func (w *idle) receive() error {
 	var mine []int
 	asked := false
-	var last uint64 // step asked for, where asked
-	for {
+	var last uint64                         // step asked for, where asked
+	at := make([]uint64, w.layout.Chunks()) // by chunk: the step it has come at, plus one
+	for begun := true; ; {
+		// A step begins once all its parameters are there.
+		if !begun && !slices.ContainsFunc(at, func(step uint64) bool { return step <= last }) {
+			begun = true
+			w.asked <- job{last, params.Cover(mine, int(w.shards)), mine}
+		}
 		var m wire.Response
 		if err := w.stream.Recv(&m); err != nil {
 			return err
@@ -98,6 +104,7 @@ func (w *idle) receive() error {
 			if w.stream.Shared() == nil {
 				copy(r.Of(w.vector), p.Payload.Floats())
 			}
+			at[p.Chunk] = p.Step + 1
 			m.Free()
 			continue
 		}
@@ -111,8 +118,7 @@ func (w *idle) receive() error {
 			if asked && m.Work.Step == last {
 				continue // it is repeated when shards move
 			}
-			asked, last = true, m.Work.Step
-			w.asked <- job{m.Work.Step, params.Cover(mine, int(w.shards)), mine}
+			asked, begun, last = true, false, m.Work.Step
 		case *musterv1.ExchangeResponse_Refusal:
 			return fmt.Errorf("step %d was refused: %s", m.Refusal.Step, m.Refusal.Detail)
 		case *musterv1.ExchangeResponse_Done:

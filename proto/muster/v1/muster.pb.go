@@ -1630,15 +1630,16 @@ func (x *Assignment) GetUnowned() []uint32 {
 	return nil
 }
 
-// Work asks for one piece of work of every owned shard, with the parameters
-// of its step, all of which the worker has been sent before it. It is repeated
+// Work asks for one piece of work of every owned shard, with the parameters of its
+// step. Those which the worker does not hold yet are sent after it, first layers
+// first, so that a forward pass can begin before all are there. It is repeated
 // when the assignment changes in mid-round; what has been sent for it already
 // need not be sent again.
 //
-// After it come chunks of the next step's parameters, each as soon as all shards
-// have contributed to it: a worker that still computes keeps them until it has
-// done. Where it is asked for the same step again, it is sent this step's chunks
-// once more before.
+// Chunks of the next step's parameters come too, each as soon as all shards have
+// contributed to it: a worker that still computes keeps them until it has done.
+// Where it is asked for the same step again, it is sent this step's chunks once
+// more.
 type Work struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	Kind  WorkKind               `protobuf:"varint,1,opt,name=kind,proto3,enum=muster.v1.WorkKind" json:"kind,omitempty"`
