@@ -25,6 +25,13 @@ var pictures = map[string]func(path string) error{
 			}},
 			Graph{Title: "Test loss", X: "epoch", Y: "cross-entropy", Lines: []Line{{X: []float64{1}, Y: []float64{2}}, {}}})
 	},
+	"limits": func(path string) error {
+		return Limited(path, []string{"cpu", "gpu"}, "bound",
+			Limits{Title: "Efficiency", X: "workers", Y: "%", Lines: []Line{
+				{X: []float64{1, 2, 4}, Y: []float64{60, 40, 21}}, {X: []float64{1, 2, 4}, Y: []float64{0.8, 0.4, math.NaN()}},
+			}, Bounds: []Line{{X: []float64{1, 2, 4}, Y: []float64{65, 44, 22}}, {}}},
+			Limits{Title: "Nothing", Lines: []Line{{X: []float64{0, 1}, Y: []float64{1, 0}}}})
+	},
 	"matrix": func(path string) error {
 		return Confusion(path, Matrix{Title: "lenet5", Rows: []string{"cat", "dog"}, Columns: []string{"cat", "dog"}, Counts: [][]int{{90, 10}, {25, 75}}})
 	},
@@ -86,6 +93,7 @@ func TestWhatAPictureSays(t *testing.T) {
 	for name, want := range map[string][]string{
 		"bars":   {"alexnet-lrn", "63.0", "21m00s", "Accuracy", "minutes"},
 		"curves": {"alexnet-lrn", "Test loss", "epoch", "cross-entropy"},
+		"limits": {"gpu", "bound", "Efficiency", "workers"},
 		"matrix": {"lenet5", "cat", "dog", "90", "75", "predicted"},
 	} {
 		path := filepath.Join(t.TempDir(), "a.svg")
@@ -136,5 +144,8 @@ func TestCheckRefusesWhatCannotBeWritten(t *testing.T) {
 	}
 	if err := Curves(filepath.Join(dir, "a.png"), nil); err == nil {
 		t.Error("curves of nothing are drawn")
+	}
+	if err := Limited(filepath.Join(dir, "a.png"), nil, ""); err == nil {
+		t.Error("limits of nothing are drawn")
 	}
 }

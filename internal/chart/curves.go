@@ -28,16 +28,21 @@ func Curves(path string, labels []string, graphs ...Graph) error {
 	if len(labels) == 0 || len(graphs) == 0 {
 		return errors.New("curves: nothing to draw")
 	}
-	const legend = 28
-	return save(path, vg.Points(420*float64(len(graphs))), vg.Points(320+legend), func(c draw.Canvas) {
-		drawLegend(draw.Crop(c, vg.Points(60), 0, c.Size().Y-vg.Points(legend+8), 0), labels)
-		row := make([]*plot.Plot, len(graphs))
-		for i, g := range graphs {
-			row[i] = g.plot()
-		}
+	row := make([]*plot.Plot, len(graphs))
+	for i, g := range graphs {
+		row[i] = g.plot()
+	}
+	return saveRow(path, row, func(c draw.Canvas) { drawLegend(c, labels) })
+}
+
+// saveRow draws plots side by side under a legend.
+func saveRow(path string, row []*plot.Plot, legend func(draw.Canvas)) error {
+	const height = 28 // of the legend
+	return save(path, vg.Points(420*float64(len(row))), vg.Points(320+height), func(c draw.Canvas) {
+		legend(draw.Crop(c, vg.Points(60), 0, c.Size().Y-vg.Points(height+8), 0))
 		t := draw.Tiles{
-			Rows: 1, Cols: len(graphs), PadX: vg.Points(24),
-			PadTop: vg.Points(legend + 8), PadBottom: vg.Points(12), PadLeft: vg.Points(12), PadRight: vg.Points(16),
+			Rows: 1, Cols: len(row), PadX: vg.Points(24),
+			PadTop: vg.Points(height + 8), PadBottom: vg.Points(12), PadLeft: vg.Points(12), PadRight: vg.Points(16),
 		}
 		for i, canvas := range plot.Align([][]*plot.Plot{row}, t, c)[0] {
 			row[i].Draw(canvas)
@@ -96,13 +101,19 @@ func (wholes) Ticks(lo, hi float64) []plot.Tick {
 	return ticks
 }
 
-// drawLegend draws a row of names, each after a piece of its line.
-func drawLegend(c draw.Canvas, labels []string) {
+// drawLegend draws a row of names, each after a piece of its line, and returns
+// what is left to the right of them.
+func drawLegend(c draw.Canvas, labels []string) draw.Canvas {
+	for i, name := range labels {
+		c = drawKey(c, draw.LineStyle{Color: colour(i), Width: vg.Points(3)}, name)
+	}
+	return c
+}
+
+func drawKey(c draw.Canvas, line draw.LineStyle, name string) draw.Canvas {
 	style := textStyle(11, draw.XLeft, draw.YCenter)
 	x, y := c.Min.X, (c.Min.Y+c.Max.Y)/2
-	for i, name := range labels {
-		c.StrokeLine2(draw.LineStyle{Color: colour(i), Width: vg.Points(3)}, x, y, x+vg.Points(20), y)
-		c.FillText(style, vg.Point{X: x + vg.Points(26), Y: y}, name)
-		x += vg.Points(26) + style.Width(name) + vg.Points(24)
-	}
+	c.StrokeLine2(line, x, y, x+vg.Points(20), y)
+	c.FillText(style, vg.Point{X: x + vg.Points(26), Y: y}, name)
+	return draw.Crop(c, vg.Points(26)+style.Width(name)+vg.Points(24), 0, 0, 0)
 }

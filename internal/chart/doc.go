@@ -1,6 +1,6 @@
 // Package chart draws numbers as pictures, in one style: bars beside each
-// other, lines over epochs, and matrices of counts. A picture is PNG or SVG, by
-// the extension of its file.
+// other, lines over epochs, lines and their bounds over doublings, and matrices
+// of counts. A picture is PNG or SVG, by the extension of its file.
 //
 // Invariants:
 //  1. A file is whole or not there.
