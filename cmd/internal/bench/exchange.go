@@ -3,6 +3,7 @@ package bench
 import (
 	"context"
 	"fmt"
+	"net"
 	"runtime"
 	"slices"
 	"time"
@@ -32,6 +33,8 @@ type ExchangeConfig struct {
 	Transports []string // of Transports
 	Turns      int
 	Dir        string // for sockets, and for the state of the servers
+
+	wrap func(net.Listener) net.Listener // puts something in front of the servers' sockets; nil: nothing
 }
 
 // Exchange is what one transport's steps came to.

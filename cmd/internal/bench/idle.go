@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/muster-train/muster/internal/wire"
 	"github.com/muster-train/muster/model/params"
@@ -29,8 +30,9 @@ type idle struct {
 	receiving sync.WaitGroup
 	err       error // of receiving, once asked is closed
 
-	now    job // asked for, not done
-	filled int // vectors of shared memory that have the sums
+	after  []time.Duration // by chunk: when it is sent, from a step's beginning on; nil: at once
+	now    job             // asked for, not done
+	filled int             // vectors of shared memory that have the sums
 }
 
 // job is a piece of work and the shards that it is of.
@@ -152,7 +154,11 @@ func (w *idle) send() error {
 	}
 	var m wire.Request
 	lent := w.lent()
+	began := time.Now()
 	for chunk := w.layout.Chunks() - 1; chunk >= 0; chunk-- {
+		if w.after != nil {
+			time.Sleep(time.Until(began.Add(w.after[chunk])))
+		}
 		for i, node := range w.now.nodes {
 			var payload *wire.Payload
 			if i < len(lent) {

@@ -82,6 +82,9 @@ func newParty(ctx context.Context, cfg ExchangeConfig, transport string, at regi
 		if err != nil {
 			return nil, err
 		}
+		if cfg.wrap != nil {
+			l = cfg.wrap(l)
+		}
 		p.ending.Go(func() { _ = server.Serve(inner, l) })
 		target := l.Addr().String()
 		if transport != "tcp" {
