@@ -52,7 +52,8 @@ machine has one, and all connections share the server's.
 Efficiency is the time of computing over that of the step: 1 if exchanging took no time.
 Bound is the most that any exchange of as many bytes could reach over these links.
 Everything runs in one process. Where this machine is slower than the links, all times
-are made longer by one factor, dilation, and bandwidths smaller.`,
+are made longer by one factor, dilation, and bandwidths smaller.
+What alexnet takes on 2 cores is measured, h200 is an estimate: docs/benchmarks.md.`,
 		Example: `  muster bench scale
   muster bench scale --workers 1,8,32 --bandwidth 25Gbit --compute gpu=4ms --plot scale.png
   muster bench scale --network lenet5 --compute 2cores=4ms --json`,

@@ -54,7 +54,7 @@ type Scale struct {
 
 	Dilation float64       // of time: how much longer the emulation takes
 	Unshaped time.Duration // of a step here without links and computing
-	CPUShare float64       // of this machine's processors, in use while steps were measured
+	CPUShare float64       // of this machine's processors that this process used in the steps
 }
 
 // Efficiency is computing's share of the step: one worker's without links is 1.
