@@ -10,6 +10,7 @@ import (
 
 	"github.com/muster-train/muster/dataset"
 	"github.com/muster-train/muster/internal/telemetry"
+	"github.com/muster-train/muster/internal/wire"
 	"github.com/muster-train/muster/model"
 	"github.com/muster-train/muster/model/device"
 	"github.com/muster-train/muster/paramserver/optim"
@@ -99,6 +100,9 @@ func (c *Config) Validate() error {
 	if _, err := device.ParsePrecision(j.Precision); err != nil {
 		return err
 	}
+	if _, err := wire.ParseEncoding(j.Encoding); err != nil {
+		return err
+	}
 	if _, err := optim.ParseSchedule(j.Schedule, float64(j.LearningRate), 1); err != nil {
 		return err
 	}
@@ -112,6 +116,9 @@ func Describe(j *musterv1.JobSpec) string {
 		strings.Join([]string{j.Name, j.Network}, " "), j.Shards, j.Batch, j.Epochs, j.Seed, j.LearningRate, j.Schedule)
 	if j.Precision != "" {
 		s += ", " + j.Precision
+	}
+	if j.Encoding != "" {
+		s += ", exchanged as " + j.Encoding
 	}
 	return s
 }

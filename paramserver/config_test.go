@@ -22,6 +22,7 @@ func TestConfigRefusesWhatCannotWork(t *testing.T) {
 		{func(c *Config) { c.Job.Schedule = "sometimes" }, "sometimes"},
 		{func(c *Config) { c.Job.Augment = "blur" }, "blur"},
 		{func(c *Config) { c.Job.Precision = "fp16" }, "fp16"},
+		{func(c *Config) { c.Job.Encoding = "fp8" }, "fp8"},
 		{func(c *Config) { c.Keep = 0 }, "keep 0"},
 		{func(c *Config) { c.CheckpointDir = "" }, "checkpoint-dir"},
 		{func(c *Config) { c.MaxTime = -1 }, "max-time"},
@@ -40,11 +41,15 @@ func TestConfigRefusesWhatCannotWork(t *testing.T) {
 	}
 }
 
-func TestDescriptionsTellThePrecision(t *testing.T) {
+func TestDescriptionsTellPrecisionAndEncoding(t *testing.T) {
 	j := &musterv1.JobSpec{Name: "j", Network: "lenet5", Schedule: "constant"}
 	f32 := Describe(j)
 	j.Precision = "bf16"
 	if got, want := Describe(j), f32+", bf16"; got != want {
+		t.Errorf("%q, want %q", got, want)
+	}
+	j.Precision, j.Encoding = "", "int8"
+	if got, want := Describe(j), f32+", exchanged as int8"; got != want {
 		t.Errorf("%q, want %q", got, want)
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/muster-train/muster/internal/membership"
 	"github.com/muster-train/muster/internal/wire"
@@ -30,8 +31,8 @@ func (s *Server) Join(ctx context.Context, req *musterv1.JoinRequest) (*musterv1
 		return nil, refused("shard %d/%d does not fit: job %q has %d shards, so --shard is 0/%d to %d/%d",
 			pin.Index, pin.Count, s.job.Name, s.job.Shards, s.job.Shards, s.job.Shards-1, s.job.Shards)
 	}
-	if len(req.Encodings) > 0 && !slices.Contains(req.Encodings, musterv1.Encoding_ENCODING_F32) {
-		return nil, refused("the worker speaks encodings %v, the server %v", req.Encodings, musterv1.Encoding_ENCODING_F32)
+	if err := s.checkEncodings(req.Encodings); err != nil {
+		return nil, err
 	}
 	response := &musterv1.JoinResponse{Job: s.job, JobHash: s.hash}
 	if memory := s.store.shared; memory != nil {
@@ -78,6 +79,29 @@ func (s *Server) Join(ctx context.Context, req *musterv1.JoinRequest) (*musterv1
 		return nil, err
 	}
 	return response, nil
+}
+
+// checkEncodings refuses a worker that lacks an encoding in which the job's chunks travel.
+func (s *Server) checkEncodings(speaks []musterv1.Encoding) error {
+	if len(speaks) == 0 {
+		speaks = []musterv1.Encoding{musterv1.Encoding_ENCODING_F32} // as whoever knows no other
+	}
+	for _, needed := range []musterv1.Encoding{s.encoding.Gradients(), s.encoding.Parameters()} {
+		if !slices.Contains(speaks, needed) {
+			return refused("job %q exchanges %v, which takes chunks in %s; the worker knows %s: their versions differ",
+				s.job.Name, s.encoding, encodingNames(needed), encodingNames(speaks...))
+		}
+	}
+	return nil
+}
+
+// encodingNames are those of chunks' encodings, for people.
+func encodingNames(encodings ...musterv1.Encoding) string {
+	var names []string
+	for _, e := range encodings {
+		names = append(names, strings.ToLower(strings.TrimPrefix(e.String(), "ENCODING_")))
+	}
+	return strings.Join(names, ", ")
 }
 
 // joined is a worker that has introduced itself.

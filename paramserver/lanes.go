@@ -25,6 +25,7 @@ type task struct {
 // for the loop.
 type lanes struct {
 	store   *Store
+	sum     func(dst, x, y []float32) // dst = x + y, rounded as sums of the job are
 	queues  []chan task
 	slots   [][]*wire.Payload // by chunk, then slot; a lane touches those of its chunks alone
 	applied chan<- struct{}   // told of each chunk that has become whole
@@ -35,6 +36,7 @@ type lanes struct {
 func newLanes(store *Store, chunks int, applied chan<- struct{}) *lanes {
 	l := &lanes{
 		store:   store,
+		sum:     kernel.Add,
 		queues:  make([]chan task, min(runtime.GOMAXPROCS(0), chunks)),
 		slots:   make([][]*wire.Payload, chunks),
 		applied: applied,
@@ -122,7 +124,7 @@ func (l *lanes) add(chunk int, a, b *wire.Payload, room *room) *wire.Payload {
 	default:
 		sum = wire.NewPayload(l.store.layout.Live(chunk))
 	}
-	kernel.Add(sum.Floats(), l.live(chunk, a, room[0]), l.live(chunk, b, room[1]))
+	l.sum(sum.Floats(), l.live(chunk, a, room[0]), l.live(chunk, b, room[1]))
 	for _, p := range []*wire.Payload{a, b} {
 		if p != sum {
 			p.Free()

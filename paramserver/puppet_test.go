@@ -160,7 +160,7 @@ func (p *puppet) work() *musterv1.Work {
 		}
 		if c := &m.Parameters; c.Payload != nil {
 			r := p.layout.Chunk(int(c.Chunk))
-			if err := c.Payload.Check(r.Len()); err != nil {
+			if err := c.Payload.Check(r.Len(), p.s.encoding.Parameters()); err != nil {
 				p.t.Fatal(err)
 			}
 			copy(r.Of(p.vector), c.Payload.Floats())

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/muster-train/muster/dataset"
+	"github.com/muster-train/muster/internal/kernel"
 	"github.com/muster-train/muster/internal/membership"
 	"github.com/muster-train/muster/internal/wire"
 	"github.com/muster-train/muster/model"
@@ -24,7 +25,8 @@ import (
 type Server struct {
 	cfg      Config
 	job      *musterv1.JobSpec
-	hash     string // of job
+	hash     string        // of job
+	encoding wire.Encoding // of job
 	network  *model.Network
 	registry *membership.Registry
 
@@ -99,10 +101,15 @@ func New(cfg Config, registry *membership.Registry) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
+	encoding, err := wire.ParseEncoding(cfg.Job.Encoding)
+	if err != nil {
+		return nil, err
+	}
 	s := &Server{
 		cfg:      cfg,
 		job:      cfg.Job,
 		hash:     wire.JobHash(cfg.Job),
+		encoding: encoding,
 		network:  net,
 		registry: registry,
 		events:   make(chan func()),
@@ -122,6 +129,9 @@ func New(cfg Config, registry *membership.Registry) (*Server, error) {
 	if err := s.restore(); err != nil {
 		return nil, err
 	}
+	if encoding.Parameters() == musterv1.Encoding_ENCODING_BF16 {
+		s.store.round()
+	}
 	if cfg.SharedMemory {
 		memory, err := wire.NewSegment(2, net.Layout.Size())
 		if err == nil {
@@ -132,6 +142,9 @@ func New(cfg Config, registry *membership.Registry) (*Server, error) {
 	}
 	s.resumed, _ = s.store.At()
 	s.lanes = newLanes(s.store, net.Layout.Chunks(), s.whole)
+	if encoding == wire.BF16 {
+		s.lanes.sum = kernel.AddRound
+	}
 	s.saver = newSaver(registry, cfg.Log)
 	return s, nil
 }

@@ -229,13 +229,11 @@ func (ses *session) read(m *wire.Response, due *delivery) bool {
 		}
 		return ses.missed(due)
 	}
-	values := wire.NewPayload(s.network.Layout.Chunk(due.chunk).Len())
-	if s.store.Read(values.Floats(), params.Step(due.step), due.chunk) {
+	if values := s.store.Read(params.Step(due.step), due.chunk); values != nil {
 		s.traffic.parameters.Add(uint64(values.Len()))
 		*m = wire.Response{Parameters: wire.Parameters{Step: due.step, Chunk: uint32(due.chunk), Payload: values}}
 		return true
 	}
-	values.Free()
 	return ses.missed(due)
 }
 
@@ -301,7 +299,7 @@ func (ses *session) receiveGradient(ctx context.Context, g wire.Gradient) error 
 	if values.IsView() {
 		want = layout.Chunk(chunk).Len()
 	}
-	if err := values.Check(want); err != nil {
+	if err := values.Check(want, s.encoding.Gradients()); err != nil {
 		return refuse(musterv1.RefusalReason_REFUSAL_REASON_MALFORMED, err.Error())
 	}
 	if !kernel.Finite(values.Floats()) {

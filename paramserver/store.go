@@ -5,13 +5,18 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"github.com/muster-train/muster/internal/kernel"
 	"github.com/muster-train/muster/internal/wire"
 	"github.com/muster-train/muster/model/params"
 	"github.com/muster-train/muster/paramserver/optim"
+	musterv1 "github.com/muster-train/muster/proto/muster/v1"
 )
 
 // Store holds the parameters and their momentum at the newest whole step, and
 // makes those of the next one beside them, chunk by chunk.
+//
+// Where workers compute with rounded parameters, Store keeps these beside the
+// others, its own, which updates and checkpoints go by.
 //
 // Two versions of both vectors take turns: even steps have the first, odd ones the
 // second. So a step stays readable until the
@@ -31,7 +36,9 @@ type Store struct {
 	samples    uint64
 	parameters [2][]float32
 	momentum   [2][]float32
-	shared     *wire.Segment // that parameters are in; nil: this process's own memory
+	seen       [2][]float32  // by workers: the parameters themselves, unless rounds
+	rounds     bool          // what workers see is rounded to bfloat16
+	shared     *wire.Segment // that what workers see is in; nil: this process's own memory
 
 	made  []atomic.Bool     // by chunk: the next step's is
 	holds [2]sync.WaitGroup // readers that keep a version from being overwritten
@@ -54,7 +61,18 @@ func NewStore(layout *params.Layout, rule optim.Rule, step params.Step, samples 
 	v := s.version(step)
 	s.parameters[v], s.parameters[1-v] = parameters, params.NewVector(layout.Size())
 	s.momentum[v], s.momentum[1-v] = momentum, params.NewVector(layout.Size())
+	s.seen = s.parameters
 	return s
+}
+
+// round has workers see parameters rounded to bfloat16, from before anybody reads them.
+func (s *Store) round() {
+	s.rounds = true
+	for i := range s.seen {
+		s.seen[i] = params.NewVector(s.layout.Size())
+	}
+	v := s.version(s.step)
+	kernel.Round(s.seen[v], s.parameters[v])
 }
 
 // version is which of the two a step has.
@@ -80,37 +98,44 @@ func (s *Store) has(step params.Step, chunk int) bool {
 	return step == s.step || step == s.step+1 && s.made[chunk].Load()
 }
 
-// Read copies a chunk of the parameters at a step to dst, of the chunk's
-// length. It returns false, and copies nothing, where Has would be false.
-func (s *Store) Read(dst []float32, step params.Step, chunk int) bool {
+// Read returns a chunk of the parameters at a step, as workers see them, to be
+// sent; nil where Has would be false.
+func (s *Store) Read(step params.Step, chunk int) *wire.Payload {
+	encoding := musterv1.Encoding_ENCODING_F32
+	if s.rounds {
+		encoding = musterv1.Encoding_ENCODING_BF16
+	}
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	ok := s.has(step, chunk)
-	if ok {
-		copy(dst, s.layout.Chunk(chunk).Of(s.parameters[s.version(step)]))
+	if !s.has(step, chunk) {
+		return nil
 	}
-	return ok
+	return wire.Encode(encoding, s.layout.Chunk(chunk).Of(s.seen[s.version(step)]))
 }
 
-// View returns the values of a chunk at a step themselves, nil where Has would be
-// false. They hold still until a chunk of the step after the next is made.
+// View returns the values of a chunk at a step, as workers see them, themselves; nil
+// where Has would be false. They hold still until a chunk of the step after the next
+// is made.
 func (s *Store) View(step params.Step, chunk int) []float32 {
 	if !s.Has(step, chunk) {
 		return nil
 	}
-	return s.layout.Chunk(chunk).Of(s.parameters[s.version(step)])
+	return s.layout.Chunk(chunk).Of(s.seen[s.version(step)])
 }
 
-// Vectors is the vectors of parameters at even and at odd steps.
-func (s *Store) Vectors() [2][]float32 { return s.parameters }
+// Vectors is the vectors of parameters that workers see, at even and at odd steps.
+func (s *Store) Vectors() [2][]float32 { return s.seen }
 
-// share moves the vectors of parameters to memory that other processes can map,
+// share moves the vectors that workers see to memory that other processes can map,
 // before anybody reads them. The memory lives as long as the store.
 func (s *Store) share(memory *wire.Segment) {
-	for i := range s.parameters {
+	for i := range s.seen {
 		v := memory.Vector(i)
-		copy(v, s.parameters[i])
-		s.parameters[i] = v
+		copy(v, s.seen[i])
+		s.seen[i] = v
+	}
+	if !s.rounds {
+		s.parameters = s.seen
 	}
 	s.shared = memory
 	runtime.AddCleanup(s, (*wire.Segment).Close, memory)
@@ -144,10 +169,33 @@ func (s *Store) Begin() { s.holds[s.version(s.step+1)].Wait() }
 // parameters are free of NaN and infinite values; such can't be read.
 func (s *Store) Apply(chunk int, g []float32, scale, rate float32) bool {
 	r, from, to := s.layout.Chunk(chunk), s.version(s.step), s.version(s.step+1)
-	finite := s.rule.Apply(r.Of(s.parameters[to]), r.Of(s.momentum[to]), r.Of(s.parameters[from]), r.Of(s.momentum[from]), g, scale, rate, s.far)
+	w2, v2, w, v := r.Of(s.parameters[to]), r.Of(s.momentum[to]), r.Of(s.parameters[from]), r.Of(s.momentum[from])
+	var finite bool
+	if s.rounds {
+		finite = s.applyAndRound(r.Of(s.seen[to]), w2, v2, w, v, g, scale, rate)
+	} else {
+		finite = s.rule.Apply(w2, v2, w, v, g, scale, rate, s.far)
+	}
 	s.made[chunk].Store(finite)
 	return finite
 }
+
+// applyAndRound updates a chunk and rounds what comes of it into seen, piece by
+// piece: what has just been made is then still in the caches. Past these, as other
+// updates are where they are far, nothing is written.
+func (s *Store) applyAndRound(seen, w2, v2, w, v, g []float32, scale, rate float32) bool {
+	finite := true
+	for first := 0; first < len(w2); first += pieceValues {
+		end := min(first+pieceValues, len(w2))
+		finite = s.rule.Apply(w2[first:end], v2[first:end], w[first:end], v[first:end], g[first:end], scale, rate, false) && finite
+		kernel.Round(seen[first:end], w2[first:end])
+	}
+	return finite
+}
+
+// pieceValues is how much is updated before it is rounded: six vectors of them
+// have room in the second cache.
+const pieceValues = 8 << 10
 
 // Commit publishes the next step, all of whose chunks have been applied.
 func (s *Store) Commit(samples uint64) {

@@ -204,7 +204,7 @@ func TestMessagesCrossTheStream(t *testing.T) {
 		t.Fatal(err)
 	}
 	p := m.Parameters
-	if p.Step != 5 || p.Payload == nil || p.Payload.Check(len(large)) != nil || !sameBits(p.Payload.Floats(), large) {
+	if p.Step != 5 || p.Payload == nil || p.Payload.Check(len(large), musterv1.Encoding_ENCODING_F32) != nil || !sameBits(p.Payload.Floats(), large) {
 		t.Errorf("received other parameters than were sent: %+v", p)
 	}
 	m.Free()

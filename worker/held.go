@@ -6,6 +6,7 @@ import (
 	"github.com/muster-train/muster/internal/wire"
 	"github.com/muster-train/muster/model/device"
 	"github.com/muster-train/muster/model/params"
+	musterv1 "github.com/muster-train/muster/proto/muster/v1"
 )
 
 // held is what a worker holds of the parameters: each chunk at a step of its
@@ -14,14 +15,15 @@ import (
 // The server sends a chunk of the next step as soon as it is made. One that
 // comes before the work of this step has been computed waits until it has.
 type held struct {
-	layout *params.Layout
-	shared bool              // chunks are in place when they come
-	steps  []uint64          // by chunk: the step at which the plan has it, plus one; 0: none
-	early  []wire.Parameters // by chunk: what waits; without a payload: nothing
+	layout   *params.Layout
+	encoding musterv1.Encoding // in which chunks come
+	shared   bool              // chunks are in place when they come
+	steps    []uint64          // by chunk: the step at which the plan has it, plus one; 0: none
+	early    []wire.Parameters // by chunk: what waits; without a payload: nothing
 }
 
-func newHeld(layout *params.Layout) *held {
-	return &held{layout: layout, steps: make([]uint64, layout.Chunks()), early: make([]wire.Parameters, layout.Chunks())}
+func newHeld(layout *params.Layout, encoding musterv1.Encoding) *held {
+	return &held{layout: layout, encoding: encoding, steps: make([]uint64, layout.Chunks()), early: make([]wire.Parameters, layout.Chunks())}
 }
 
 // at tells whether all chunks are of a step.
@@ -57,7 +59,7 @@ func (h *held) check(c *wire.Parameters) error {
 	if int(c.Chunk) >= h.layout.Chunks() {
 		return fmt.Errorf("parameters: chunk %d of %d", c.Chunk, h.layout.Chunks())
 	}
-	if err := c.Payload.Check(h.layout.Chunk(int(c.Chunk)).Len()); err != nil {
+	if err := c.Payload.Check(h.layout.Chunk(int(c.Chunk)).Len(), h.encoding); err != nil {
 		return fmt.Errorf("parameters of step %d, chunk %d: %w", c.Step, c.Chunk, err)
 	}
 	return nil

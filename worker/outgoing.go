@@ -6,24 +6,27 @@ import (
 
 	"github.com/muster-train/muster/internal/wire"
 	"github.com/muster-train/muster/model/params"
+	musterv1 "github.com/muster-train/muster/proto/muster/v1"
 )
 
 // outgoing sends the contributions of one step, each chunk as soon as backward
 // has finished all its values. The plan calls ready and never waits for it; a
 // goroutine packs and sends.
 type outgoing struct {
-	layout *params.Layout
-	step   uint64
-	nodes  []params.Node
-	sum    func(node int) []float32
-	lend   int // the server sees the sums of so many nodes: send views of them
-	send   func(*wire.Request) error
-	sent   func(bytes int) // told of each chunk's payload
+	layout   *params.Layout
+	step     uint64
+	nodes    []params.Node
+	sum      func(node int) []float32
+	encoding musterv1.Encoding // of what is not lent, ENCODING_BF16 of sums that are such; 0: nothing is encoded
+	lend     int               // the server sees the sums of so many nodes: send views of them
+	send     func(*wire.Request) error
+	sent     func(bytes int) // told of each chunk's payload
 
 	left    [][]int // by node and chunk: values that are not final yet
 	queue   chan piece
 	sending sync.WaitGroup
 	request wire.Request // the goroutine's
+	packed  []float32    // the goroutine's: a chunk's live values
 	err     error        // the goroutine's until it has ended
 }
 
@@ -86,8 +89,7 @@ func (o *outgoing) sendPiece(p piece) error {
 	if sum := o.sum(p.node); p.node < o.lend {
 		payload = wire.View(o.layout.Chunk(p.chunk).Of(sum))
 	} else {
-		payload = wire.NewPayload(o.layout.Live(p.chunk))
-		o.layout.Pack(payload.Floats(), sum, p.chunk)
+		payload = o.encode(sum, p.chunk)
 	}
 	n := payload.Len()
 	o.request = wire.Request{Gradient: wire.Gradient{
@@ -98,4 +100,23 @@ func (o *outgoing) sendPiece(p piece) error {
 	}
 	o.sent(n)
 	return nil
+}
+
+// encode makes a payload of the live values of a chunk.
+func (o *outgoing) encode(sum []float32, chunk int) *wire.Payload {
+	n := o.layout.Live(chunk)
+	if o.encoding <= musterv1.Encoding_ENCODING_F32 {
+		payload := wire.NewPayload(n)
+		o.layout.Pack(payload.Floats(), sum, chunk)
+		return payload
+	}
+	live := o.layout.Chunk(chunk).Of(sum)
+	if n < len(live) {
+		if o.packed == nil {
+			o.packed = make([]float32, params.ChunkValues)
+		}
+		live = o.packed[:n]
+		o.layout.Pack(live, sum, chunk)
+	}
+	return wire.Encode(o.encoding, live)
 }

@@ -23,6 +23,7 @@ type task struct {
 	hash      string
 	network   *model.Network
 	precision device.Precision
+	encoding  wire.Encoding
 	data      *musterv1.DataInfo
 	cut       dataset.Cut
 	loader    *dataset.Loader
@@ -63,15 +64,19 @@ func newTask(cfg *Config, job *musterv1.JobSpec, hash string) (*task, error) {
 	if err != nil {
 		return nil, err
 	}
+	encoding, err := wire.ParseEncoding(job.Encoding)
+	if err != nil {
+		return nil, err
+	}
 	set := cfg.Data
 	t := &task{
-		cfg: cfg, job: job, hash: hash, network: network, precision: precision,
+		cfg: cfg, job: job, hash: hash, network: network, precision: precision, encoding: encoding,
 		data: &musterv1.DataInfo{
 			Fingerprint: set.Fingerprint(), TrainImages: uint32(set.Train.Len()), TestImages: uint32(set.Test.Len()),
 			Classes: uint32(len(set.Classes)), Synthetic: set.Synthetic, ClassNames: set.Classes,
 		},
 		cut:  dataset.Cut{Images: set.Train.Len(), Shards: int(job.Shards), Batch: int(job.Batch), Limit: int(job.LimitBatches)},
-		held: newHeld(network.Layout),
+		held: newHeld(network.Layout, encoding.Parameters()),
 		sent: make([]bool, job.Shards),
 	}
 	t.outgoing = outgoing{
@@ -108,6 +113,10 @@ func (t *task) close() {
 func (t *task) begins(shared *wire.Shared) {
 	t.shards, t.work, t.asked = nil, nil, false
 	clear(t.sent)
+	t.outgoing.encoding = t.encoding.Gradients()
+	if shared != nil && shared.Sums == nil {
+		t.outgoing.encoding = 0 // the server is in this process: nothing travels
+	}
 	t.held.begins(shared)
 	t.vectors.begins(shared)
 }
@@ -145,7 +154,11 @@ func (t *task) fit(shards []int) error {
 	if t.plan != nil && images == t.images && nodes == t.nodes {
 		return nil
 	}
-	plan, err := t.network.Plan(t.cfg.Device, device.Options{Images: images, Nodes: nodes, Precision: t.precision})
+	o := device.Options{Images: images, Nodes: nodes, Precision: t.precision}
+	if t.encoding == wire.BF16 {
+		o.Sums = device.BF16
+	}
+	plan, err := t.network.Plan(t.cfg.Device, o)
 	if err != nil {
 		return err
 	}

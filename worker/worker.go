@@ -128,7 +128,7 @@ func (w *Worker) takePart(ctx context.Context) (joined bool, err error) {
 func (w *Worker) join(ctx context.Context) (*musterv1.JoinResponse, error) {
 	req := &musterv1.JoinRequest{
 		Worker: w.cfg.ID, Host: w.cfg.Host, Device: w.cfg.Device.Name(), JobName: w.cfg.JobName,
-		Registered: w.cfg.Registered, Encodings: []musterv1.Encoding{musterv1.Encoding_ENCODING_F32},
+		Registered: w.cfg.Registered, Encodings: wire.Spoken(),
 	}
 	if p := w.cfg.Pinned; p != nil {
 		req.Shard = &musterv1.PinnedShard{Index: uint32(p.Index), Count: uint32(p.Count)}

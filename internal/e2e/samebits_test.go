@@ -157,7 +157,7 @@ func TestSameBits(t *testing.T) {
 		{"2 processes", func(t *testing.T) string { return processes(t, 2, 1, false) }},
 		{"3 processes of 2 threads", func(t *testing.T) string { return processes(t, 3, 2, false) }},
 		{"8 processes pinned to a shard each", func(t *testing.T) string { return processes(t, 8, 1, true) }},
-		{"3 processes, of which two share memory", partlyShared},
+		{"3 processes, of which two share memory", func(t *testing.T) string { return partlyShared(t) }},
 		{"2 processes of a server that shares nothing", func(t *testing.T) string { return processes(t, 2, 1, false, "--shared-memory=false") }},
 		{"muster train", func(t *testing.T) string { return train(t) }},
 		{"muster train --workers 3", func(t *testing.T) string { return train(t, "--workers", "3") }},
@@ -165,7 +165,7 @@ func TestSameBits(t *testing.T) {
 		{"a worker killed in mid-epoch", workerKilled},
 		{"a pinned worker killed in mid-epoch and started again", pinnedKilled},
 		{"the server killed in mid-epoch and started again", serverKilled},
-		{"muster train interrupted in mid-epoch and given again", interrupted},
+		{"muster train interrupted in mid-epoch and given again", func(t *testing.T) string { return interrupted(t) }},
 		{"an etcd of its own", externalEtcd},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -181,6 +181,7 @@ func train(t *testing.T, more ...string) string {
 	return start(t, "muster", append(append([]string{"train", "--data", data}, serverFlags(dir)...), more...)...).hash()
 }
 
+// processes trains with n worker processes, and more flags of the server.
 func processes(t *testing.T, n, threads int, pinned bool, more ...string) string {
 	dir := t.TempDir()
 	address := "unix://" + filepath.Join(dir, "s")
@@ -193,10 +194,10 @@ func processes(t *testing.T, n, threads int, pinned bool, more ...string) string
 
 // partlyShared has workers whose gradients come to the server by memory and by
 // stream, and checks that they do.
-func partlyShared(t *testing.T) string {
+func partlyShared(t *testing.T, more ...string) string {
 	dir := t.TempDir()
 	address := "unix://" + filepath.Join(dir, "s")
-	server := start(t, "paramserver", append(serverFlags(dir), "--listen", address)...)
+	server := start(t, "paramserver", append(append(serverFlags(dir), "--listen", address), more...)...)
 	all := append(workers(t, address, 1, 1, false, "--shard", "0/8"), workers(t, address, 1, 1, false, "--shard", "1/8", "--shared-memory=false")...)
 	client := api(t, address)
 	for seen := ""; seen != "memory stream"; { // which wait for a worker of the other shards
@@ -260,9 +261,9 @@ func pinnedKilled(t *testing.T) string {
 	return hash
 }
 
-func interrupted(t *testing.T) string {
+func interrupted(t *testing.T, more ...string) string {
 	dir := t.TempDir()
-	args := append([]string{"train", "--data", data}, serverFlags(dir)...)
+	args := append(append([]string{"train", "--data", data}, serverFlags(dir)...), more...)
 	first := start(t, "muster", args...)
 	first.say("step=1 ") // 59 steps and twelve evaluations are still to come
 	if err := first.cmd.Process.Signal(os.Interrupt); err != nil {
@@ -383,6 +384,49 @@ func TestSameBitsWithBfloat16(t *testing.T) {
 	}
 	if got := inProcess(t, spec("f32"), 1, 1).Hash; got != f32 {
 		t.Errorf("f32 by name: %s, want %s", got, f32)
+	}
+}
+
+// Encoding bf16 rounds gradients, their sums and what workers know of the parameters,
+// whoever has them and however they travel: it has bits of its own, and the same ones
+// for every transport and number of workers.
+func TestSameBitsWithEncodingBfloat16(t *testing.T) {
+	if testing.Short() {
+		t.Skip("TestSameBitsWithEncodingBfloat16 starts many processes")
+	}
+	spec := job()
+	spec.Encoding = "bf16"
+	want := inProcess(t, spec, 1, 1).Hash
+	t.Logf("reference: one worker, one thread, in process: %s", want)
+	if got := inProcess(t, job(), 1, 1).Hash; got == want {
+		t.Error("bf16 gives the bits of f32")
+	}
+	bf16 := []string{"--encoding", "bf16"}
+	stream := append(bf16, "--shared-memory=false")
+	for _, tc := range []struct {
+		name string
+		run  func(t *testing.T) string
+	}{
+		{"1 worker of 2 threads in process", func(t *testing.T) string { return inProcess(t, spec, 1, 2).Hash }},
+		{"3 workers in process", func(t *testing.T) string { return inProcess(t, spec, 3, 1).Hash }},
+		{"1 process, sharing memory", func(t *testing.T) string { return processes(t, 1, 2, false, bf16...) }},
+		{"2 processes, sharing memory", func(t *testing.T) string { return processes(t, 2, 1, false, bf16...) }},
+		{"3 processes, sharing memory", func(t *testing.T) string { return processes(t, 3, 1, false, bf16...) }},
+		{"8 processes pinned to a shard each, sharing memory", func(t *testing.T) string { return processes(t, 8, 1, true, bf16...) }},
+		{"1 process", func(t *testing.T) string { return processes(t, 1, 2, false, stream...) }},
+		{"2 processes", func(t *testing.T) string { return processes(t, 2, 1, false, stream...) }},
+		{"3 processes", func(t *testing.T) string { return processes(t, 3, 1, false, stream...) }},
+		{"8 processes pinned to a shard each", func(t *testing.T) string { return processes(t, 8, 1, true, stream...) }},
+		{"workers that share memory and others", func(t *testing.T) string { return partlyShared(t, bf16...) }},
+		{"muster train", func(t *testing.T) string { return train(t, bf16...) }},
+		{"muster train --workers 3", func(t *testing.T) string { return train(t, append(bf16, "--workers", "3")...) }},
+		{"muster train interrupted in mid-epoch and given again", func(t *testing.T) string { return interrupted(t, bf16...) }},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			if got := tc.run(t); got != want {
+				t.Errorf("parameters sha256:%s, want %s", got, want)
+			}
+		})
 	}
 }
 

@@ -3,7 +3,6 @@ package wire
 import (
 	"encoding/binary"
 	"errors"
-	"fmt"
 	"hash/crc32"
 	"math"
 	"unsafe"
@@ -33,21 +32,6 @@ func bytesOf(values []float32) []byte {
 		payload = binary.LittleEndian.AppendUint32(payload, math.Float32bits(x))
 	}
 	return payload
-}
-
-// Values writes the float32 of a payload to dst, whose length must be theirs.
-func Values(dst []float32, payload []byte) error {
-	if len(payload) != 4*len(dst) {
-		return fmt.Errorf("%w: payload of %d bytes, want %d", ErrMalformed, len(payload), 4*len(dst))
-	}
-	if littleEndian && len(dst) > 0 {
-		copy(unsafe.Slice((*byte)(unsafe.Pointer(&dst[0])), 4*len(dst)), payload)
-		return nil
-	}
-	for i := range dst {
-		dst[i] = math.Float32frombits(binary.LittleEndian.Uint32(payload[4*i:]))
-	}
-	return nil
 }
 
 // NewGradientChunk makes the message of one contribution: the values of a chunk of the
@@ -85,18 +69,14 @@ type Chunk interface {
 	GetPayload() []byte
 }
 
-// Decode checks a chunk and writes its values to dst, whose length must be
-// theirs. Errors wrap ErrMalformed; dst is then not changed.
+// Decode checks a chunk in any encoding and writes its values to dst, whose length
+// must be theirs. Errors wrap ErrMalformed; dst is then not changed.
 func Decode(dst []float32, c Chunk) error {
-	if c.GetEncoding() != musterv1.Encoding_ENCODING_F32 {
-		return fmt.Errorf("%w: encoding %v, want %v", ErrMalformed, c.GetEncoding(), musterv1.Encoding_ENCODING_F32)
+	p := payloadOf(c)
+	defer p.Free()
+	if err := p.Check(len(dst), c.GetEncoding()); err != nil {
+		return err
 	}
-	payload := c.GetPayload()
-	if len(payload) != 4*len(dst) {
-		return fmt.Errorf("%w: payload of %d bytes, want %d", ErrMalformed, len(payload), 4*len(dst))
-	}
-	if got := Checksum(payload); got != c.GetChecksum() {
-		return fmt.Errorf("%w: checksum %08x, the sender's was %08x", ErrMalformed, got, c.GetChecksum())
-	}
-	return Values(dst, payload)
+	copy(dst, p.Floats())
+	return nil
 }

@@ -62,7 +62,7 @@ func (Codec) Marshal(v any) (mem.BufferSlice, error) {
 // seal makes a payload ready for the wire, and its header tell what it is.
 func (p *Payload) seal(h *header) {
 	p.swap()
-	h.encoding, h.checksum = musterv1.Encoding_ENCODING_F32, Checksum(p.bytes)
+	h.encoding, h.checksum = p.encoding, Checksum(p.bytes)
 }
 
 // lend lends a payload to gRPC, with the bytes that go before it.
@@ -124,7 +124,7 @@ func unmarshalSlowly(data mem.BufferSlice, m proto.Message) error {
 }
 
 // unmarshal reads the hot message of a field, however it is split, with one
-// copy of its payload, which is nil where it is in shared memory. It returns false
+// copy of its payload, which is decoded then, and nil where it is in shared memory. It returns false
 // where the message isn't one, or isn't written as Muster does.
 func unmarshal(data mem.BufferSlice, field protowire.Number) (h header, p *Payload, ok bool) {
 	total := data.Len()
@@ -156,7 +156,5 @@ func unmarshal(data mem.BufferSlice, field protowire.Number) (h header, p *Paylo
 		to += copy(p.bytes[to:], piece[skip:])
 		sum = crc32.Update(sum, castagnoli, piece[skip:])
 	}
-	p.judge(h.encoding, sum, h.checksum)
-	p.swap()
-	return h, p, true
+	return h, p.arrived(h.encoding, sum, h.checksum), true
 }

@@ -51,7 +51,7 @@ func eachField(job *musterv1.JobSpec, f func(name, value string)) {
 		}
 		v := m.Get(fd)
 		text := v.String()
-		if fd.Name() == "precision" && text == "" {
+		if (fd.Name() == "precision" || fd.Name() == "encoding") && text == "" {
 			text = "f32" // what jobs of before it could be chosen had, too
 		}
 		switch fd.Kind() {

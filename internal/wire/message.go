@@ -1,12 +1,14 @@
 package wire
 
 import (
+	"bytes"
 	"fmt"
+	"slices"
 
 	musterv1 "github.com/muster-train/muster/proto/muster/v1"
 )
 
-// Gradient is a GradientChunk in float32: the values of a chunk of the sum over
+// Gradient is a GradientChunk: the values of a chunk of the sum over
 // the shards [First, End) at a step.
 type Gradient struct {
 	Step              uint64
@@ -19,7 +21,7 @@ type Gradient struct {
 	Vector uint32
 }
 
-// Parameters is a ParametersChunk in float32.
+// Parameters is a ParametersChunk.
 type Parameters struct {
 	Step    uint64
 	Chunk   uint32
@@ -67,7 +69,7 @@ func RequestOf(m *musterv1.ExchangeRequest) *Request {
 }
 
 // GradientOf makes a Gradient of the message as the protocol has it, with a
-// copy of its payload. What is wrong with that, Payload.Check tells.
+// copy of its payload, decoded. What is wrong with that, Payload.Check tells.
 func GradientOf(g *musterv1.GradientChunk) Gradient {
 	of := Gradient{Step: g.Step, First: g.GetNode().GetFirst(), End: g.GetNode().GetEnd(), Chunk: g.Chunk}
 	if g.Encoding == musterv1.Encoding_ENCODING_SHARED {
@@ -76,6 +78,28 @@ func GradientOf(g *musterv1.GradientChunk) Gradient {
 		of.Payload = payloadOf(g)
 	}
 	return of
+}
+
+// Message is the gradient as the protocol has it, with a copy of its payload.
+func (g *Gradient) Message() *musterv1.GradientChunk {
+	encoding, data := g.Payload.onTheWire()
+	return &musterv1.GradientChunk{
+		Step: g.Step, Node: &musterv1.Node{First: g.First, End: g.End}, Chunk: g.Chunk,
+		Encoding: encoding, Checksum: Checksum(data), Payload: data,
+	}
+}
+
+// Message is the parameters as the protocol has them, with a copy of their payload.
+func (c *Parameters) Message() *musterv1.ParametersChunk {
+	encoding, data := c.Payload.onTheWire()
+	return &musterv1.ParametersChunk{Step: c.Step, Chunk: c.Chunk, Encoding: encoding, Checksum: Checksum(data), Payload: data}
+}
+
+// onTheWire copies what would be sent of a payload.
+func (p *Payload) onTheWire() (musterv1.Encoding, []byte) {
+	copied := Payload{bytes: bytes.Clone(p.bytes), encoding: p.encoding}
+	copied.swap()
+	return copied.encoding, copied.bytes
 }
 
 // ResponseOf makes a Response of the message as the protocol has it; what a
@@ -103,23 +127,27 @@ func payloadOf(c Chunk) *Payload {
 		return p
 	}
 	p := newPayload(len(data))
-	p.judge(c.GetEncoding(), Checksum(data), c.GetChecksum())
 	copy(p.bytes, data)
-	p.swap()
-	return p
+	return p.arrived(c.GetEncoding(), Checksum(data), c.GetChecksum())
 }
 
-// judge notes what is wrong with a payload that has come, by its encoding and
-// the checksum of its bytes beside the sender's.
-func (p *Payload) judge(encoding musterv1.Encoding, sum, sender uint32) {
+// arrived decodes a payload that has come, or notes what is wrong with it, by its
+// encoding and the checksum of its bytes beside the sender's. It takes p over.
+func (p *Payload) arrived(e musterv1.Encoding, sum, sender uint32) *Payload {
+	n, whole := valuesIn(e, len(p.bytes))
 	switch {
-	case encoding != musterv1.Encoding_ENCODING_F32:
-		p.fault = fmt.Errorf("%w: encoding %v, want %v", ErrMalformed, encoding, musterv1.Encoding_ENCODING_F32)
+	case !slices.Contains(spoken[:], e):
+		p.fault = fmt.Errorf("%w: encoding %v is not known here", ErrMalformed, e)
 	case sum != sender:
 		p.fault = fmt.Errorf("%w: checksum %08x, the sender's was %08x", ErrMalformed, sum, sender)
-	case len(p.bytes)%4 != 0:
-		p.fault = fmt.Errorf("%w: payload of %d bytes is no whole number of float32", ErrMalformed, len(p.bytes))
+	case !whole:
+		p.fault = fmt.Errorf("%w: payload of %d bytes is none of a chunk in %v", ErrMalformed, len(p.bytes), e)
+	default:
+		p.encoding, p.came = e, e
+		p.swap()
+		return decode(p, n)
 	}
+	return p
 }
 
 func tooLong(n int) error {

@@ -126,12 +126,14 @@ func TestEveryFieldOfAJobCounts(t *testing.T) {
 // FuzzDecode feeds messages as a hostile peer would send them: Decode refuses
 // or gives exactly the payload, and never panics.
 func FuzzDecode(f *testing.F) {
-	for _, n := range []int{0, 1, 5} {
-		data, err := proto.Marshal(NewGradientChunk(3, 0, 2, 1, sample[:n]))
-		if err != nil {
-			f.Fatal(err)
+	for _, e := range Spoken() {
+		for _, n := range []int{0, 1, 5} {
+			data, err := proto.Marshal((&Gradient{Step: 3, End: 2, Chunk: 1, Payload: Encode(e, sample[:n])}).Message())
+			if err != nil {
+				f.Fatal(err)
+			}
+			f.Add(data, n)
 		}
-		f.Add(data, n)
 	}
 	f.Add([]byte{0x7a, 0xff, 0xff, 0xff, 0xff, 0x0f}, 4)
 	f.Fuzz(func(t *testing.T, data []byte, n int) {
@@ -143,21 +145,32 @@ func FuzzDecode(f *testing.F) {
 			return
 		}
 		values := make([]float32, n)
-		if err := Decode(values, &c); err == nil && string(bytesOf(values)) != string(c.Payload) {
+		if Decode(values, &c) != nil {
+			return
+		}
+		if len(c.Payload) != PayloadBytes(c.Encoding, n) {
+			t.Errorf("%d values were decoded of %d bytes in %v", n, len(c.Payload), c.Encoding)
+		}
+		if c.Encoding == musterv1.Encoding_ENCODING_F32 && string(bytesOf(values)) != string(c.Payload) {
 			t.Errorf("decoded values are not those of the payload")
 		}
 	})
 }
 
-func TestJobsWithoutAPrecisionHaveFloat32(t *testing.T) {
-	unset, f32, bf16 := &musterv1.JobSpec{}, &musterv1.JobSpec{Precision: "f32"}, &musterv1.JobSpec{Precision: "bf16"}
-	if JobHash(unset) != JobHash(f32) || JobDifference(unset, f32) != "" {
-		t.Error("a job without a precision is another one than with f32")
-	}
-	if got, want := JobDifference(unset, bf16), `precision is "f32" here and "bf16" there`; got != want {
-		t.Errorf("%s; want %s", got, want)
-	}
-	if JobHash(unset) == JobHash(bf16) {
-		t.Error("the hash does not know the precision")
+func TestJobsThatSayNothingHaveFloat32(t *testing.T) {
+	for field, with := range map[string]func(string) *musterv1.JobSpec{
+		"precision": func(s string) *musterv1.JobSpec { return &musterv1.JobSpec{Precision: s} },
+		"encoding":  func(s string) *musterv1.JobSpec { return &musterv1.JobSpec{Encoding: s} },
+	} {
+		unset, f32, bf16 := &musterv1.JobSpec{}, with("f32"), with("bf16")
+		if JobHash(unset) != JobHash(f32) || JobDifference(unset, f32) != "" {
+			t.Errorf("a job without %s is another one than with f32", field)
+		}
+		if got, want := JobDifference(unset, bf16), field+` is "f32" here and "bf16" there`; got != want {
+			t.Errorf("%s; want %s", got, want)
+		}
+		if JobHash(unset) == JobHash(bf16) {
+			t.Errorf("the hash does not know %s", field)
+		}
 	}
 }

@@ -55,7 +55,7 @@ func dataOf(shards uint32) *musterv1.DataInfo {
 }
 
 func newIdle(ctx context.Context, link worker.Link, id string, layout *params.Layout, shards uint32, sums []float32) (*idle, error) {
-	req := &musterv1.JoinRequest{Worker: id, Device: "none", Encodings: []musterv1.Encoding{musterv1.Encoding_ENCODING_F32}}
+	req := &musterv1.JoinRequest{Worker: id, Device: "none", Encodings: wire.Spoken()}
 	offer, err := link.Join(ctx, req)
 	if err != nil {
 		return nil, err
@@ -100,7 +100,7 @@ func (w *idle) receive() error {
 		}
 		if p := &m.Parameters; p.Payload != nil {
 			r := w.layout.Chunk(int(p.Chunk))
-			if err := p.Payload.Check(r.Len()); err != nil {
+			if err := p.Payload.Check(r.Len(), musterv1.Encoding_ENCODING_F32); err != nil {
 				return err
 			}
 			if w.stream.Shared() == nil {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/muster-train/muster/cmd/internal/settings"
 	"github.com/muster-train/muster/internal/membership"
+	"github.com/muster-train/muster/internal/wire"
 	"github.com/muster-train/muster/model"
 	"github.com/muster-train/muster/model/device"
 	musterv1 "github.com/muster-train/muster/proto/muster/v1"
@@ -18,7 +19,7 @@ import (
 // JobOptions are the flags that describe a job.
 type JobOptions struct {
 	Name, Network, Activation, LRNOrder string
-	Precision                           string
+	Precision, Encoding                 string
 	InputSize, Classes                  uint32
 	Shards, Batch, Epochs, LimitBatches uint32
 	Seed                                uint64
@@ -43,6 +44,7 @@ func (o *JobOptions) Define(flags *pflag.FlagSet) {
 		fs.Uint32Var(&o.LimitBatches, "limit-batches", 0, "`batches` of an epoch at most (0: the whole training set)")
 		fs.DurationVar(&o.MaxTime, "max-time", 0, "end training after this `time`, e.g. 30m (0: no limit)")
 		fs.StringVar(&o.Precision, "precision", device.F32.String(), "`precision` of the factors of products: f32, or bf16, which is faster where the processor has AVX512_BF16")
+		fs.StringVar(&o.Encoding, "encoding", wire.F32.String(), "`encoding` of what is exchanged: f32; bf16 (gradients, their sums and what workers know of the parameters are bfloat16s: half of the bytes, the same bits for every number of workers); int8 (parameters as with bf16, gradients as int8 with an error that is made up for later: a quarter of their bytes, other bits for other numbers of workers; where memory is shared or the worker is in this process, gradients stay float32)")
 		fs.Uint64Var(&o.Seed, "seed", 1, "`seed` of every random choice")
 	})
 	settings.Group(flags, "Optimisation (defaults: the network's recipe)", func(fs *pflag.FlagSet) {
@@ -68,6 +70,10 @@ func (o *JobOptions) Spec(cmd *cobra.Command) (*musterv1.JobSpec, error) {
 	if err != nil {
 		return nil, settings.Usagef("%s: %w", settings.Origin(cmd, "precision"), err)
 	}
+	encoding, err := wire.ParseEncoding(o.Encoding)
+	if err != nil {
+		return nil, settings.Usagef("%s: %w", settings.Origin(cmd, "encoding"), err)
+	}
 	recipe := net.Recipe
 	spec := &musterv1.JobSpec{
 		Name: o.Name, Network: o.Network, Activation: o.Activation, InputSize: o.InputSize, LrnOrder: o.LRNOrder, Classes: o.Classes,
@@ -77,6 +83,9 @@ func (o *JobOptions) Spec(cmd *cobra.Command) (*musterv1.JobSpec, error) {
 	}
 	if precision != device.F32 { // which is what an empty field means
 		spec.Precision = precision.String()
+	}
+	if encoding != wire.F32 {
+		spec.Encoding = encoding.String()
 	}
 	given := func(name string, set func()) {
 		if cmd.Flags().Changed(name) {

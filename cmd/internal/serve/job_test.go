@@ -56,6 +56,9 @@ func TestJobIsTheRecipeUnlessToldOtherwise(t *testing.T) {
 		{"--augment flip", func(j *musterv1.JobSpec) { j.Augment = "flip" }},
 		{"--precision f32", func(*musterv1.JobSpec) {}},
 		{"--precision bf16", func(j *musterv1.JobSpec) { j.Precision = "bf16" }},
+		{"--encoding f32", func(*musterv1.JobSpec) {}},
+		{"--encoding bf16", func(j *musterv1.JobSpec) { j.Encoding = "bf16" }},
+		{"--encoding int8", func(j *musterv1.JobSpec) { j.Encoding = "int8" }},
 		{"--max-time 1h", func(*musterv1.JobSpec) {}}, // no part of the job's identity
 	} {
 		var o Options
@@ -99,6 +102,7 @@ func TestFlagsOfAServerAreRefused(t *testing.T) {
 		{"--schedule sometimes", "sometimes"},
 		{"--augment blur", "blur"},
 		{"--precision fp16", `--precision: unknown precision "fp16"; want f32 or bf16`},
+		{"--encoding fp8", `--encoding: unknown encoding "fp8"; want f32, bf16 or int8`},
 		{"--keep 0", "keep 0"},
 		{"--shard-timeout -1s", "shard-timeout -1s"},
 		{"--max-time -1s", "max-time -1s"},

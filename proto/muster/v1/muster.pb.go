@@ -24,7 +24,8 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
-// Encoding of the values of a chunk.
+// Encoding of the values of a chunk. A chunk in another encoding than its job
+// exchanges is malformed. Checksums are of the bytes as they are encoded.
 type Encoding int32
 
 const (
@@ -34,6 +35,12 @@ const (
 	// The values are in shared memory, all of the chunk's as float32 of the machine,
 	// and not in the message, which says that they are ready.
 	Encoding_ENCODING_SHARED Encoding = 2
+	// bfloat16, little-endian: the upper 16 bits of a float32.
+	Encoding_ENCODING_BF16 Encoding = 3
+	// A scale for each 256 values, the last block being shorter: float32,
+	// little-endian. Then a byte for each value: a whole number, in two's complement,
+	// of its block's scale. A block in which something is not finite has a scale of NaN.
+	Encoding_ENCODING_INT8 Encoding = 4
 )
 
 // Enum value maps for Encoding.
@@ -42,11 +49,15 @@ var (
 		0: "ENCODING_UNSPECIFIED",
 		1: "ENCODING_F32",
 		2: "ENCODING_SHARED",
+		3: "ENCODING_BF16",
+		4: "ENCODING_INT8",
 	}
 	Encoding_value = map[string]int32{
 		"ENCODING_UNSPECIFIED": 0,
 		"ENCODING_F32":         1,
 		"ENCODING_SHARED":      2,
+		"ENCODING_BF16":        3,
+		"ENCODING_INT8":        4,
 	}
 )
 
@@ -228,7 +239,15 @@ type JobSpec struct {
 	// Outputs of the network; 0: its own.
 	Classes uint32 `protobuf:"varint,18,opt,name=classes,proto3" json:"classes,omitempty"`
 	// Precision of the factors of products: f32 (or empty), bf16.
-	Precision     string `protobuf:"bytes,19,opt,name=precision,proto3" json:"precision,omitempty"`
+	Precision string `protobuf:"bytes,19,opt,name=precision,proto3" json:"precision,omitempty"`
+	// How gradients and parameters are exchanged: f32 (or empty), bf16, int8. With bf16
+	// chunks of both are ENCODING_BF16, with int8 gradients are ENCODING_INT8 and
+	// parameters ENCODING_BF16.
+	//
+	// With bf16 every node of the tree over shards is rounded to bfloat16, a shard's
+	// gradient and each sum of two, whoever forms it. With bf16 and int8 workers
+	// compute with the parameters rounded to bfloat16; the server keeps float32.
+	Encoding      string `protobuf:"bytes,20,opt,name=encoding,proto3" json:"encoding,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -385,6 +404,13 @@ func (x *JobSpec) GetClasses() uint32 {
 func (x *JobSpec) GetPrecision() string {
 	if x != nil {
 		return x.Precision
+	}
+	return ""
+}
+
+func (x *JobSpec) GetEncoding() string {
+	if x != nil {
+		return x.Encoding
 	}
 	return ""
 }
@@ -546,7 +572,8 @@ type JoinRequest struct {
 	Device string `protobuf:"bytes,6,opt,name=device,proto3" json:"device,omitempty"`
 	// Host name, for status.
 	Host string `protobuf:"bytes,7,opt,name=host,proto3" json:"host,omitempty"`
-	// Encodings of chunks it can send and receive.
+	// Encodings of chunks it can send and receive; none: ENCODING_F32 alone. A worker
+	// that lacks one of the job's is refused.
 	Encodings []Encoding `protobuf:"varint,8,rep,packed,name=encodings,proto3,enum=muster.v1.Encoding" json:"encodings,omitempty"`
 	// The worker holds its own lease in etcd; otherwise the server holds one for it.
 	Registered bool `protobuf:"varint,9,opt,name=registered,proto3" json:"registered,omitempty"`
@@ -2017,6 +2044,8 @@ func (x *PullRequest) GetChunks() []uint32 {
 	return nil
 }
 
+// PullResponse has the parameters as the server keeps them, in ENCODING_F32 whatever
+// the job exchanges. A client that computes gradients rounds them as JobSpec.encoding says.
 type PullResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Step          uint64                 `protobuf:"varint,1,opt,name=step,proto3" json:"step,omitempty"`
@@ -2842,7 +2871,7 @@ var File_muster_v1_muster_proto protoreflect.FileDescriptor
 
 const file_muster_v1_muster_proto_rawDesc = "" +
 	"\n" +
-	"\x16muster/v1/muster.proto\x12\tmuster.v1\"\x86\x04\n" +
+	"\x16muster/v1/muster.proto\x12\tmuster.v1\"\xa2\x04\n" +
 	"\aJobSpec\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +
 	"\anetwork\x18\x02 \x01(\tR\anetwork\x12\x1e\n" +
@@ -2865,7 +2894,8 @@ const file_muster_v1_muster_proto_rawDesc = "" +
 	"input_size\x18\x10 \x01(\rR\tinputSize\x12\x1b\n" +
 	"\tlrn_order\x18\x11 \x01(\tR\blrnOrder\x12\x18\n" +
 	"\aclasses\x18\x12 \x01(\rR\aclasses\x12\x1c\n" +
-	"\tprecision\x18\x13 \x01(\tR\tprecisionJ\x04\b\x0e\x10\x0f\"\xc9\x01\n" +
+	"\tprecision\x18\x13 \x01(\tR\tprecision\x12\x1a\n" +
+	"\bencoding\x18\x14 \x01(\tR\bencodingJ\x04\b\x0e\x10\x0f\"\xc9\x01\n" +
 	"\bDataInfo\x12 \n" +
 	"\vfingerprint\x18\x01 \x01(\tR\vfingerprint\x12!\n" +
 	"\ftrain_images\x18\x02 \x01(\rR\vtrainImages\x12\x1f\n" +
@@ -3057,11 +3087,13 @@ const file_muster_v1_muster_proto_rawDesc = "" +
 	"\x11CheckpointRequest\"<\n" +
 	"\x12CheckpointResponse\x12\x12\n" +
 	"\x04step\x18\x01 \x01(\x04R\x04step\x12\x12\n" +
-	"\x04path\x18\x02 \x01(\tR\x04path*K\n" +
+	"\x04path\x18\x02 \x01(\tR\x04path*q\n" +
 	"\bEncoding\x12\x18\n" +
 	"\x14ENCODING_UNSPECIFIED\x10\x00\x12\x10\n" +
 	"\fENCODING_F32\x10\x01\x12\x13\n" +
-	"\x0fENCODING_SHARED\x10\x02*U\n" +
+	"\x0fENCODING_SHARED\x10\x02\x12\x11\n" +
+	"\rENCODING_BF16\x10\x03\x12\x11\n" +
+	"\rENCODING_INT8\x10\x04*U\n" +
 	"\bWorkKind\x12\x19\n" +
 	"\x15WORK_KIND_UNSPECIFIED\x10\x00\x12\x16\n" +
 	"\x12WORK_KIND_GRADIENT\x10\x01\x12\x16\n" +
