@@ -328,10 +328,16 @@ func assigned(shards ...uint32) *musterv1.ExchangeResponse {
 
 // loaded are the messages that bring the parameters of a step.
 func loaded(net *model.Network, step uint64) []*musterv1.ExchangeResponse {
+	return loadedIn(musterv1.Encoding_ENCODING_F32, net, step)
+}
+
+// loadedIn is loaded in an encoding.
+func loadedIn(e musterv1.Encoding, net *model.Network, step uint64) []*musterv1.ExchangeResponse {
 	v := vector(net, step)
 	var all []*musterv1.ExchangeResponse
 	for c := range net.Layout.Chunks() {
-		m := wire.NewParametersChunk(step, c, net.Layout.Chunk(c).Of(v))
+		p := wire.Parameters{Step: step, Chunk: uint32(c), Payload: wire.Encode(e, net.Layout.Chunk(c).Of(v))}
+		m := p.Message()
 		all = append(all, &musterv1.ExchangeResponse{Message: &musterv1.ExchangeResponse_Parameters{Parameters: m}})
 	}
 	return all
@@ -357,6 +363,8 @@ type contribution struct {
 	tallies []*musterv1.Tally
 	nodes   []params.Node
 	sums    [][]float32 // by node
+
+	encodings []musterv1.Encoding // by node: of its last chunk
 }
 
 // contribute hears a contribution of so many nodes, whose chunks come as they are
@@ -370,6 +378,7 @@ func (l *line) contribute(net *model.Network, step uint64, nodes int) contributi
 func (l *line) contributeWhile(net *model.Network, step uint64, nodes int, heard func(chunk int)) contribution {
 	l.t.Helper()
 	sums := map[params.Node][]float32{}
+	encodings := map[params.Node]musterv1.Encoding{}
 	for range nodes * net.Layout.Chunks() {
 		g := l.hear().GetGradient()
 		if g == nil || g.Step != step {
@@ -384,6 +393,7 @@ func (l *line) contributeWhile(net *model.Network, step uint64, nodes int, heard
 		if sums[node] == nil {
 			sums[node] = slices.Repeat([]float32{float32(math.NaN())}, net.Layout.Size()) // where no chunk comes
 		}
+		encodings[node] = g.Encoding
 		values := net.Layout.Chunk(chunk).Of(sums[node])
 		copy(values, net.Layout.Unpack(values, live, chunk))
 		heard(chunk)
@@ -394,7 +404,7 @@ func (l *line) contributeWhile(net *model.Network, step uint64, nodes int, heard
 	}
 	c := contribution{tallies: t.Tallies}
 	for _, node := range slices.SortedFunc(maps.Keys(sums), func(a, b params.Node) int { return a.First - b.First }) {
-		c.nodes, c.sums = append(c.nodes, node), append(c.sums, sums[node])
+		c.nodes, c.sums, c.encodings = append(c.nodes, node), append(c.sums, sums[node]), append(c.encodings, encodings[node])
 	}
 	if len(c.nodes) != nodes {
 		l.t.Fatalf("the worker sent sums of %v, want %d nodes", c.nodes, nodes)

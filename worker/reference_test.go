@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/muster-train/muster/dataset"
+	"github.com/muster-train/muster/internal/kernel"
 	"github.com/muster-train/muster/model"
 	"github.com/muster-train/muster/model/device"
 	"github.com/muster-train/muster/model/device/cpu"
@@ -21,6 +22,7 @@ type reference struct {
 	cut    dataset.Cut
 	loader *dataset.Loader
 	plan   device.Plan
+	rounds bool            // sums and parameters are bfloat16s
 	leaves map[place]*leaf // computed so far
 }
 
@@ -41,9 +43,13 @@ func newReference(t *testing.T, job *musterv1.JobSpec) *reference {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { d.Close() })
-	r := &reference{t: t, job: job, net: networkOf(t, job), cut: dataset.Cut{Images: testSet().Train.Len(), Shards: int(job.Shards), Batch: int(job.Batch)}, leaves: map[place]*leaf{}}
+	r := &reference{t: t, job: job, net: networkOf(t, job), cut: dataset.Cut{Images: testSet().Train.Len(), Shards: int(job.Shards), Batch: int(job.Batch)}, leaves: map[place]*leaf{}, rounds: job.Encoding == "bf16"}
 	r.loader = newLoader(t, r.net, job, r.cut)
-	if r.plan, err = r.net.Plan(d, device.Options{Images: int(job.Batch / job.Shards), Nodes: 1}); err != nil {
+	o := device.Options{Images: int(job.Batch / job.Shards), Nodes: 1}
+	if r.rounds {
+		o.Sums = device.BF16
+	}
+	if r.plan, err = r.net.Plan(d, o); err != nil {
 		t.Fatal(err)
 	}
 	return r
@@ -77,6 +83,9 @@ func (r *reference) compute(shard int, step uint64) *leaf {
 		return nil
 	}
 	copy(r.plan.Parameters(), vector(r.net, step))
+	if r.job.Encoding != "" {
+		kernel.Round(r.plan.Parameters(), r.plan.Parameters())
+	}
 	r.plan.Loaded(params.Range{First: 0, End: r.net.Layout.Size()})
 	b, err := r.loader.Train(r.t.Context(), position, []int{shard})
 	if err != nil {
@@ -111,6 +120,9 @@ func (r *reference) sum(d params.Node, step uint64) []float32 {
 	}
 	for i := range a {
 		a[i] += b[i]
+	}
+	if r.rounds {
+		kernel.Round(a, a)
 	}
 	return a
 }

@@ -14,9 +14,15 @@ import (
 // told are the messages that say that the parameters of a step are in place, with
 // payloads of which nothing must be read.
 func told(layout *params.Layout, step uint64) []*musterv1.ExchangeResponse {
+	return toldIn(musterv1.Encoding_ENCODING_F32, layout, step)
+}
+
+// toldIn is told in an encoding.
+func toldIn(e musterv1.Encoding, layout *params.Layout, step uint64) []*musterv1.ExchangeResponse {
 	var all []*musterv1.ExchangeResponse
 	for c := range layout.Chunks() {
-		m := wire.NewParametersChunk(step, c, make([]float32, layout.Chunk(c).Len()))
+		p := wire.Parameters{Step: step, Chunk: uint32(c), Payload: wire.Encode(e, make([]float32, layout.Chunk(c).Len()))}
+		m := p.Message()
 		all = append(all, &musterv1.ExchangeResponse{Message: &musterv1.ExchangeResponse_Parameters{Parameters: m}})
 	}
 	return all

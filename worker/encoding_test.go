@@ -1,0 +1,126 @@
+package worker
+
+import (
+	"errors"
+	"slices"
+	"testing"
+
+	"github.com/muster-train/muster/internal/kernel"
+	"github.com/muster-train/muster/internal/wire"
+	"github.com/muster-train/muster/model/params"
+	musterv1 "github.com/muster-train/muster/proto/muster/v1"
+)
+
+const (
+	inF32  = musterv1.Encoding_ENCODING_F32
+	inBF16 = musterv1.Encoding_ENCODING_BF16
+	inINT8 = musterv1.Encoding_ENCODING_INT8
+)
+
+// encodedJob is testJob with an encoding.
+func encodedJob(encoding string) *musterv1.JobSpec {
+	j := testJob()
+	j.Encoding = encoding
+	return j
+}
+
+// What a worker computes and sends with bf16 are bfloat16s, two bytes each where they
+// travel and in place where they don't.
+func TestBfloat16SumsAreSentAsTheyAre(t *testing.T) {
+	sharedSums := func(n, size int) (sums [][]float32) {
+		for range n {
+			sums = append(sums, params.NewVector(size))
+		}
+		return sums
+	}
+	for _, tc := range []struct {
+		name      string
+		shared    func(size int) *wire.Shared
+		encodings []musterv1.Encoding // of the sums of shards 0 and 1, and of shard 3
+	}{
+		{"over the stream", func(int) *wire.Shared { return nil }, []musterv1.Encoding{inBF16, inBF16}},
+		{"in one process", func(int) *wire.Shared { return &wire.Shared{} }, []musterv1.Encoding{inF32, inF32}},
+		{"in shared memory", func(size int) *wire.Shared { return &wire.Shared{Sums: sharedSums(2, size)} }, []musterv1.Encoding{inF32, inF32}},
+		{"in shared memory with room for one", func(size int) *wire.Shared { return &wire.Shared{Sums: sharedSums(1, size)} }, []musterv1.Encoding{inF32, inBF16}},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			d := newDirector(t)
+			d.job = encodedJob("bf16")
+			ref := newReference(t, d.job)
+			layout := ref.net.Layout
+			parameters := loadedIn(inBF16, ref.net, 1)
+			if d.shared = tc.shared(layout.Size()); d.shared != nil {
+				for i := range d.shared.Parameters {
+					d.shared.Parameters[i] = params.NewVector(layout.Size())
+				}
+				kernel.Round(d.shared.Parameters[1], vector(ref.net, 1))
+				parameters = toldIn(inBF16, layout, 1)
+			}
+			run(t, testConfig(t), d)
+			l := d.admit()
+			l.tell(assigned(0, 1, 3))
+			l.tell(parameters...)
+			l.tell(asked(gradientKind, 1))
+			c := l.contribute(ref.net, 1, 2)
+			ref.check(c, 1, []int{0, 1, 3})
+			if !slices.Equal(c.encodings, tc.encodings) {
+				t.Errorf("sums were sent in %v, want %v", c.encodings, tc.encodings)
+			}
+			l.tell(done(true, ""))
+		})
+	}
+}
+
+// What of a step is computed again in the server's process goes as float32s too.
+func TestWithinAProcessNothingIsEncoded(t *testing.T) {
+	for _, encoding := range []string{"bf16", "int8"} {
+		d := newDirector(t)
+		d.job = encodedJob(encoding)
+		ref := newReference(t, d.job)
+		d.shared = &wire.Shared{Parameters: [2][]float32{nil, params.NewVector(ref.net.Layout.Size())}}
+		kernel.Round(d.shared.Parameters[1], vector(ref.net, 1))
+		run(t, testConfig(t), d)
+		l := d.admit()
+		l.tell(assigned(2))
+		l.tell(toldIn(inBF16, ref.net.Layout, 1)...)
+		l.tell(asked(gradientKind, 1))
+		for range 2 { // in place, then by a message
+			c := l.contribute(ref.net, 1, 1)
+			ref.check(c, 1, []int{2})
+			if !slices.Equal(c.encodings, []musterv1.Encoding{inF32}) {
+				t.Errorf("%s: a sum was sent in %v", encoding, c.encodings)
+			}
+			l.tell(refusal(musterv1.RefusalReason_REFUSAL_REASON_MALFORMED, 1, 2, 3))
+		}
+		l.contribute(ref.net, 1, 1)
+		l.tell(done(true, ""))
+	}
+}
+
+func TestParametersComeInTheJobsEncoding(t *testing.T) {
+	for _, tc := range []struct {
+		job, sent musterv1.Encoding
+		encoding  string
+	}{
+		{inF32, inBF16, ""}, {inF32, inINT8, "f32"}, {inBF16, inF32, "bf16"}, {inBF16, inINT8, "int8"}, {inBF16, inF32, "int8"},
+	} {
+		job := encodedJob(tc.encoding)
+		cfg := testConfig(t)
+		task, err := newTask(&cfg, job, wire.JobHash(job))
+		if err != nil {
+			t.Fatal(err)
+		}
+		load := func(e musterv1.Encoding) error {
+			r := wire.ResponseOf(loadedIn(e, networkOf(t, job), 1)[0])
+			defer r.Free()
+			return task.load(&r.Parameters)
+		}
+		if err := load(tc.sent); !errors.Is(err, wire.ErrMalformed) {
+			t.Errorf("parameters in %v for a job with encoding %q: %v", tc.sent, tc.encoding, err)
+		}
+		if err := load(tc.job); err != nil {
+			t.Errorf("parameters in %v for a job with encoding %q: %v", tc.job, tc.encoding, err)
+		}
+		task.close()
+	}
+}
