@@ -111,7 +111,7 @@ type puppet struct {
 
 // joinRequest is what a worker that fits the job says.
 func joinRequest(s *Server, id string) *musterv1.JoinRequest {
-	return &musterv1.JoinRequest{Worker: id, Job: s.hash, Layout: s.network.Layout.Fingerprint(), Data: testData, Device: "puppet"}
+	return &musterv1.JoinRequest{Worker: id, Job: s.hash, Layout: s.network.Layout.Fingerprint(), Data: testData, Device: "puppet", Encodings: wire.Spoken()}
 }
 
 func newPuppet(t *testing.T, s *Server, id string) *puppet {
@@ -229,11 +229,15 @@ func (p *puppet) push(step uint64, d params.Node, chunk int) {
 
 func (p *puppet) pushValue(step uint64, d params.Node, chunk int, value float32) {
 	p.t.Helper()
-	values := make([]float32, p.layout.Live(chunk))
-	for i := range values {
-		values[i] = value
+	values := wire.NewPayload(p.layout.Live(chunk))
+	for i := range values.Floats() {
+		values.Floats()[i] = value
 	}
-	p.send(&musterv1.ExchangeRequest{Message: &musterv1.ExchangeRequest_Gradient{Gradient: wire.NewGradientChunk(step, d.First, d.End, chunk, values)}})
+	if err := p.stream.Send(&wire.Request{Gradient: wire.Gradient{
+		Step: step, First: uint32(d.First), End: uint32(d.End), Chunk: uint32(chunk), Payload: values,
+	}}); err != nil {
+		p.t.Fatalf("%s: send: %v", p.id, err)
+	}
 }
 
 func (p *puppet) send(m *musterv1.ExchangeRequest) {

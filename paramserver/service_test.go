@@ -46,7 +46,18 @@ func serve(t *testing.T, cfg Config) (*running, *grpc.ClientConn) {
 
 // The unary calls are a whole protocol: Join, then Pull and Push, until done.
 func TestAJobIsTrainedByUnaryCallsAlone(t *testing.T) {
-	r, conn := serve(t, testConfig(t))
+	for _, encoding := range []wire.Encoding{wire.F32, wire.BF16, wire.INT8} {
+		t.Run(encoding.String(), func(t *testing.T) {
+			t.Parallel()
+			trainByUnaryCalls(t, encoding)
+		})
+	}
+}
+
+func trainByUnaryCalls(t *testing.T, encoding wire.Encoding) {
+	cfg := testConfig(t)
+	cfg.Job.Encoding = encoding.String()
+	r, conn := serve(t, cfg)
 	api := musterv1.NewMusterServiceClient(conn)
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
@@ -79,8 +90,11 @@ func TestAJobIsTrainedByUnaryCallsAlone(t *testing.T) {
 			for i := range values {
 				values[i] = gradient(shard, step)
 			}
-			g := wire.NewGradientChunk(step, shard, shard+1, 0, values)
-			g.Payload = append([]byte(nil), g.Payload...)
+			sent := wire.Gradient{Step: step, First: uint32(shard), End: uint32(shard) + 1, Payload: wire.Encode(encoding.Gradients(), values)}
+			g := sent.Message()
+			if wire.Decode(values, g) != nil || values[0] != gradient(shard, step) {
+				t.Fatalf("%v changes the gradient: the test wants one that it doesn't", encoding)
+			}
 			push.Gradients = append(push.Gradients, g)
 		}
 		answer, err := api.Push(ctx, push)
