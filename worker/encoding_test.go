@@ -124,3 +124,90 @@ func TestParametersComeInTheJobsEncoding(t *testing.T) {
 		task.close()
 	}
 }
+
+// quantized computes what must come of a worker's sums in int8, chunk by chunk.
+type quantized map[params.Node][]wire.Feedback
+
+func (q quantized) of(t *testing.T, layout *params.Layout, node params.Node, step uint64, sum []float32) []float32 {
+	t.Helper()
+	if q[node] == nil {
+		q[node] = make([]wire.Feedback, layout.Chunks())
+	}
+	all := slices.Clone(sum)
+	for c := range layout.Chunks() {
+		live := make([]float32, layout.Live(c))
+		layout.Pack(live, sum, c)
+		g := wire.Gradient{Payload: q[node][c].Encode(step, live)}
+		if err := wire.Decode(live, g.Message()); err != nil {
+			t.Fatal(err)
+		}
+		values := layout.Chunk(c).Of(all)
+		copy(values, layout.Unpack(values, live, c))
+	}
+	return all
+}
+
+// What int8 cuts off a step's sums goes with the next step's: once, however often
+// the step is computed, and not where shards have moved or a stream has begun.
+func TestInt8SumsMakeUpForWhatWasCutOff(t *testing.T) {
+	d := newDirector(t)
+	d.job = encodedJob("int8")
+	ref := newReference(t, d.job)
+	layout := ref.net.Layout
+	run(t, testConfig(t), d)
+	l := d.admit()
+	want := quantized{}
+	expect := func(step uint64, nodes ...params.Node) {
+		t.Helper()
+		c := l.contribute(ref.net, step, len(nodes))
+		for i, node := range nodes {
+			if c.nodes[i] != node || c.encodings[i] != inINT8 {
+				t.Fatalf("step %d: %v was sent in %v, want %v in %v", step, c.nodes[i], c.encodings[i], node, inINT8)
+			}
+			sum := ref.sum(node, step)
+			got := want.of(t, layout, node, step, sum)
+			if !sameBits(c.sums[i], got) {
+				t.Errorf("step %d, shards %v: other values were sent than sums and residuals make", step, node)
+			}
+			if sameBits(got, sum) {
+				t.Errorf("step %d, shards %v: int8 cuts nothing off: the case does not tell", step, node)
+			}
+		}
+	}
+	begin := func(step uint64, shards ...uint32) {
+		if len(shards) > 0 {
+			l.tell(assigned(shards...))
+		}
+		l.tell(loadedIn(inBF16, ref.net, step)...)
+		l.tell(asked(gradientKind, step))
+	}
+	both, fourth := params.Node{First: 0, End: 2}, params.Leaf(3)
+	begin(0, 0, 1, 3)
+	expect(0, both, fourth)
+	begin(1)
+	expect(1, both, fourth)
+	for _, reason := range []musterv1.RefusalReason{musterv1.RefusalReason_REFUSAL_REASON_NOT_FINITE, musterv1.RefusalReason_REFUSAL_REASON_MALFORMED} {
+		l.tell(refusal(reason, 1, 0, 2))
+		expect(1, both)
+	}
+	begin(3) // at step 2 the fourth shard has no images, and step 3 is as good
+	expect(3, both, fourth)
+	l.tell(assigned(0, 1, 3)) // as before
+	begin(4)
+	expect(4, both, fourth)
+
+	want = quantized{}
+	begin(6, 0, 1)
+	expect(6, both)
+	begin(7)
+	expect(7, both)
+
+	want = quantized{}
+	l.cut(errors.New("connection reset"))
+	l = d.admit()
+	begin(9, 0, 1)
+	expect(9, both)
+	begin(10)
+	expect(10, both)
+	l.tell(done(true, ""))
+}

@@ -27,7 +27,9 @@ type outgoing struct {
 	sending sync.WaitGroup
 	request wire.Request // the goroutine's
 	packed  []float32    // the goroutine's: a chunk's live values
-	err     error        // the goroutine's until it has ended
+
+	residuals residuals // of what is sent in ENCODING_INT8; the goroutine's until it has ended
+	err       error     // the goroutine's until it has ended
 }
 
 // piece names a chunk of a node's sum.
@@ -89,7 +91,7 @@ func (o *outgoing) sendPiece(p piece) error {
 	if sum := o.sum(p.node); p.node < o.lend {
 		payload = wire.View(o.layout.Chunk(p.chunk).Of(sum))
 	} else {
-		payload = o.encode(sum, p.chunk)
+		payload = o.encode(node, sum, p.chunk)
 	}
 	n := payload.Len()
 	o.request = wire.Request{Gradient: wire.Gradient{
@@ -102,8 +104,8 @@ func (o *outgoing) sendPiece(p piece) error {
 	return nil
 }
 
-// encode makes a payload of the live values of a chunk.
-func (o *outgoing) encode(sum []float32, chunk int) *wire.Payload {
+// encode makes a payload of the live values of a chunk of a node's sum.
+func (o *outgoing) encode(node params.Node, sum []float32, chunk int) *wire.Payload {
 	n := o.layout.Live(chunk)
 	if o.encoding <= musterv1.Encoding_ENCODING_F32 {
 		payload := wire.NewPayload(n)
@@ -117,6 +119,9 @@ func (o *outgoing) encode(sum []float32, chunk int) *wire.Payload {
 		}
 		live = o.packed[:n]
 		o.layout.Pack(live, sum, chunk)
+	}
+	if o.encoding == musterv1.Encoding_ENCODING_INT8 {
+		return o.residuals.of(node, chunk, o.layout.Chunks()).Encode(o.step, live)
 	}
 	return wire.Encode(o.encoding, live)
 }

@@ -138,6 +138,9 @@ func (t *task) assign(a *musterv1.Assignment) error {
 		shards[i] = int(s)
 	}
 	slices.Sort(shards)
+	if !slices.Equal(shards, t.shards) { // as the first of a stream, over which there are none
+		t.outgoing.residuals.forget()
+	}
 	if err := t.fit(shards); err != nil {
 		return fmt.Errorf("%w: %w", errFault, err)
 	}
