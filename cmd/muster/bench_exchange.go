@@ -15,6 +15,7 @@ import (
 	"github.com/muster-train/muster/cmd/internal/bench"
 	"github.com/muster-train/muster/cmd/internal/logs"
 	"github.com/muster-train/muster/cmd/internal/settings"
+	"github.com/muster-train/muster/internal/wire"
 	"github.com/muster-train/muster/model"
 )
 
@@ -28,9 +29,6 @@ type benchExchangeOptions struct {
 	json       bool
 	logs       logs.Options
 }
-
-// encodings are those that a chunk can have.
-var encodings = []string{"f32"}
 
 // all stands for every transport, and for every encoding.
 const all = "all"
@@ -54,14 +52,14 @@ All figures are medians; ratios are the step's time to the raw copy's.`,
 		fs.StringVar(&o.network, "network", "alexnet", "`network` whose parameters are exchanged: "+strings.Join(model.Names(), ", "))
 		fs.IntSliceVar(&o.workers, "workers", []int{1, 2, 4}, "numbers of `workers` to measure")
 		fs.StringSliceVar(&o.transports, "transport", []string{all}, "`transports` to measure: all, or of "+strings.Join(bench.Transports, ", ")+" (local: worker and server share the process; memory: they share memory)")
-		fs.StringSliceVar(&o.encodings, "encoding", []string{all}, "`encodings` of chunks to measure: all, or of "+strings.Join(encodings, ", "))
+		fs.StringSliceVar(&o.encodings, "encoding", []string{all}, "`encodings` to measure: all, or of "+strings.Join(wire.Encodings, ", ")+" (local and memory: gradients are in place, as bfloat16s with bf16, as float32 with int8)")
 		fs.IntVar(&o.shards, "shards", 8, "logical `shards`, at least as many as workers")
 	})
 	settings.Group(cmd.Flags(), "Measurement", func(fs *pflag.FlagSet) {
 		fs.IntVar(&o.turns, "turns", 9, "`turns`: steps measured of each, by turns with the copies")
 	})
 	o.logs.Define(cmd.Flags())
-	cmd.Flags().BoolVar(&o.json, "json", false, "print a line of JSON for each transport and number of workers")
+	cmd.Flags().BoolVar(&o.json, "json", false, "print a line of JSON for each transport, encoding and number of workers")
 	return cmd
 }
 
@@ -83,25 +81,32 @@ func (o *benchExchangeOptions) run(cmd *cobra.Command) error {
 	}
 	defer os.RemoveAll(dir)
 	var measured []*bench.Exchanges
-	for i, workers := range o.workers {
-		log.Info("measuring", "network", o.network, "workers", workers, "transports", strings.Join(o.transports, ","))
-		of, err := os.MkdirTemp(dir, fmt.Sprintf("%d-", i))
-		if err != nil {
-			return err
-		}
-		x, err := bench.MeasureExchange(cmd.Context(), bench.ExchangeConfig{
-			Network: network, Shards: o.shards, Workers: workers, Transports: o.transports, Turns: o.turns, Dir: of,
-		})
-		if err != nil {
-			return err
-		}
-		if o.json {
-			if err := printExchangeJSON(cmd.OutOrStdout(), x); err != nil {
+	for _, workers := range o.workers {
+		// One encoding after the other: a server for each transport takes memory enough.
+		for _, name := range o.encodings {
+			encoding, err := wire.ParseEncoding(name)
+			if err != nil {
 				return err
 			}
-			continue
+			log.Info("measuring", "network", o.network, "workers", workers, "encoding", name, "transports", strings.Join(o.transports, ","))
+			of, err := os.MkdirTemp(dir, "")
+			if err != nil {
+				return err
+			}
+			x, err := bench.MeasureExchange(cmd.Context(), bench.ExchangeConfig{
+				Network: network, Shards: o.shards, Workers: workers, Encoding: encoding, Transports: o.transports, Turns: o.turns, Dir: of,
+			})
+			if err != nil {
+				return err
+			}
+			if o.json {
+				if err := printExchangeJSON(cmd.OutOrStdout(), x); err != nil {
+					return err
+				}
+				continue
+			}
+			measured = append(measured, x)
 		}
-		measured = append(measured, x)
 	}
 	if o.json {
 		return nil
@@ -130,7 +135,7 @@ func (o *benchExchangeOptions) check(cmd *cobra.Command) error {
 		flag  string
 		names *[]string
 		known []string
-	}{{"transport", &o.transports, bench.TransportsHere()}, {"encoding", &o.encodings, encodings}} {
+	}{{"transport", &o.transports, bench.TransportsHere()}, {"encoding", &o.encodings, wire.Encodings}} {
 		names := *list.names
 		switch {
 		case len(names) == 1 && names[0] == all:
@@ -149,25 +154,26 @@ func (o *benchExchangeOptions) check(cmd *cobra.Command) error {
 	return nil
 }
 
-// printExchange prints a row for each transport and number of workers.
+// printExchange prints a row for each transport, encoding and number of workers.
 func printExchange(out io.Writer, measured []*bench.Exchanges) error {
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(w, "workers\ttransport\tencoding\tms/step\tof raw TCP\tof raw unix\tof memcpy\tMB garbage\tCPU s\t")
+	fmt.Fprintln(w, "workers\ttransport\tencoding\tms/step\tof raw TCP\tof raw unix\tof memcpy\tMB garbage\tCPU s\tMB up\tMB down\t")
 	for _, x := range measured {
 		for _, s := range x.Steps {
-			fmt.Fprintf(w, "%d\t%s\tf32\t%.1f\t%.2f\t%.2f\t%.2f\t%.2f\t%.3f\t\n", x.Config.Workers, s.Transport, milliseconds(s.Time),
-				s.Time.Seconds()/x.TCP.Seconds(), s.Time.Seconds()/x.Unix.Seconds(), s.Time.Seconds()/x.Memcpy.Seconds(), float64(s.Garbage)/1e6, s.CPU.Seconds())
+			fmt.Fprintf(w, "%d\t%s\t%v\t%.1f\t%.2f\t%.2f\t%.2f\t%.2f\t%.3f\t%.1f\t%.1f\t\n", x.Config.Workers, s.Transport, x.Config.Encoding, milliseconds(s.Time),
+				s.Time.Seconds()/x.TCP.Seconds(), s.Time.Seconds()/x.Unix.Seconds(), s.Time.Seconds()/x.Memcpy.Seconds(), float64(s.Garbage)/1e6, s.CPU.Seconds(),
+				float64(s.Up)/1e6, float64(s.Down)/1e6)
 		}
 	}
 	if err := w.Flush(); err != nil {
 		return err
 	}
 	x := measured[0]
-	fmt.Fprintf(out, "\n%s, %d shards: %.1f MB of gradients up and %.1f MB of parameters down for one worker, update included; medians of %d turns.\n",
-		x.Config.Network.Name, x.Config.Shards, float64(x.Up)/1e6, float64(x.Down)/1e6, x.Config.Turns)
+	fmt.Fprintf(out, "\n%s, %d shards; MB of gradients up and of parameters down for one worker; update included; medians of %d turns.\n",
+		x.Config.Network.Name, x.Config.Shards, x.Config.Turns)
 	for _, x := range measured {
-		fmt.Fprintf(out, "Raw, %d connections, %.1f MB there and back: TCP %.1f ms, unix %.1f ms; copied in memory %.1f ms.\n",
-			x.Config.Workers, float64(x.Bytes)/1e6, milliseconds(x.TCP), milliseconds(x.Unix), milliseconds(x.Memcpy))
+		fmt.Fprintf(out, "Raw, %d connections, beside %v, %.1f MB there and back: TCP %.1f ms, unix %.1f ms; copied in memory %.1f ms.\n",
+			x.Config.Workers, x.Config.Encoding, float64(x.Bytes)/1e6, milliseconds(x.TCP), milliseconds(x.Unix), milliseconds(x.Memcpy))
 	}
 	return nil
 }
@@ -199,11 +205,11 @@ type exchangeLine struct {
 func printExchangeJSON(out io.Writer, x *bench.Exchanges) error {
 	for _, s := range x.Steps {
 		line := exchangeLine{
-			Workers: x.Config.Workers, Transport: s.Transport, Encoding: "f32", Parts: 1,
+			Workers: x.Config.Workers, Transport: s.Transport, Encoding: x.Config.Encoding.String(), Parts: 1,
 			RatioTCP: s.Time.Seconds() / x.TCP.Seconds(), Garbage: s.Garbage, CPUSeconds: s.CPU.Seconds(),
 			RatioUnix: s.Time.Seconds() / x.Unix.Seconds(), RatioMemcpy: s.Time.Seconds() / x.Memcpy.Seconds(),
 			Milliseconds: milliseconds(s.Time), TCPMS: milliseconds(x.TCP), UnixMS: milliseconds(x.Unix), MemcpyMS: milliseconds(x.Memcpy),
-			UpBytes: x.Up, DownBytes: x.Down, Network: x.Config.Network.Name, Shards: x.Config.Shards, Turns: x.Config.Turns,
+			UpBytes: s.Up, DownBytes: s.Down, Network: x.Config.Network.Name, Shards: x.Config.Shards, Turns: x.Config.Turns,
 		}
 		if err := json.NewEncoder(out).Encode(line); err != nil {
 			return err

@@ -8,6 +8,7 @@ import (
 
 	"github.com/muster-train/muster/cmd/internal/bench"
 	"github.com/muster-train/muster/cmd/internal/settings"
+	"github.com/muster-train/muster/internal/wire"
 	"github.com/muster-train/muster/model"
 )
 
@@ -16,7 +17,7 @@ func benchExchangeArguments(more string) []string {
 	return strings.Fields("bench exchange --network lenet5 --turns 3 --log-level error " + more)
 }
 
-func TestBenchExchangePrintsALineForEachTransportAndNumberOfWorkers(t *testing.T) {
+func TestBenchExchangePrintsALineForEachTransportEncodingAndNumberOfWorkers(t *testing.T) {
 	status, stdout, stderr := muster(t.Context(), benchExchangeArguments("--workers 3,1 --json")...)
 	if status != settings.StatusDone {
 		t.Fatalf("status %d: %s", status, stderr)
@@ -25,10 +26,10 @@ func TestBenchExchangePrintsALineForEachTransportAndNumberOfWorkers(t *testing.T
 	if err != nil {
 		t.Fatal(err)
 	}
-	bytes := 4 * net.Layout.Size()
+	size := net.Layout.Size() // one chunk
 	type key struct {
-		workers   int
-		transport string
+		workers             int
+		encoding, transport string
 	}
 	var got []key
 	for line := range strings.Lines(stdout) {
@@ -36,14 +37,22 @@ func TestBenchExchangePrintsALineForEachTransportAndNumberOfWorkers(t *testing.T
 		if err := json.Unmarshal([]byte(line), &l); err != nil {
 			t.Fatal(err)
 		}
-		got = append(got, key{l.Workers, l.Transport})
-		if l.Encoding != "f32" || l.Parts != 1 || l.Network != "lenet5" || l.Shards != 8 || l.Turns != 3 {
+		got = append(got, key{l.Workers, l.Encoding, l.Transport})
+		if l.Parts != 1 || l.Network != "lenet5" || l.Shards != 8 || l.Turns != 3 {
 			t.Errorf("measured was %+v", l)
 		}
 		// One worker sends the sum of all shards; of 8 shards three workers have 2 or
 		// 3 each, and one or more nodes.
-		if l.DownBytes != bytes || l.Workers == 1 && l.UpBytes != bytes || l.UpBytes < bytes || l.UpBytes > 3*bytes {
-			t.Errorf("%d workers: %d bytes up and %d down of %d parameters' bytes", l.Workers, l.UpBytes, l.DownBytes, bytes)
+		up, down := 4*size, 4*size
+		if l.Transport == "unix" || l.Transport == "tcp" {
+			e, err := wire.ParseEncoding(l.Encoding)
+			if err != nil {
+				t.Fatal(err)
+			}
+			up, down = wire.PayloadBytes(e.Gradients(), size), wire.PayloadBytes(e.Parameters(), size)
+		}
+		if l.DownBytes != down || l.Workers == 1 && l.UpBytes != up || l.UpBytes < up || l.UpBytes > 3*up {
+			t.Errorf("%d workers, %s, %s: %d bytes up and %d down, want %d and %d for one", l.Workers, l.Transport, l.Encoding, l.UpBytes, l.DownBytes, up, down)
 		}
 		for name, ratio := range map[string][2]float64{"tcp": {l.RatioTCP, l.TCPMS}, "unix": {l.RatioUnix, l.UnixMS}, "memcpy": {l.RatioMemcpy, l.MemcpyMS}} {
 			if want := l.Milliseconds / ratio[1]; ratio[1] <= 0 || math.Abs(ratio[0]/want-1) > 1e-9 {
@@ -56,8 +65,10 @@ func TestBenchExchangePrintsALineForEachTransportAndNumberOfWorkers(t *testing.T
 	}
 	var want []key
 	for _, workers := range []int{3, 1} {
-		for _, transport := range bench.TransportsHere() {
-			want = append(want, key{workers, transport})
+		for _, encoding := range []string{"f32", "bf16", "int8"} {
+			for _, transport := range bench.TransportsHere() {
+				want = append(want, key{workers, encoding, transport})
+			}
 		}
 	}
 	if len(got) != len(want) {
@@ -101,7 +112,7 @@ func TestBenchExchangeRefuses(t *testing.T) {
 		"--turns 0":                "--turns 0: 1 to 1000 are allowed",
 		"--transport udp":          "--transport udp: all, or of local, memory, unix, tcp",
 		"--transport all,tcp":      "--transport all,tcp: all stands alone",
-		"--encoding fp8":           "--encoding fp8: all, or of f32",
+		"--encoding fp8":           "--encoding fp8: all, or of f32, bf16, int8",
 		"--network resnet":         "resnet",
 		"--workers 2 --shards two": "two",
 	} {

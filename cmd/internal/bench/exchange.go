@@ -30,6 +30,7 @@ type ExchangeConfig struct {
 	Network    *model.Network
 	Shards     int // at least Workers
 	Workers    int
+	Encoding   wire.Encoding
 	Transports []string // of Transports
 	Turns      int
 	Dir        string // for sockets, and for the state of the servers
@@ -40,6 +41,7 @@ type ExchangeConfig struct {
 // Exchange is what one transport's steps came to.
 type Exchange struct {
 	Transport string
+	Up, Down  int           // payload that a worker sends and receives in a step, as it travels or lies in memory
 	Time      time.Duration // of a step
 	Garbage   uint64        // bytes allocated in a step, by workers and server
 	CPU       time.Duration // of all threads in a step, workers' and server's; 0: this system doesn't tell
@@ -49,7 +51,6 @@ type Exchange struct {
 type Exchanges struct {
 	Config            ExchangeConfig
 	Bytes             int // of the vector: what a copy carries each way, for each worker
-	Up, Down          int // payload that a worker sends and receives in a step
 	TCP, Unix, Memcpy time.Duration
 	Steps             []Exchange // by transport, in the order asked for
 }
@@ -87,7 +88,6 @@ func MeasureExchange(ctx context.Context, cfg ExchangeConfig) (*Exchanges, error
 		}
 		parties = append(parties, p)
 	}
-	x.Up, x.Down = parties[0].up, x.Bytes
 
 	const warm = 2
 	raw := make([][]time.Duration, len(raws.kinds))
@@ -124,7 +124,9 @@ func MeasureExchange(ctx context.Context, cfg ExchangeConfig) (*Exchanges, error
 	}
 	x.TCP, x.Unix, x.Memcpy = median(raw[0]), median(raw[1]), median(raw[2])
 	for i, transport := range cfg.Transports {
-		x.Steps = append(x.Steps, Exchange{Transport: transport, Time: median(took[i]), Garbage: median(garbage[i]), CPU: median(spent[i])})
+		x.Steps = append(x.Steps, Exchange{
+			Transport: transport, Up: parties[i].up, Down: parties[i].down, Time: median(took[i]), Garbage: median(garbage[i]), CPU: median(spent[i]),
+		})
 	}
 	return x, nil
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"sync"
 	"time"
@@ -14,25 +15,29 @@ import (
 	"github.com/muster-train/muster/worker"
 )
 
-// idle is a worker that computes nothing: it has the same sums for every step.
+// idle is a worker that computes nothing: it has the same sums for every step, and
+// makes of them what a worker sends in the job's encoding.
 // One goroutine receives, into a vector of parameters, as a worker's loop does;
 // step is called from another.
 type idle struct {
-	id     string
-	layout *params.Layout
-	shards uint32 // of the job
-	sums   []float32
-	vector []float32
-	stream worker.Stream
-	cancel func()
+	id       string
+	layout   *params.Layout
+	shards   uint32 // of the job
+	encoding wire.Encoding
+	sums     []float32
+	vector   []float32
+	stream   worker.Stream
+	cancel   func()
 
 	asked     chan job
 	receiving sync.WaitGroup
 	err       error // of receiving, once asked is closed
 
-	after  []time.Duration // by chunk: when it is sent, from a step's beginning on; nil: at once
-	now    job             // asked for, not done
-	filled int             // vectors of shared memory that have the sums
+	after     []time.Duration // by chunk: when it is sent, from a step's beginning on; nil: at once
+	now       job             // asked for, not done
+	filled    int             // vectors of shared memory that have the sums
+	packed    []float32
+	residuals map[params.Node][]wire.Feedback
 }
 
 // job is a piece of work and the shards that it is of.
@@ -54,7 +59,7 @@ func dataOf(shards uint32) *musterv1.DataInfo {
 	}
 }
 
-func newIdle(ctx context.Context, link worker.Link, id string, layout *params.Layout, shards uint32, sums []float32) (*idle, error) {
+func newIdle(ctx context.Context, link worker.Link, id string, layout *params.Layout, shards uint32, encoding wire.Encoding, sums []float32) (*idle, error) {
 	req := &musterv1.JoinRequest{Worker: id, Device: "none", Encodings: wire.Spoken()}
 	offer, err := link.Join(ctx, req)
 	if err != nil {
@@ -72,8 +77,8 @@ func newIdle(ctx context.Context, link worker.Link, id string, layout *params.La
 		return nil, err
 	}
 	w := &idle{
-		id: id, layout: layout, shards: shards, sums: sums, vector: params.NewVector(layout.Size()), stream: stream, cancel: cancel,
-		asked: make(chan job, 4),
+		id: id, layout: layout, shards: shards, encoding: encoding, sums: sums, vector: params.NewVector(layout.Size()), stream: stream, cancel: cancel,
+		asked: make(chan job, 4), packed: make([]float32, params.ChunkValues), residuals: map[params.Node][]wire.Feedback{},
 	}
 	w.receiving.Go(func() {
 		defer close(w.asked)
@@ -100,8 +105,8 @@ func (w *idle) receive() error {
 		}
 		if p := &m.Parameters; p.Payload != nil {
 			r := w.layout.Chunk(int(p.Chunk))
-			if err := p.Payload.Check(r.Len(), musterv1.Encoding_ENCODING_F32); err != nil {
-				return err
+			if err := w.check(p.Payload, r.Len()); err != nil {
+				return fmt.Errorf("chunk %d of step %d: %w", p.Chunk, p.Step, err)
 			}
 			if w.stream.Shared() == nil {
 				copy(r.Of(w.vector), p.Payload.Floats())
@@ -127,6 +132,20 @@ func (w *idle) receive() error {
 			return errors.New("the job has ended: " + m.Done.Reason)
 		}
 	}
+}
+
+// check tells what is wrong with a chunk of parameters: one look at each end, where
+// it is to be rounded.
+func (w *idle) check(p *wire.Payload, n int) error {
+	if err := p.Check(n, w.encoding.Parameters()); err != nil || w.encoding == wire.F32 {
+		return err
+	}
+	for _, v := range []float32{p.Floats()[0], p.Floats()[n-1]} {
+		if math.Float32bits(v)&0xffff != 0 {
+			return fmt.Errorf("%v is no bfloat16, the job's encoding is %v", v, w.encoding)
+		}
+	}
+	return nil
 }
 
 // await waits to be asked for a step.
@@ -164,8 +183,7 @@ func (w *idle) send() error {
 			if i < len(lent) {
 				payload = wire.View(w.layout.Chunk(chunk).Of(lent[i]))
 			} else {
-				payload = wire.NewPayload(w.layout.Live(chunk))
-				w.layout.Pack(payload.Floats(), w.sums, chunk)
+				payload = w.encode(node, chunk)
 			}
 			m = wire.Request{Gradient: wire.Gradient{
 				Step: w.now.step, First: uint32(node.First), End: uint32(node.End), Chunk: uint32(chunk), Payload: payload,
@@ -176,6 +194,48 @@ func (w *idle) send() error {
 		}
 	}
 	return w.stream.Send(&wire.Request{Message: &musterv1.ExchangeRequest{Message: &musterv1.ExchangeRequest_Tallies{Tallies: tallies}}})
+}
+
+// encode makes a payload of what goes over the stream.
+func (w *idle) encode(node params.Node, chunk int) *wire.Payload {
+	n := w.layout.Live(chunk)
+	if w.encoding == wire.F32 {
+		payload := wire.NewPayload(n)
+		w.layout.Pack(payload.Floats(), w.sums, chunk)
+		return payload
+	}
+	live := w.layout.Chunk(chunk).Of(w.sums)
+	if n < len(live) {
+		live = w.packed[:n]
+		w.layout.Pack(live, w.sums, chunk)
+	}
+	if w.encoding != wire.INT8 {
+		return wire.Encode(w.encoding.Gradients(), live)
+	}
+	if w.residuals[node] == nil {
+		w.residuals[node] = make([]wire.Feedback, w.layout.Chunks())
+	}
+	return w.residuals[node][chunk].Encode(w.now.step, live)
+}
+
+// bytes is what is sent and received in the step that has been asked for.
+func (w *idle) bytes() (up, down int) {
+	sums, parameters := w.encoding.Gradients(), w.encoding.Parameters()
+	lent := len(w.lent())
+	if w.stream.Shared() != nil {
+		parameters = musterv1.Encoding_ENCODING_F32
+	}
+	for chunk := range w.layout.Chunks() {
+		down += wire.PayloadBytes(parameters, w.layout.Chunk(chunk).Len())
+		for node := range w.now.nodes {
+			e := sums
+			if node < lent {
+				e = musterv1.Encoding_ENCODING_F32
+			}
+			up += wire.PayloadBytes(e, w.layout.Live(chunk))
+		}
+	}
+	return up, down
 }
 
 // lent is vectors with the sums that the server sees, by node; none where memory is

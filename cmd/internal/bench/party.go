@@ -13,8 +13,10 @@ import (
 	"time"
 
 	"github.com/muster-train/muster/cmd/internal/inprocess"
+	"github.com/muster-train/muster/internal/kernel"
 	"github.com/muster-train/muster/internal/membership"
 	"github.com/muster-train/muster/internal/membership/embedded"
+	"github.com/muster-train/muster/internal/wire"
 	"github.com/muster-train/muster/model/params"
 	"github.com/muster-train/muster/paramserver"
 	musterv1 "github.com/muster-train/muster/proto/muster/v1"
@@ -38,8 +40,8 @@ const imagesOfShard = 16
 
 // party is a server and workers that compute nothing, over one transport.
 type party struct {
-	idle []*idle
-	up   int // payload bytes that a worker sends in a step, the mean of all
+	idle     []*idle
+	up, down int // payload bytes that a worker sends and receives in a step, the mean of all
 
 	connections []io.Closer
 	dir         string // of the server's state
@@ -66,6 +68,7 @@ func newParty(ctx context.Context, cfg ExchangeConfig, transport string, at regi
 	config.Job = &musterv1.JobSpec{
 		Name: transport, Network: cfg.Network.Name, Activation: "relu", Shards: uint32(cfg.Shards), Batch: uint32(imagesOfShard * cfg.Shards), Epochs: 1, Seed: 1,
 		LearningRate: 1e-3, Momentum: 0.9, WeightDecay: 2e-4, Schedule: "constant", Augment: "none", InputSize: uint32(cfg.Network.Preprocess.Side),
+		Encoding: cfg.Encoding.String(),
 	}
 	server, err := paramserver.New(config, at.of(transport))
 	if err != nil {
@@ -99,6 +102,9 @@ func newParty(ctx context.Context, cfg ExchangeConfig, transport string, at regi
 	for i := range sums {
 		sums[i] = float32(i%1024-512) * 1e-4
 	}
+	if cfg.Encoding == wire.BF16 {
+		kernel.Round(sums, sums) // as a plan would have them
+	}
 	for i := range cfg.Workers {
 		link, err := dial()
 		if err != nil {
@@ -107,7 +113,7 @@ func newParty(ctx context.Context, cfg ExchangeConfig, transport string, at regi
 		if c, ok := link.(io.Closer); ok {
 			p.connections = append(p.connections, c)
 		}
-		w, err := newIdle(inner, link, fmt.Sprintf("worker-%d", i), layout, config.Job.Shards, sums)
+		w, err := newIdle(inner, link, fmt.Sprintf("worker-%d", i), layout, config.Job.Shards, cfg.Encoding, sums)
 		if err != nil {
 			return nil, err
 		}
@@ -147,16 +153,14 @@ func (p *party) share(ctx context.Context, server *paramserver.Server) error {
 			return err
 		}
 	}
-	sent := 0
 	for _, w := range p.idle {
 		if err := w.await(); err != nil {
 			return err
 		}
-		for chunk := range w.layout.Chunks() {
-			sent += 4 * w.layout.Live(chunk) * len(w.now.nodes)
-		}
+		up, down := w.bytes()
+		p.up, p.down = p.up+up, p.down+down
 	}
-	p.up = sent / len(p.idle)
+	p.up, p.down = p.up/len(p.idle), p.down/len(p.idle)
 	return nil
 }
 
