@@ -207,7 +207,7 @@ func TestWhatWorkersSeeIsRoundedBesideTheParameters(t *testing.T) {
 		}
 	}
 	bad := made(true, false)
-	g[9000] = float32(math.Inf(1)) // in the second piece of the first chunk
+	g[9000] = float32(math.Inf(1))
 	if bad.Apply(0, layout.Chunk(0).Of(g), 1, 1) || bad.Has(8, 0) {
 		t.Error("parameters that are not finite can be read")
 	}

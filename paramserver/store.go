@@ -169,33 +169,14 @@ func (s *Store) Begin() { s.holds[s.version(s.step+1)].Wait() }
 // parameters are free of NaN and infinite values; such can't be read.
 func (s *Store) Apply(chunk int, g []float32, scale, rate float32) bool {
 	r, from, to := s.layout.Chunk(chunk), s.version(s.step), s.version(s.step+1)
-	w2, v2, w, v := r.Of(s.parameters[to]), r.Of(s.momentum[to]), r.Of(s.parameters[from]), r.Of(s.momentum[from])
-	var finite bool
+	finite := s.rule.Apply(r.Of(s.parameters[to]), r.Of(s.momentum[to]), r.Of(s.parameters[from]), r.Of(s.momentum[from]), g, scale, rate, s.far)
 	if s.rounds {
-		finite = s.applyAndRound(r.Of(s.seen[to]), w2, v2, w, v, g, scale, rate)
-	} else {
-		finite = s.rule.Apply(w2, v2, w, v, g, scale, rate, s.far)
+		// To round what has gone past the caches takes less time than to keep it there.
+		kernel.Round(r.Of(s.seen[to]), r.Of(s.parameters[to]))
 	}
 	s.made[chunk].Store(finite)
 	return finite
 }
-
-// applyAndRound updates a chunk and rounds what comes of it into seen, piece by
-// piece: what has just been made is then still in the caches. Past these, as other
-// updates are where they are far, nothing is written.
-func (s *Store) applyAndRound(seen, w2, v2, w, v, g []float32, scale, rate float32) bool {
-	finite := true
-	for first := 0; first < len(w2); first += pieceValues {
-		end := min(first+pieceValues, len(w2))
-		finite = s.rule.Apply(w2[first:end], v2[first:end], w[first:end], v[first:end], g[first:end], scale, rate, false) && finite
-		kernel.Round(seen[first:end], w2[first:end])
-	}
-	return finite
-}
-
-// pieceValues is how much is updated before it is rounded: six vectors of them
-// have room in the second cache.
-const pieceValues = 8 << 10
 
 // Commit publishes the next step, all of whose chunks have been applied.
 func (s *Store) Commit(samples uint64) {
