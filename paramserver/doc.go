@@ -15,6 +15,8 @@
 //     stream each chunk of the next step goes back as soon as it is made; a session
 //     knows at which step its worker holds each, and sends those that it lacks for
 //     its work.
+//     Where a job's encoding says so, workers see rounded parameters, over whatever
+//     they come; checkpoints and pulls have those that updates go by.
 //  4. The learning rate depends on samples applied alone, and only the server knows it.
 //  5. A checkpoint is the whole state at one step.
 //

@@ -4,7 +4,9 @@
 // of a step and a piece of work, computes what its shards contribute, and sends
 // it. Every contribution is a pure function of the parameters, the shard, the
 // step and the seed, so a worker may be killed, replaced or repeated at any
-// moment without changing a bit of the result.
+// moment without changing a bit of the result. Where a job is exchanged as int8, a
+// contribution also makes up for what was cut off the one before (residuals.go), and
+// that does not hold.
 //
 // Invariants:
 //  1. A piece of work is computed with the parameters of its own step: each layer

@@ -8,9 +8,10 @@
 // Every other message, and Push and Pull, are the generated code's.
 //
 // Invariants:
-//  1. On the wire a payload is the values as little-endian float32, with its
-//     CRC-32C in the message; one of another length, checksum or encoding is
-//     ErrMalformed, and counts for nothing.
+//  1. On the wire a payload is the values in one of three encodings, little-endian,
+//     with the CRC-32C of its bytes in the message; one of another length, checksum
+//     or encoding than wanted is ErrMalformed, and counts for nothing. What has come
+//     is float32: it is decoded once, into another payload.
 //  2. A Payload has one owner. It goes with its message: whoever sends gives it
 //     away, whoever receives frees it. While gRPC sends, it is gRPC's.
 //  3. A payload is copied once on its way from one process to another on each
