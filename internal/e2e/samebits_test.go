@@ -2,8 +2,10 @@ package e2e
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"log/slog"
+	"math"
 	"net"
 	"os"
 	"os/exec"
@@ -21,6 +23,7 @@ import (
 	"github.com/muster-train/muster/internal/membership/embedded"
 	"github.com/muster-train/muster/model/device/cpu"
 	"github.com/muster-train/muster/paramserver"
+	"github.com/muster-train/muster/paramserver/checkpoint"
 	musterv1 "github.com/muster-train/muster/proto/muster/v1"
 	"github.com/muster-train/muster/worker"
 )
@@ -427,6 +430,49 @@ func TestSameBitsWithEncodingBfloat16(t *testing.T) {
 				t.Errorf("parameters sha256:%s, want %s", got, want)
 			}
 		})
+	}
+}
+
+// Encoding int8 has no bits to compare: it learns what f32 learns, over a stream, which
+// quantizes gradients, as well as in place.
+func TestEncodingInt8Learns(t *testing.T) {
+	if testing.Short() {
+		t.Skip("TestEncodingInt8Learns starts processes")
+	}
+	last := func(scores []checkpoint.EpochScore) float64 {
+		t.Helper()
+		if len(scores) != epochs {
+			t.Fatalf("%d epochs were evaluated, want %d", len(scores), epochs)
+		}
+		return float64(scores[len(scores)-1].TestLoss)
+	}
+	want := last(inProcess(t, job(), 1, 1).Epochs)
+	hashes := map[string]bool{}
+	for _, shared := range []bool{true, false} {
+		dir := t.TempDir()
+		address := "unix://" + filepath.Join(dir, "s")
+		server := start(t, "paramserver", append(serverFlags(dir), "--listen", address, "--encoding", "int8", fmt.Sprintf("--shared-memory=%v", shared), "--json")...)
+		all := workers(t, address, 2, 1, false)
+		if s := server.status(); s != 0 {
+			t.Fatalf("the server ended with status %d", s)
+		}
+		ended(t, all)
+		var result struct {
+			Hash   string                  `json:"parameters_sha256"`
+			Epochs []checkpoint.EpochScore `json:"epochs"`
+		}
+		if err := json.Unmarshal(server.out.Bytes(), &result); err != nil {
+			t.Fatal(err)
+		}
+		hashes[result.Hash] = true
+		if got := last(result.Epochs); math.Abs(got/want-1) > 0.05 {
+			t.Errorf("shared memory %v: the loss ends at %v, with f32 at %v", shared, got, want)
+		} else {
+			t.Logf("shared memory %v: the loss ends at %v, with f32 at %v", shared, got, want)
+		}
+	}
+	if len(hashes) != 2 {
+		t.Error("over a stream nothing was quantized")
 	}
 }
 
