@@ -44,7 +44,7 @@ func (o *JobOptions) Define(flags *pflag.FlagSet) {
 		fs.Uint32Var(&o.LimitBatches, "limit-batches", 0, "`batches` of an epoch at most (0: the whole training set)")
 		fs.DurationVar(&o.MaxTime, "max-time", 0, "end training after this `time`, e.g. 30m (0: no limit)")
 		fs.StringVar(&o.Precision, "precision", device.F32.String(), "`precision` of the factors of products: f32, or bf16, which is faster where the processor has AVX512_BF16")
-		fs.StringVar(&o.Encoding, "encoding", wire.F32.String(), "`encoding` of what is exchanged: f32; bf16 (gradients, their sums and what workers know of the parameters are bfloat16s: half of the bytes, the same bits for every number of workers); int8 (parameters as with bf16, gradients as int8 with an error that is made up for later: a quarter of their bytes, other bits for other numbers of workers; where memory is shared or the worker is in this process, gradients stay float32)")
+		fs.StringVar(&o.Encoding, "encoding", wire.F32.String(), "`encoding` of gradients and parameters: f32; bf16, half of the bytes; int8, a quarter for gradients, whose bits then depend on who computes what. Where memory is shared nothing is encoded: parameters are bfloat16s with bf16 and int8, gradients with bf16 alone")
 		fs.Uint64Var(&o.Seed, "seed", 1, "`seed` of every random choice")
 	})
 	settings.Group(flags, "Optimisation (defaults: the network's recipe)", func(fs *pflag.FlagSet) {
