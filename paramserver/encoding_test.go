@@ -70,11 +70,11 @@ func TestBfloat16JobsRoundSumsAndWhatWorkersSee(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	// told follows the stream up to the work of a step, and returns its parameters.
+	// told follows the stream up to the work of a step and its parameters, and returns these.
 	told := func(step uint64) []float32 {
 		t.Helper()
 		var last *musterv1.ParametersChunk
-		for {
+		for asked := false; !asked || last.GetStep() != step || last == nil; {
 			m, err := stream.Recv()
 			if err != nil {
 				t.Fatal(err)
@@ -82,9 +82,7 @@ func TestBfloat16JobsRoundSumsAndWhatWorkersSee(t *testing.T) {
 			if p := m.GetParameters(); p != nil {
 				last = p
 			}
-			if w := m.GetWork(); w != nil && w.Step == step {
-				break
-			}
+			asked = asked || m.GetWork() != nil && m.GetWork().Step == step
 		}
 		values := make([]float32, size)
 		if last.GetEncoding() != musterv1.Encoding_ENCODING_BF16 || last.Step != step || wire.Decode(values, last) != nil {

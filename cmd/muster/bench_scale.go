@@ -16,6 +16,7 @@ import (
 	"github.com/muster-train/muster/cmd/internal/logs"
 	"github.com/muster-train/muster/cmd/internal/settings"
 	"github.com/muster-train/muster/internal/chart"
+	"github.com/muster-train/muster/internal/wire"
 	"github.com/muster-train/muster/model"
 )
 
@@ -65,7 +66,7 @@ What alexnet takes on 2 cores is measured, h200 is an estimate: docs/benchmarks.
 		fs.StringVar(&o.bandwidth, "bandwidth", "10Gbit", "`rate` of each machine's link in each direction: a number and kbit, Mbit or Gbit")
 		fs.DurationVar(&o.delay, "delay", 100*time.Microsecond, "`time` from server to worker, and back")
 		fs.StringSliceVar(&o.computes, "compute", scaleComputes, "`name=time` of the forward and backward passes of a worker's batch, one or more")
-		fs.StringSliceVar(&o.encodings, "encoding", encodings[:1], "`encodings` of chunks to measure: all, or of "+strings.Join(encodings, ", "))
+		fs.StringSliceVar(&o.encodings, "encoding", wire.Encodings[:1], "`encodings` to measure: all, or of "+strings.Join(wire.Encodings, ", "))
 		fs.IntVar(&o.shards, "shards", 32, "logical `shards`, at least as many as workers")
 	})
 	settings.Group(cmd.Flags(), "Measurement", func(fs *pflag.FlagSet) {
@@ -92,7 +93,11 @@ func (o *benchScaleOptions) run(cmd *cobra.Command) error {
 	}
 	defer os.RemoveAll(dir)
 	var measured []*bench.Scale
-	for _, encoding := range o.encodings {
+	for _, name := range o.encodings {
+		encoding, err := wire.ParseEncoding(name)
+		if err != nil {
+			return err
+		}
 		for _, workers := range o.workers {
 			log.Info("measuring", "network", o.network, "workers", workers, "encoding", encoding)
 			if cfg.Dir, err = os.MkdirTemp(dir, strconv.Itoa(workers)+"-"); err != nil {
@@ -114,7 +119,7 @@ func (o *benchScaleOptions) run(cmd *cobra.Command) error {
 	// Lines of one kind of computing stand together, in the order of the flags.
 	slices.SortStableFunc(measured, func(a, b *bench.Scale) int {
 		order := func(s *bench.Scale) int { return slices.Index(cfg.Computes, s.Compute) }
-		return cmp.Or(order(a)-order(b), slices.Index(o.encodings, a.Config.Encoding)-slices.Index(o.encodings, b.Config.Encoding))
+		return cmp.Or(order(a)-order(b), slices.Index(o.encodings, a.Config.Encoding.String())-slices.Index(o.encodings, b.Config.Encoding.String()))
 	})
 	if !o.json {
 		if err := printScale(cmd.OutOrStdout(), measured); err != nil {
@@ -165,14 +170,14 @@ func (o *benchScaleOptions) config(cmd *cobra.Command) (bench.ScaleConfig, error
 		return cfg, settings.Usagef("%s %w", origin("compute"), err)
 	}
 	if len(o.encodings) == 1 && o.encodings[0] == all {
-		o.encodings = encodings
+		o.encodings = wire.Encodings
 	}
 	if len(o.encodings) == 0 {
-		return cfg, settings.Usagef("%s: at least one is needed, of %s", origin("encoding"), strings.Join(encodings, ", "))
+		return cfg, settings.Usagef("%s: at least one is needed, of %s", origin("encoding"), strings.Join(wire.Encodings, ", "))
 	}
 	for _, name := range o.encodings {
-		if !slices.Contains(encodings, name) {
-			return cfg, settings.Usagef("%s %s: all, alone, or of %s", origin("encoding"), name, strings.Join(encodings, ", "))
+		if !slices.Contains(wire.Encodings, name) {
+			return cfg, settings.Usagef("%s %s: all, alone, or of %s", origin("encoding"), name, strings.Join(wire.Encodings, ", "))
 		}
 	}
 	if cfg.Network, err = model.New(o.network, model.Options{}); err != nil {

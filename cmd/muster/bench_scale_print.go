@@ -75,7 +75,7 @@ func printScaleJSON(out io.Writer, scales []*bench.Scale) error {
 	for _, s := range scales {
 		line := scaleLine{
 			Network: s.Config.Network.Name, Workers: s.Config.Workers, Compute: s.Compute.Name,
-			Bandwidth: s.Config.Bandwidth, Delay: s.Config.Delay.Seconds(), Encoding: s.Config.Encoding,
+			Bandwidth: s.Config.Bandwidth, Delay: s.Config.Delay.Seconds(), Encoding: s.Config.Encoding.String(),
 			Step: s.Step.Seconds(), Efficiency: s.Efficiency(), Dilation: s.Dilation,
 			ComputeSeconds: s.Compute.Time.Seconds(), BoundSeconds: s.Bound.Seconds(), BoundEfficiency: s.BoundEfficiency(),
 			UpBytes: s.Up, DownBytes: s.Down, Unshaped: s.Unshaped.Seconds(), CPUShare: s.CPUShare,
@@ -97,7 +97,7 @@ func plotScale(path string, measured []*bench.Scale) error {
 	speed := chart.Limits{Title: "Speed-up: " + of, X: "workers", Y: "times one worker without a link"}
 	var labels []string
 	for _, s := range measured {
-		label := s.Compute.Name + ", " + s.Config.Encoding
+		label := s.Compute.Name + ", " + s.Config.Encoding.String()
 		if len(labels) == 0 || labels[len(labels)-1] != label {
 			labels = append(labels, label)
 			for _, lines := range []*[]chart.Line{&efficiency.Lines, &efficiency.Bounds, &speed.Lines, &speed.Bounds} {

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/muster-train/muster/cmd/internal/shaped"
+	"github.com/muster-train/muster/internal/wire"
 	"github.com/muster-train/muster/model"
 )
 
@@ -35,7 +36,7 @@ type ScaleConfig struct {
 	Network   *model.Network
 	Workers   int // at most Shards
 	Shards    int
-	Encoding  string
+	Encoding  wire.Encoding
 	Computes  []Compute
 	Bandwidth float64       // bits a second of each machine's link, in each direction
 	Delay     time.Duration // between server and worker, one way
@@ -63,13 +64,9 @@ func (s *Scale) Efficiency() float64 { return s.Compute.Time.Seconds() / s.Step.
 // BoundEfficiency is the most that Efficiency can be.
 func (s *Scale) BoundEfficiency() float64 { return s.Compute.Time.Seconds() / s.Bound.Seconds() }
 
-// exchange is the configuration of the party that is measured. What a chunk is
-// encoded as enters it here alone.
-func (cfg *ScaleConfig) exchange(wrap func(net.Listener) net.Listener) (ExchangeConfig, error) {
-	if cfg.Encoding != "f32" {
-		return ExchangeConfig{}, fmt.Errorf("bench: encoding %s is not known", cfg.Encoding)
-	}
-	return ExchangeConfig{Network: cfg.Network, Shards: cfg.Shards, Workers: cfg.Workers, Dir: cfg.Dir, wrap: wrap}, nil
+// exchange is the configuration of the party that is measured.
+func (cfg *ScaleConfig) exchange(wrap func(net.Listener) net.Listener) ExchangeConfig {
+	return ExchangeConfig{Network: cfg.Network, Shards: cfg.Shards, Workers: cfg.Workers, Encoding: cfg.Encoding, Dir: cfg.Dir, wrap: wrap}
 }
 
 // MeasureScale measures steps of workers that exchange as they do in training, over
@@ -79,16 +76,12 @@ func (cfg *ScaleConfig) exchange(wrap func(net.Listener) net.Listener) (Exchange
 // longer by what it takes for the links to be slower.
 func MeasureScale(ctx context.Context, cfg ScaleConfig) ([]*Scale, error) {
 	links := new(shaped.Net)
-	exchange, err := cfg.exchange(links.Listen)
-	if err != nil {
-		return nil, err
-	}
 	registries, err := newRegistries(ctx, cfg.Dir)
 	if err != nil {
 		return nil, fmt.Errorf("bench: %w", err)
 	}
 	defer registries.Close()
-	p, err := newParty(ctx, exchange, "unix", registries)
+	p, err := newParty(ctx, cfg.exchange(links.Listen), "unix", registries)
 	if err != nil {
 		return nil, fmt.Errorf("bench: %d workers: %w", cfg.Workers, err)
 	}
