@@ -1,10 +1,12 @@
 package paramserver
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/muster-train/muster/internal/membership"
 	"github.com/muster-train/muster/internal/wire"
@@ -62,7 +64,8 @@ func (s *Server) Join(ctx context.Context, req *musterv1.JoinRequest) (*musterv1
 		}
 		s.forgetJoins(req.Worker)
 		s.lastNumber++
-		s.joins[s.lastNumber] = &joined{req, sums}
+		s.forgetSums()
+		s.joins[s.lastNumber] = &joined{req, sums, time.Now()}
 		sums = nil
 		response.Session = s.lastNumber
 		response.Data = &musterv1.DataInfo{
@@ -108,6 +111,21 @@ func encodingNames(encodings ...musterv1.Encoding) string {
 type joined struct {
 	*musterv1.JoinRequest
 	sums *wire.Segment // memory it leaves its sums in, until its session takes it; nil: none
+	at   time.Time
+}
+
+// connectTimeout is how long the memory of a worker that has joined is kept for it
+// to open its stream.
+const connectTimeout = 30 * time.Second
+
+// forgetSums lets go of the memory of workers that have never opened their stream.
+func (s *Server) forgetSums() {
+	for _, j := range s.joins {
+		if j.sums != nil && time.Since(j.at) > connectTimeout {
+			j.sums.Close()
+			j.sums = nil
+		}
+	}
 }
 
 // openSums maps the memory that a worker offers for its sums; nil where it offers
@@ -117,6 +135,10 @@ func (s *Server) openSums(req *musterv1.JoinRequest) *wire.Segment {
 		return nil
 	}
 	log := s.cfg.Log.With("worker", req.Worker)
+	if bytes.Equal(req.Shared.Token, s.store.shared.Offer().Token) {
+		log.Warn("the worker's memory is not shared", "why", "it is this server's own")
+		return nil
+	}
 	if got, want := req.Shared.Values, uint64(s.network.Layout.Size()); got != want {
 		log.Warn("the worker's memory is not shared", "why", fmt.Sprintf("its vectors have %d values, the layout has %d", got, want))
 		return nil

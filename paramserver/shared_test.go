@@ -201,6 +201,52 @@ func TestAServerThatSharesNothingOffersNothing(t *testing.T) {
 	}
 }
 
+// Memory of workers that join and never come is let go of in time, and the server's
+// own is no worker's.
+func TestMemoryOfWorkersThatDoNotComeIsLetGo(t *testing.T) {
+	cfg := testConfig(t)
+	cfg.SharedMemory = true
+	r, conn := serve(t, cfg)
+	api := musterv1.NewMusterServiceClient(conn)
+	offer, err := api.Join(t.Context(), &musterv1.JoinRequest{Worker: "a"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if offer.Shared == nil {
+		t.Skipf("%s needs memory that processes can share", t.Name())
+	}
+	req := joinRequest(r.Server, "mirror")
+	req.Shared = offer.Shared
+	if joined, err := api.Join(t.Context(), req); err != nil || joined.Shared != nil {
+		t.Errorf("Join = %v, %v: the server's own memory was taken for a worker's", joined.GetShared(), err)
+	}
+	sums, err := wire.NewSegment(1, r.network.Layout.Size())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer sums.Close()
+	join := func(id string) {
+		t.Helper()
+		req := joinRequest(r.Server, id)
+		req.Shared = sums.Offer()
+		if joined, err := api.Join(t.Context(), req); err != nil || joined.Shared == nil {
+			t.Fatalf("Join = %v, %v, want shared memory", joined.GetShared(), err)
+		}
+	}
+	for _, id := range []string{"b", "c", "d"} {
+		join(id)
+	}
+	if err := r.do(t.Context(), func() {
+		for _, j := range r.joins {
+			j.at = j.at.Add(-connectTimeout)
+		}
+	}); err != nil {
+		t.Fatal(err)
+	}
+	join("e")
+	expectMappings(t, 3) // the server's parameters, the worker's sums, and these at the server for e
+}
+
 // expectMappings waits until this process maps shared vectors so many times.
 func expectMappings(t *testing.T, want int) {
 	t.Helper()

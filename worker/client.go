@@ -1,6 +1,7 @@
 package worker
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -112,13 +113,19 @@ func (c *Client) Join(ctx context.Context, req *musterv1.JoinRequest) (*musterv1
 		}
 	}
 	response, err := c.join(ctx, req)
-	if c.sharing != nil && response.GetShared() == nil {
-		if err == nil {
-			c.o.Log.Debug("gradients and parameters go over the stream", "why", "the server can't map this worker's memory")
-		}
+	if c.sharing == nil || err != nil {
 		c.unshare()
+		return response, err
 	}
-	return response, err
+	switch memory := response.GetShared(); {
+	case memory == nil:
+		c.o.Log.Debug("gradients and parameters go over the stream", "why", "the server can't map this worker's memory")
+		c.unshare()
+	case !bytes.Equal(memory.Token, c.offer.Shared.Token):
+		c.unshare()
+		return nil, errors.New("another server answers than the one whose memory was mapped")
+	}
+	return response, nil
 }
 
 // unshare gives back memory of which no stream has been made.

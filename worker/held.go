@@ -82,15 +82,16 @@ func (h *held) ends() {
 	h.shared = false
 }
 
-// load brings a chunk into the plan, unless it is in shared memory. It leaves the payload to the caller, and
-// frees what waited for the chunk: the server sent this one later.
+// load brings a chunk into the plan, unless it is there, in shared memory. It
+// leaves the payload to the caller, and frees what waited for the chunk: the
+// server sent this one later.
 func (h *held) load(plan device.Plan, c *wire.Parameters) {
 	h.drop(int(c.Chunk))
+	r := h.layout.Chunk(int(c.Chunk))
 	if !h.shared {
-		r := h.layout.Chunk(int(c.Chunk))
 		copy(r.Of(plan.Parameters()), c.Payload.Floats())
-		plan.Loaded(r)
 	}
+	plan.Loaded(r)
 	h.steps[c.Chunk] = c.Step + 1
 }
 

@@ -205,3 +205,21 @@ func TestWithoutSharedMemoryEverythingGoesOverTheStream(t *testing.T) {
 		})
 	}
 }
+
+// Between the two calls of a join another server may have taken the address over.
+func TestMemoryOfAnotherServerIsNotUsed(t *testing.T) {
+	h, other := newHost(t), newHost(t)
+	c := h.serve(t)
+	if _, err := c.Join(limited(t), &musterv1.JoinRequest{Worker: "w"}); err != nil {
+		t.Fatal(err)
+	}
+	h.offer = other.offer
+	if _, err := c.Join(limited(t), &musterv1.JoinRequest{Worker: "w", Job: "j"}); err == nil || errors.Is(err, ErrRefused) {
+		t.Errorf("Join = %v, want an error after which the worker joins anew", err)
+	}
+	<-h.offered
+	if stream := join(t, c); stream.Shared() == nil || stream.Shared().Parameters[0][0] != other.memory.Vector(0)[0] {
+		t.Error("joining anew did not map the other server's memory")
+	}
+	close(h.say)
+}

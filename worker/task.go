@@ -167,11 +167,12 @@ func (t *task) fit(shards []int) error {
 	}
 	t.vectors.own(plan, nodes)
 	if t.plan != nil {
-		if t.vectors.shared != nil {
-			plan.UseParameters(t.plan.Parameters())
-		} else {
+		switch {
+		case t.vectors.shared == nil:
 			copy(plan.Parameters(), t.plan.Parameters())
 			plan.Loaded(params.Range{First: 0, End: t.network.Layout.Size()})
+		case t.work != nil:
+			t.vectors.read(plan, t.work.Step)
 		}
 		t.plan.Close()
 	}
@@ -198,6 +199,7 @@ func (t *task) load(c *wire.Parameters) error {
 func (t *task) begin(w *musterv1.Work) {
 	if t.work == nil || t.work.Kind != w.Kind || t.work.Step != w.Step {
 		clear(t.sent)
+		t.held.loadEarly(t.plan) // the work that it waited for may never have been computed
 	}
 	t.vectors.read(t.plan, w.Step)
 	t.work, t.asked = w, true
@@ -293,7 +295,9 @@ func (t *task) gradient(ctx context.Context, shards []int, send func(*wire.Reque
 	took := time.Since(began) - waited
 	broken := t.outgoing.finish(err == nil)
 	if missing != nil {
-		t.vectors.lentStep = 0 // nothing has been sent
+		if t.outgoing.lend > 0 {
+			t.vectors.lentStep = 0 // nothing of these sums has been sent
+		}
 		return missing
 	}
 	if err != nil {

@@ -168,18 +168,18 @@ func TestMixtureOfStepsIsNeverWhole(t *testing.T) {
 	}
 	one, two := loaded(ref.net, 1), loaded(ref.net, 2)
 	for _, tc := range []struct {
-		name  string
-		tell  []*musterv1.ExchangeResponse
-		whole bool
+		name    string
+		tell    []*musterv1.ExchangeResponse
+		missing []*musterv1.ExchangeResponse
 	}{
-		{"in order", []*musterv1.ExchangeResponse{two[0], two[1]}, true},
-		{"out of order", []*musterv1.ExchangeResponse{two[1], two[0]}, true},
-		{"half", []*musterv1.ExchangeResponse{two[0]}, false},
-		{"one half twice", []*musterv1.ExchangeResponse{two[1], two[1]}, false},
-		{"halves of two steps", []*musterv1.ExchangeResponse{one[0], two[1]}, false},
-		{"halves of two steps, then the other", []*musterv1.ExchangeResponse{one[0], two[1], two[0]}, true},
-		{"a half of another step between", []*musterv1.ExchangeResponse{two[0], one[0], two[1]}, false},
-		{"a half after the whole", []*musterv1.ExchangeResponse{two[0], two[1], one[0]}, false},
+		{"in order", []*musterv1.ExchangeResponse{two[0], two[1]}, nil},
+		{"out of order", []*musterv1.ExchangeResponse{two[1], two[0]}, nil},
+		{"half", []*musterv1.ExchangeResponse{two[0]}, two[1:]},
+		{"one half twice", []*musterv1.ExchangeResponse{two[1], two[1]}, two[:1]},
+		{"halves of two steps", []*musterv1.ExchangeResponse{one[0], two[1]}, two[:1]},
+		{"halves of two steps, then the other", []*musterv1.ExchangeResponse{one[0], two[1], two[0]}, nil},
+		{"a half of another step between", []*musterv1.ExchangeResponse{two[0], one[0], two[1]}, two[:1]},
+		{"a half after the whole", []*musterv1.ExchangeResponse{two[0], two[1], one[0]}, two[:1]},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			d := newDirector(t)
@@ -189,9 +189,7 @@ func TestMixtureOfStepsIsNeverWhole(t *testing.T) {
 			l.tell(assigned(1))
 			l.tell(tc.tell...)
 			l.tell(asked(gradientKind, 2))
-			if !tc.whole {
-				l.tell(two...) // tell fails the test where the worker speaks first
-			}
+			l.tell(tc.missing...) // tell fails the test where the worker speaks first
 			ref.check(l.contribute(ref.net, 2, 1), 2, []int{1})
 		})
 	}

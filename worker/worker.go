@@ -165,13 +165,13 @@ func (w *Worker) exchange(ctx context.Context, stream Stream, cancel func()) err
 	t.begins(stream.Shared())
 	defer t.ends()
 	w.heard = false
-	var next *received // came while parameters were awaited
+	var news *received // came while parameters were awaited
 	await := func(r params.Range) error {
 		for !t.held.has(t.work.Step, r) {
 			select {
 			case m := <-messages:
 				if m.message.Parameters.Payload == nil {
-					next = &m
+					news = &m
 					return errNews
 				}
 				if _, err := w.handle(m); err != nil {
@@ -184,43 +184,31 @@ func (w *Worker) exchange(ctx context.Context, stream Stream, cancel func()) err
 		return nil
 	}
 	for {
-		if next != nil {
-			m := *next
-			next = nil
-			if over, err := w.handle(m); over || err != nil {
-				return err
-			}
-			continue
-		}
-		if t.pending() {
-			select {
-			case m := <-messages:
-				if over, err := w.handle(m); over || err != nil {
-					return err
-				}
-			case <-ctx.Done():
+		if t.pending() && news == nil && len(messages) == 0 {
+			err := t.compute(ctx, send, await)
+			switch {
+			case err == nil, errors.Is(err, errNews):
+			case errors.Is(err, errSend):
+				return w.lastWords(ctx, messages, stream)
+			case ctx.Err() != nil:
 				return leave(ctx, stream)
 			default:
-				err := t.compute(ctx, send, await)
-				switch {
-				case errors.Is(err, errNews): // first that, then what is still to do
-				case errors.Is(err, errSend):
-					return w.lastWords(ctx, messages, stream)
-				case err != nil && ctx.Err() != nil:
-					return leave(ctx, stream)
-				case err != nil:
-					return err
-				}
+				return err
 			}
 			continue
 		}
-		select {
-		case m := <-messages:
-			if over, err := w.handle(m); over || err != nil {
-				return err
+		var m received
+		if news != nil {
+			m, news = *news, nil
+		} else {
+			select {
+			case m = <-messages:
+			case <-ctx.Done():
+				return leave(ctx, stream)
 			}
-		case <-ctx.Done():
-			return leave(ctx, stream)
+		}
+		if over, err := w.handle(m); over || err != nil {
+			return err
 		}
 	}
 }

@@ -41,7 +41,7 @@ func newPayload(bytes int) *Payload {
 }
 
 // View returns a payload that is values themselves, all of a chunk's: they hold
-// still until it is freed. It stays within a process, and nobody writes to it.
+// still until it is freed, and nobody writes to them through it.
 func View(values []float32) *Payload {
 	return &Payload{
 		bytes:    unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(values))), 4*len(values)),

@@ -3,6 +3,7 @@ package wire
 import (
 	"errors"
 	"fmt"
+	"math"
 	"sync/atomic"
 	"unsafe"
 
@@ -29,19 +30,22 @@ const (
 	segmentToken = 16
 	segmentPage  = 4096
 	// segmentLimit bounds what a peer can make this process map.
-	segmentLimit = 1 << 40
+	segmentLimit uint64 = 1 << 40
 )
 
-// segmentBytes is the size of a segment; false where that is none.
-func segmentBytes(vectors, values int) (n int, ok bool) {
+// segmentBytes is the size of a segment; false where that is none, or too large.
+func segmentBytes(vectors, values uint64) (n int, ok bool) {
 	if vectors < 1 || values < 1 || values > segmentLimit/4 || vectors > segmentLimit/vectorBytes(values) {
 		return 0, false
 	}
-	return segmentPage + vectors*vectorBytes(values), true
+	size := segmentPage + vectors*vectorBytes(values)
+	return int(size), size <= math.MaxInt
 }
 
 // vectorBytes is the room of a vector.
-func vectorBytes(values int) int { return (4*values + segmentPage - 1) / segmentPage * segmentPage }
+func vectorBytes(values uint64) uint64 {
+	return (4*values + segmentPage - 1) / segmentPage * segmentPage
+}
 
 // Offer is what another process needs to open the segment.
 func (s *Segment) Offer() *musterv1.SharedMemory { return s.offer }
@@ -51,7 +55,7 @@ func (s *Segment) Vectors() int { return int(s.offer.Vectors) }
 
 // Vector is one of the vectors, which begins at a multiple of a page.
 func (s *Segment) Vector(i int) []float32 {
-	at := segmentPage + i*vectorBytes(int(s.offer.Values))
+	at := segmentPage + i*int(vectorBytes(s.offer.Values))
 	return unsafe.Slice((*float32)(unsafe.Pointer(&s.bytes[at])), s.offer.Values)
 }
 
@@ -77,7 +81,7 @@ func (s *Segment) VectorOf(p *Payload) (vector uint32, ok bool) {
 	if at < segmentPage || at >= len(s.bytes) {
 		return 0, false
 	}
-	return uint32((at - segmentPage) / vectorBytes(int(s.offer.Values))), true
+	return uint32((at - segmentPage) / int(vectorBytes(s.offer.Values))), true
 }
 
 // Close gives the memory back once all views have been freed.

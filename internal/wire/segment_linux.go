@@ -2,6 +2,7 @@ package wire
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/rand"
 	"fmt"
 	"os"
@@ -18,13 +19,16 @@ import (
 // that cut it short would kill its readers, and keep others from writing to it.
 const segmentSeals = unix.F_SEAL_SEAL | unix.F_SEAL_SHRINK | unix.F_SEAL_GROW | unix.F_SEAL_FUTURE_WRITE
 
+// segmentName is what /proc calls such a file.
+const segmentName = "muster"
+
 // NewSegment makes a segment of zeros. Errors wrap ErrNotShared.
 func NewSegment(vectors, values int) (*Segment, error) {
-	size, ok := segmentBytes(vectors, values)
+	size, ok := segmentBytes(uint64(max(vectors, 0)), uint64(max(values, 0)))
 	if !ok {
 		return nil, fmt.Errorf("%w: %d vectors of %d values", ErrNotShared, vectors, values)
 	}
-	fd, err := unix.MemfdCreate("muster", unix.MFD_CLOEXEC|unix.MFD_ALLOW_SEALING)
+	fd, err := unix.MemfdCreate(segmentName, unix.MFD_CLOEXEC|unix.MFD_ALLOW_SEALING)
 	if err != nil {
 		return nil, fmt.Errorf("%w: memfd: %w", ErrNotShared, err)
 	}
@@ -93,12 +97,15 @@ func openSegment(o *musterv1.SharedMemory) (*Segment, error) {
 	if o.GetHost() != host {
 		return nil, fmt.Errorf("the other process is elsewhere: %q, not %q", o.GetHost(), host)
 	}
-	size, ok := segmentBytes(int(o.Vectors), int(min(o.Values, segmentLimit)))
+	size, ok := segmentBytes(uint64(o.Vectors), o.Values)
 	if !ok || len(o.Token) != segmentToken {
 		return nil, fmt.Errorf("%d vectors of %d values, a token of %d bytes", o.Vectors, o.Values, len(o.Token))
 	}
 	path := fmt.Sprintf("/proc/%d/fd/%d", o.Pid, o.Fd)
-	// What the path names may by now be anything: it must not be waited for.
+	// A peer may name anything, and to open some files has effects.
+	if name, err := os.Readlink(path); err != nil || name != "/memfd:"+segmentName+" (deleted)" {
+		return nil, fmt.Errorf("%s is not such memory: %q, %w", path, name, cmp.Or(err, os.ErrInvalid))
+	}
 	file, err := os.OpenFile(path, os.O_RDONLY|unix.O_NONBLOCK|unix.O_NOCTTY, 0)
 	if err != nil {
 		return nil, err

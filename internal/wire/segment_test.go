@@ -120,17 +120,17 @@ func TestOnlyTheMemoryThatWasOfferedIsMapped(t *testing.T) {
 		change func(o *musterv1.SharedMemory)
 		why    string
 	}{
-		"another machine":      {func(o *musterv1.SharedMemory) { o.Host = "elsewhere" }, "the other process is elsewhere"},
-		"another token":        {func(o *musterv1.SharedMemory) { o.Token[3]++ }, "not the memory that was offered"},
-		"no token":             {func(o *musterv1.SharedMemory) { o.Token = nil }, "a token of 0 bytes"},
-		"more vectors":         {func(o *musterv1.SharedMemory) { o.Vectors++ }, "not of "},
-		"longer vectors":       {func(o *musterv1.SharedMemory) { o.Values += 4096 }, "not of "},
-		"no vectors":           {func(o *musterv1.SharedMemory) { o.Vectors = 0 }, "0 vectors"},
-		"no values":            {func(o *musterv1.SharedMemory) { o.Values = 0 }, "of 0 values"},
-		"too much to be true":  {func(o *musterv1.SharedMemory) { o.Vectors, o.Values = 1<<31, 1<<62 }, "vectors of"},
-		"no such process":      {func(o *musterv1.SharedMemory) { o.Pid = 1 << 30 }, "no such file"},
-		"no such file":         {func(o *musterv1.SharedMemory) { o.Fd = 1 << 20 }, "no such file"},
-		"a file that can grow": {func(o *musterv1.SharedMemory) { o.Fd = uint32(plain.Fd()) }, "not sealed"},
+		"another machine":     {func(o *musterv1.SharedMemory) { o.Host = "elsewhere" }, "the other process is elsewhere"},
+		"another token":       {func(o *musterv1.SharedMemory) { o.Token[3]++ }, "not the memory that was offered"},
+		"no token":            {func(o *musterv1.SharedMemory) { o.Token = nil }, "a token of 0 bytes"},
+		"more vectors":        {func(o *musterv1.SharedMemory) { o.Vectors++ }, "not of "},
+		"longer vectors":      {func(o *musterv1.SharedMemory) { o.Values += 4096 }, "not of "},
+		"no vectors":          {func(o *musterv1.SharedMemory) { o.Vectors = 0 }, "0 vectors"},
+		"no values":           {func(o *musterv1.SharedMemory) { o.Values = 0 }, "of 0 values"},
+		"too much to be true": {func(o *musterv1.SharedMemory) { o.Vectors, o.Values = 1<<31, 1<<62 }, "vectors of"},
+		"no such process":     {func(o *musterv1.SharedMemory) { o.Pid = 1 << 30 }, "no such file"},
+		"no such file":        {func(o *musterv1.SharedMemory) { o.Fd = 1 << 20 }, "no such file"},
+		"a file of a name":    {func(o *musterv1.SharedMemory) { o.Fd = uint32(plain.Fd()) }, "is not such memory"},
 	} {
 		o := proto.Clone(ours.Offer()).(*musterv1.SharedMemory)
 		tc.change(o)

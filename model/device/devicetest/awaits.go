@@ -32,11 +32,18 @@ func awaits(d device.Device) error {
 		return err
 	}
 	for come := range 9 { // so many ranges come, then none
-		all := params.Range{First: 0, End: g.Parameters}
-		for i := range p.Parameters() {
-			p.Parameters()[i] = float32(math.NaN())
+		v := p.Parameters()
+		if come%2 == 1 { // they come in a vector of the caller's
+			v = params.NewVector(g.Parameters)
 		}
-		p.Loaded(all)
+		for i := range v {
+			v[i] = float32(math.NaN())
+		}
+		if come%2 == 1 {
+			p.UseParameters(v)
+		} else {
+			p.Loaded(params.Range{First: 0, End: g.Parameters})
+		}
 		here := make([]bool, g.Parameters)
 		calls := 0
 		b.Await = func(r params.Range) error {
