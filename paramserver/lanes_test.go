@@ -4,6 +4,7 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/muster-train/muster/internal/kernel"
 	"github.com/muster-train/muster/internal/wire"
 	"github.com/muster-train/muster/model/params"
 	"github.com/muster-train/muster/paramserver/optim"
@@ -14,11 +15,12 @@ import (
 // whole gradient: weight decay and momentum move the other values as well.
 func TestValuesWithoutAGradientAreUpdatedWithZero(t *testing.T) {
 	for name, views := range map[string][2]bool{"none": {}, "the first": {true, false}, "the second": {false, true}, "both": {true, true}} {
-		t.Run("views "+name, func(t *testing.T) { updateWithViews(t, views) })
+		t.Run("views "+name, func(t *testing.T) { updateWithViews(t, views, kernel.Add) })
+		t.Run("views "+name+", rounded", func(t *testing.T) { updateWithViews(t, views, kernel.AddRound) })
 	}
 }
 
-func updateWithViews(t *testing.T, views [2]bool) {
+func updateWithViews(t *testing.T, views [2]bool, add func(dst, x, y []float32)) {
 	layout, err := params.NewLayout([]params.Tensor{
 		{Name: "fc", Shape: []int{100, 1000}},
 		{Name: "conv", Shape: []int{100_000, 3}, Zero: []bool{true, false, true}},
@@ -38,7 +40,7 @@ func updateWithViews(t *testing.T, views [2]bool) {
 	momentum := vector(func(i int) float32 { return float32(i%5) / 4 })
 	gradients := [2][]float32{}
 	for k := range gradients {
-		gradients[k] = vector(func(i int) float32 { return float32((i+k)%11) - 5 })
+		gradients[k] = vector(func(i int) float32 { return float32((i+k)%11)*0.3 - 1.5 })
 		for i := range layout.Tensors()[1].Range.Len() {
 			if i%3 != 1 {
 				gradients[k][layout.Tensors()[1].Range.First+i] = 0
@@ -48,13 +50,15 @@ func updateWithViews(t *testing.T, views [2]bool) {
 	rule := optim.Rule{Momentum: 0.9, WeightDecay: 0.01}
 	const scale, rate = 0.25, 0.5
 	want, wantMomentum := params.NewVector(layout.Size()), params.NewVector(layout.Size())
-	sum := vector(func(i int) float32 { return gradients[0][i] + gradients[1][i] })
+	sum := params.NewVector(layout.Size())
+	add(sum, gradients[0], gradients[1])
 	rule.Apply(want, wantMomentum, parameters, momentum, sum, scale, rate, false)
 
 	lent := [2][]float32{slices.Clone(gradients[0]), slices.Clone(gradients[1])}
 	store := NewStore(layout, rule, 0, 0, slices.Clone(parameters), slices.Clone(momentum))
 	whole := make(chan struct{}, layout.Chunks())
 	l := newLanes(store, layout.Chunks(), whole)
+	l.sum = add
 	done := make(chan struct{})
 	go func() { l.run(); close(done) }()
 	for chunk := range layout.Chunks() {

@@ -211,3 +211,77 @@ func TestInt8SumsMakeUpForWhatWasCutOff(t *testing.T) {
 	expect(10, both)
 	l.tell(done(true, ""))
 }
+
+// A node that was sent for a single step, when a shard came over in its midst, leaves
+// nothing behind.
+func TestResidualsOfNodesThatAreNoLongerSentAreForgotten(t *testing.T) {
+	d := newDirector(t)
+	d.job = encodedJob("int8")
+	ref := newReference(t, d.job)
+	w, err := New(testConfig(t), d)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- w.Run(t.Context()) }()
+	l := d.admit()
+	l.tell(assigned(1))
+	l.tell(loadedIn(inBF16, ref.net, 0)...)
+	l.tell(asked(gradientKind, 0))
+	l.contribute(ref.net, 0, 1)
+	l.tell(assigned(0, 1), asked(gradientKind, 0))
+	l.contribute(ref.net, 0, 1)
+	for _, step := range []uint64{1, 3} {
+		l.tell(loadedIn(inBF16, ref.net, step)...)
+		l.tell(asked(gradientKind, step))
+		l.contribute(ref.net, step, 1)
+	}
+	l.tell(done(true, ""))
+	if err := await(t, ended, "the worker's end"); err != nil {
+		t.Fatal(err)
+	}
+	if r := w.task.outgoing.residuals; len(r) != 1 || r[params.Node{First: 0, End: 2}] == nil {
+		t.Errorf("residuals of %d nodes are kept, want those of shards 0-1 alone", len(r))
+	}
+}
+
+// What is sent of a chunk in any encoding is its live values, encoded, and in int8
+// what was cut off before is added, but not to copies of sums that the server sees.
+func TestLiveValuesAloneAreEncoded(t *testing.T) {
+	layout, err := params.NewLayout([]params.Tensor{{Name: "conv", Shape: []int{100_000, 3}, Zero: []bool{true, false, true}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	sum := params.NewVector(layout.Size())
+	for i := range sum {
+		if i%3 == 1 {
+			sum[i] = float32(i%1000) / 512
+		}
+	}
+	kernel.Round(sum, sum)
+	for _, e := range []musterv1.Encoding{inF32, inBF16, inINT8} {
+		for copies := range 2 {
+			var feedback [2]wire.Feedback
+			o := &outgoing{layout: layout, encoding: e, copies: copies, sum: func(int) []float32 { return sum }, sent: func(int) {}}
+			for step := uint64(1); step <= 2; step++ {
+				o.begin(step, twoNodes[:1], func(r *wire.Request) error {
+					g := &r.Gradient
+					defer r.Free()
+					live := layout.Pack(make([]float32, layout.Live(int(g.Chunk))), sum, int(g.Chunk))
+					want := wire.Encode(e, live)
+					if e == inINT8 && copies == 0 {
+						want = feedback[g.Chunk].Encode(step, live)
+					}
+					if got, want := wire.RequestOf(&musterv1.ExchangeRequest{Message: &musterv1.ExchangeRequest_Gradient{Gradient: g.Message()}}),
+						wire.RequestOf(&musterv1.ExchangeRequest{Message: &musterv1.ExchangeRequest_Gradient{Gradient: (&wire.Gradient{Payload: want}).Message()}}); got.Gradient.Payload.Check(len(live), e) != nil || !sameBits(got.Gradient.Payload.Floats(), want.Gradient.Payload.Floats()) {
+						t.Errorf("%v, copies %d, step %d, chunk %d: other values were sent than the live ones", e, copies, step, g.Chunk)
+					}
+					return nil
+				})
+				if err := o.finish(true); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+	}
+}

@@ -73,10 +73,11 @@ func (h *held) begins(shared *wire.Shared) {
 	}
 }
 
-// ends forgets what was in shared memory.
-func (h *held) ends() {
+// ends forgets what was in shared memory, and everything where a step's parameters
+// are not the same bits in every life of the server.
+func (h *held) ends(sameBits bool) {
 	h.forget()
-	if h.shared {
+	if h.shared || !sameBits {
 		clear(h.steps)
 	}
 	h.shared = false

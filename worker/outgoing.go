@@ -19,6 +19,7 @@ type outgoing struct {
 	sum      func(node int) []float32
 	encoding musterv1.Encoding // of what is not lent, ENCODING_BF16 of sums that are such; 0: nothing is encoded
 	lend     int               // the server sees the sums of so many nodes: send views of them
+	copies   int               // of so many nodes the server sees the sums as a rule, so that what is sent of them is a copy
 	send     func(*wire.Request) error
 	sent     func(bytes int) // told of each chunk's payload
 
@@ -91,7 +92,7 @@ func (o *outgoing) sendPiece(p piece) error {
 	if sum := o.sum(p.node); p.node < o.lend {
 		payload = wire.View(o.layout.Chunk(p.chunk).Of(sum))
 	} else {
-		payload = o.encode(node, sum, p.chunk)
+		payload = o.encode(p, sum)
 	}
 	n := payload.Len()
 	o.request = wire.Request{Gradient: wire.Gradient{
@@ -105,7 +106,8 @@ func (o *outgoing) sendPiece(p piece) error {
 }
 
 // encode makes a payload of the live values of a chunk of a node's sum.
-func (o *outgoing) encode(node params.Node, sum []float32, chunk int) *wire.Payload {
+func (o *outgoing) encode(p piece, sum []float32) *wire.Payload {
+	chunk := p.chunk
 	n := o.layout.Live(chunk)
 	if o.encoding <= musterv1.Encoding_ENCODING_F32 {
 		payload := wire.NewPayload(n)
@@ -120,8 +122,9 @@ func (o *outgoing) encode(node params.Node, sum []float32, chunk int) *wire.Payl
 		live = o.packed[:n]
 		o.layout.Pack(live, sum, chunk)
 	}
-	if o.encoding == musterv1.Encoding_ENCODING_INT8 {
-		return o.residuals.of(node, chunk, o.layout.Chunks()).Encode(o.step, live)
+	// What a copy cuts off has come as it was, or will not be followed by a step's sums.
+	if o.encoding == musterv1.Encoding_ENCODING_INT8 && p.node >= o.copies {
+		return o.residuals.of(o.nodes[p.node], chunk, o.layout.Chunks()).Encode(o.step, live)
 	}
 	return wire.Encode(o.encoding, live)
 }

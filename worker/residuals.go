@@ -1,6 +1,9 @@
 package worker
 
 import (
+	"maps"
+	"slices"
+
 	"github.com/muster-train/muster/internal/wire"
 	"github.com/muster-train/muster/model/params"
 )
@@ -22,6 +25,11 @@ func (r *residuals) of(node params.Node, chunk, chunks int) *wire.Feedback {
 		(*r)[node] = all
 	}
 	return &all[chunk]
+}
+
+// keep forgets those of other nodes: such as was sent of a single step.
+func (r residuals) keep(nodes []params.Node) {
+	maps.DeleteFunc(r, func(d params.Node, _ []wire.Feedback) bool { return !slices.Contains(nodes, d) })
 }
 
 // forget forgets all.

@@ -123,7 +123,7 @@ func (t *task) begins(shared *wire.Shared) {
 
 // ends lets go of memory that was shared over a stream, before the stream does.
 func (t *task) ends() {
-	t.held.ends()
+	t.held.ends(t.encoding != wire.INT8)
 	t.vectors.ends(t.plan)
 }
 
@@ -199,6 +199,7 @@ func (t *task) load(c *wire.Parameters) error {
 func (t *task) begin(w *musterv1.Work) {
 	if t.work == nil || t.work.Kind != w.Kind || t.work.Step != w.Step {
 		clear(t.sent)
+		t.outgoing.residuals.keep(params.Cover(t.shards, int(t.job.Shards)))
 		t.held.loadEarly(t.plan) // the work that it waited for may never have been computed
 	}
 	t.vectors.read(t.plan, w.Step)
@@ -277,6 +278,7 @@ func (t *task) gradient(ctx context.Context, shards []int, send func(*wire.Reque
 	}
 	nodes := t.cover(shards, at.Batch)
 	t.outgoing.lend = t.vectors.place(t.plan, t.work.Step, len(nodes))
+	t.outgoing.copies = len(t.vectors.lent)
 	t.outgoing.begin(t.work.Step, nodes, send)
 	var waited time.Duration
 	var missing error // what await came to, where it failed

@@ -268,6 +268,24 @@ func TestRefusedContributionIsComputedAgain(t *testing.T) {
 	}
 }
 
+// What int8 cuts off is not kept over a restart of the server, so that a step's
+// parameters may be others then.
+func TestOverANewStreamNoParametersOfAnInt8JobAreHeld(t *testing.T) {
+	d := newDirector(t)
+	d.job = encodedJob("int8")
+	ref := newReference(t, d.job)
+	run(t, testConfig(t), d)
+	l := d.admit()
+	l.tell(assigned(0, 1))
+	l.tell(loadedIn(inBF16, ref.net, 3)...)
+	l.tell(asked(gradientKind, 3))
+	l.contribute(ref.net, 3, 1)
+	l.cut(io.EOF)
+	if have := d.admit().hello.HaveStepPlusOne; have != 0 {
+		t.Errorf("hello says it holds step %d, want none", have-1)
+	}
+}
+
 func TestOverANewStreamEverythingIsSentAgain(t *testing.T) {
 	d := newDirector(t)
 	ref := newReference(t, d.job)

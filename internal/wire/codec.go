@@ -39,7 +39,7 @@ func (Codec) Marshal(v any) (mem.BufferSlice, error) {
 			p := g.Payload
 			p.seal(&h)
 			g.Payload = nil
-			return lend(appendGradient(make([]byte, 0, headerBytes), &h, p.Len()), p), nil
+			return lend(appendGradient(make([]byte, 0, headerBytes), &h, len(p.bytes)), p), nil
 		}
 		v = m.Message
 	case *Response:
@@ -52,7 +52,7 @@ func (Codec) Marshal(v any) (mem.BufferSlice, error) {
 			p := c.Payload
 			p.seal(&h)
 			c.Payload = nil
-			return lend(appendParameters(make([]byte, 0, headerBytes), &h, p.Len()), p), nil
+			return lend(appendParameters(make([]byte, 0, headerBytes), &h, len(p.bytes)), p), nil
 		}
 		v = m.Message
 	}

@@ -3,6 +3,7 @@ package wire
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"unsafe"
 
 	"github.com/muster-train/muster/internal/kernel"
@@ -47,7 +48,7 @@ func ParseEncoding(name string) (Encoding, error) {
 			return Encoding(e), nil
 		}
 	}
-	return 0, fmt.Errorf("unknown encoding %q; want f32, bf16 or int8", name)
+	return 0, fmt.Errorf("unknown encoding %q; want one of %s", name, strings.Join(Encodings, ", "))
 }
 
 // Gradients is the encoding of the job's chunks of gradients.

@@ -31,7 +31,7 @@ func TestEncodingsHaveNames(t *testing.T) {
 		t.Errorf("no name is %v, %v; want f32", got, err)
 	}
 	for _, bad := range []string{"fp8", "F32", "bf16 ", "int"} {
-		if _, err := ParseEncoding(bad); err == nil || !strings.Contains(err.Error(), bad) || !strings.Contains(err.Error(), "want f32, bf16 or int8") {
+		if _, err := ParseEncoding(bad); err == nil || !strings.Contains(err.Error(), bad) || !strings.Contains(err.Error(), "want one of f32, bf16, int8") {
 			t.Errorf("ParseEncoding(%q): %v", bad, err)
 		}
 	}

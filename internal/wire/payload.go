@@ -90,7 +90,11 @@ func (p *Payload) Check(n int, e musterv1.Encoding) error {
 	case p.encoding != musterv1.Encoding_ENCODING_F32:
 		return fmt.Errorf("%w: encoding %v where nothing is encoded", ErrMalformed, p.encoding)
 	case len(p.bytes) != 4*n:
-		return fmt.Errorf("%w: payload of %d bytes, want %d", ErrMalformed, p.Len(), PayloadBytes(e, n))
+		want := 4 * n
+		if p.came != 0 {
+			want = PayloadBytes(p.came, n)
+		}
+		return fmt.Errorf("%w: payload of %d bytes, want %d", ErrMalformed, p.Len(), want)
 	}
 	return nil
 }

@@ -102,7 +102,7 @@ func TestFlagsOfAServerAreRefused(t *testing.T) {
 		{"--schedule sometimes", "sometimes"},
 		{"--augment blur", "blur"},
 		{"--precision fp16", `--precision: unknown precision "fp16"; want f32 or bf16`},
-		{"--encoding fp8", `--encoding: unknown encoding "fp8"; want f32, bf16 or int8`},
+		{"--encoding fp8", `--encoding: unknown encoding "fp8"; want one of f32, bf16, int8`},
 		{"--keep 0", "keep 0"},
 		{"--shard-timeout -1s", "shard-timeout -1s"},
 		{"--max-time -1s", "max-time -1s"},
