@@ -16,6 +16,7 @@ const (
 	Stale                    // its step has been applied
 	Future                   // its step has not begun
 	Malformed                // it names no node or chunk of this job
+	Mixed                    // some of its shards have counted and others have not: of a Window alone
 )
 
 // Outcome says what to do with the values of an offered contribution. Values
@@ -186,9 +187,11 @@ func (r *Round) Refuse(node params.Node, chunk int) int {
 }
 
 // Sum adds the tallies of all shards, in the order of their numbers.
-func (r *Round) Sum() Tally {
+func (r *Round) Sum() Tally { return sumOf(r.tallies) }
+
+func sumOf(tallies []Tally) Tally {
 	var sum Tally
-	for _, t := range r.tallies {
+	for _, t := range tallies {
 		sum.Images += t.Images
 		sum.Loss += t.Loss
 		sum.Top1 += t.Top1
