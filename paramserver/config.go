@@ -30,6 +30,7 @@ type Config struct {
 
 	SessionGrace time.Duration // how long a worker without a connection keeps its shards, its lease notwithstanding
 	ShardTimeout time.Duration // how long a pinned shard waits for its worker before another may take it
+	DrainTimeout time.Duration // how long a stop waits for steps under way, with relaxed synchronisation
 	MaxTime      time.Duration // training ends at the first step after this time; 0: no limit
 	SharedMemory bool          // workers of other processes on this machine are offered to share memory
 	Linger       bool          // once the job is done, go on answering until Run's context ends or Stop is called
@@ -37,6 +38,7 @@ type Config struct {
 
 	Log      *slog.Logger
 	Progress Observer     // told of each step and epoch; nil: nobody
+	Stopped  func()       // called once a job that is stopped wants nothing more of its workers, before they are sent away; nil: nobody
 	Done     func(Result) // called once the job is done and its state saved, before any lingering; nil: nobody
 }
 
@@ -57,6 +59,7 @@ func DefaultConfig() Config {
 		Resume:          "auto",
 		SessionGrace:    10 * time.Second,
 		ShardTimeout:    30 * time.Second,
+		DrainTimeout:    5 * time.Second,
 		NotFinite:       3,
 		Log:             slog.New(slog.DiscardHandler),
 	}
@@ -84,6 +87,8 @@ func (c *Config) Validate() error {
 		return fmt.Errorf("shard-timeout %v: at least 0 is needed", c.ShardTimeout)
 	case c.SessionGrace <= 0:
 		return fmt.Errorf("grace of a lost connection %v: a positive time is needed", c.SessionGrace)
+	case c.DrainTimeout < 0:
+		return fmt.Errorf("patience at a stop %v: at least 0 is needed", c.DrainTimeout)
 	case c.MaxTime < 0:
 		return fmt.Errorf("max-time %v: at least 0 is needed", c.MaxTime)
 	case c.NotFinite < 1:
@@ -103,6 +108,9 @@ func (c *Config) Validate() error {
 	if _, err := wire.ParseEncoding(j.Encoding); err != nil {
 		return err
 	}
+	if _, err := wire.ParseSync(j.Sync); err != nil {
+		return err
+	}
 	if _, err := optim.ParseSchedule(j.Schedule, float64(j.LearningRate), 1); err != nil {
 		return err
 	}
@@ -119,6 +127,9 @@ func Describe(j *musterv1.JobSpec) string {
 	}
 	if j.Encoding != "" {
 		s += ", exchanged as " + j.Encoding
+	}
+	if j.Sync != "" {
+		s += ", " + j.Sync
 	}
 	return s
 }

@@ -23,6 +23,11 @@ type Result struct {
 	Already    bool   // the job had been finished before
 	Request    string // why a Stop call ended it; empty: none did
 	Split      Split
+	Staleness  *Staleness // nil: gradients were applied together
+	// Torn tells that steps were under way when the job was stopped, and could not be made
+	// whole: the state was not saved, and the job goes on from Resumes, the step of Checkpoint.
+	Torn    bool
+	Resumes params.Step
 }
 
 // ErrStopped is what Run returns when its context or a Stop call ended the job
@@ -118,10 +123,12 @@ func (s *Server) result() Result {
 	step, samples := s.store.At()
 	v := s.store.Hold()
 	defer v.Release()
+	path, saved := s.saving.newestStep()
 	return Result{
 		Step: step, Samples: samples, Hash: params.Hash(v.Parameters),
-		Epochs: s.history, Best: s.best, Checkpoint: s.saving.newest(), Synthetic: s.data.Synthetic,
+		Epochs: s.history, Best: s.best, Checkpoint: path, Synthetic: s.data.Synthetic,
 		Already: step == s.resumed && s.trained(), Request: s.stop, Split: s.meter.split,
+		Staleness: s.stale(), Torn: s.relaxed.torn, Resumes: saved,
 	}
 }
 

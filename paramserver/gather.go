@@ -17,12 +17,18 @@ func (s *Server) offer(ses *session, step params.Step, node params.Node, chunk i
 	}
 	var o Outcome
 	switch current, _ := s.store.At(); {
+	case s.window != nil:
+		o.Verdict = s.window.Offer(step, node, chunk)
 	case s.round != nil && s.kind == musterv1.WorkKind_WORK_KIND_GRADIENT:
 		o = s.round.Offer(step, node, chunk)
 	case step < current:
 		o.Verdict = Stale
 	default:
 		o.Verdict = Future
+	}
+	if o.Verdict == Counted && s.window != nil {
+		s.applyAlone(ses, step, node, chunk, values)
+		return
 	}
 	if o.Verdict == Counted {
 		s.lanes.submit(task{chunk: chunk, outcome: o, values: values, scale: s.scale, rate: s.rate})
@@ -35,9 +41,13 @@ func (s *Server) offer(ses *session, step params.Step, node params.Node, chunk i
 	case Stale:
 		s.refuse(ses, musterv1.RefusalReason_REFUSAL_REASON_STALE, step, node, chunk, "the step has been applied")
 	case Future:
-		s.refuse(ses, musterv1.RefusalReason_REFUSAL_REASON_FUTURE, step, node, chunk, "the step has not begun")
+		if !s.relaxed.ending {
+			s.refuse(ses, musterv1.RefusalReason_REFUSAL_REASON_FUTURE, step, node, chunk, "the step has not begun")
+		}
 	case Malformed:
 		s.refuse(ses, musterv1.RefusalReason_REFUSAL_REASON_MALFORMED, step, node, chunk, "no such node or chunk in this job")
+	case Mixed:
+		s.refuse(ses, musterv1.RefusalReason_REFUSAL_REASON_MIXED, step, node, chunk, "some of its shards have counted")
 	}
 }
 
@@ -46,7 +56,7 @@ func (s *Server) offerTallies(ses *session, t *musterv1.Tallies) {
 	if s.ended() {
 		return
 	}
-	if current, _ := s.store.At(); s.round == nil || t.Kind != s.kind {
+	if current, _ := s.store.At(); s.round == nil && s.window == nil || t.Kind != s.kind {
 		reason, detail := musterv1.RefusalReason_REFUSAL_REASON_STALE, "that work is done"
 		if params.Step(t.Step) > current {
 			reason, detail = musterv1.RefusalReason_REFUSAL_REASON_FUTURE, "the step has not begun"
@@ -63,7 +73,7 @@ func (s *Server) offerTallies(ses *session, t *musterv1.Tallies) {
 			s.refuse(ses, musterv1.RefusalReason_REFUSAL_REASON_NOT_FINITE, params.Step(t.Step), node, -1, "the loss is NaN or infinite")
 			continue
 		}
-		switch s.round.OfferTally(params.Step(t.Step), Tally{
+		switch s.offerTally(params.Step(t.Step), Tally{
 			Shard: int(tally.Shard), Images: int(tally.Images),
 			Loss: tally.Loss, Top1: int(tally.Top1), Top5: int(tally.Top5),
 		}) {
@@ -76,11 +86,23 @@ func (s *Server) offerTallies(ses *session, t *musterv1.Tallies) {
 		case Stale:
 			s.refuse(ses, musterv1.RefusalReason_REFUSAL_REASON_STALE, params.Step(t.Step), node, -1, "the step has been applied")
 		case Future:
-			s.refuse(ses, musterv1.RefusalReason_REFUSAL_REASON_FUTURE, params.Step(t.Step), node, -1, "the step has not begun")
+			if !s.relaxed.ending {
+				s.refuse(ses, musterv1.RefusalReason_REFUSAL_REASON_FUTURE, params.Step(t.Step), node, -1, "the step has not begun")
+			}
 		case Malformed:
 			s.refuse(ses, musterv1.RefusalReason_REFUSAL_REASON_MALFORMED, params.Step(t.Step), node, -1, "no such shard in this job, or another number of images")
 		}
 	}
+	if s.window != nil {
+		s.workDone(ses, t)
+	}
+}
+
+func (s *Server) offerTally(step params.Step, t Tally) Verdict {
+	if s.window != nil {
+		return s.window.OfferTally(step, t)
+	}
+	return s.round.OfferTally(step, t)
 }
 
 // refuse tells a worker that a contribution does not count. Chunk -1 is the
@@ -92,11 +114,12 @@ func (s *Server) refuse(ses *session, reason musterv1.RefusalReason, step params
 		s.counts.notFinite++
 		log.Warn("contribution refused", "reason", detail)
 		current, _ := s.store.At()
-		if s.round != nil && step == current && s.round.Refuse(node, chunk) >= s.cfg.NotFinite {
+		if s.window != nil && step >= current && s.window.Refuse(step, node, chunk) >= s.cfg.NotFinite ||
+			s.round != nil && step == current && s.round.Refuse(node, chunk) >= s.cfg.NotFinite {
 			s.failure = s.notFinite(step, node)
 		}
-	case musterv1.RefusalReason_REFUSAL_REASON_STALE:
-		// How a late contribution looks: nothing is wrong, newer work follows.
+	case musterv1.RefusalReason_REFUSAL_REASON_STALE, musterv1.RefusalReason_REFUSAL_REASON_MIXED:
+		// How a late contribution looks, or one of shards that have moved: nothing is wrong, newer work follows.
 		s.counts.repeated++
 		log.Debug("contribution refused", "reason", detail)
 	default:
@@ -118,7 +141,7 @@ func (s *Server) refuse(ses *session, reason musterv1.RefusalReason, step params
 			Node: &musterv1.Node{First: uint32(node.First), End: uint32(node.End)}, Chunk: uint32(max(chunk, 0)),
 		})
 		// To compute it again takes the step's parameters, of which some may have been replaced by newer ones.
-		if w := ses.given; w != nil && w.Step == uint64(step) && ses.work == nil && slices.Contains(ses.holds, w.Step+2) {
+		if w := ses.given; w != nil && !s.sync.Relaxed && w.Step == uint64(step) && ses.work == nil && slices.Contains(ses.holds, w.Step+2) {
 			ses.work = w
 		}
 	})
@@ -130,6 +153,10 @@ func (s *Server) tell(ses *session) {
 		ses.told = s.assignment.Number
 		a := &musterv1.Assignment{Number: s.assignment.Number, Shards: wireShards(ses.shards), Unowned: wireShards(s.assignment.Unowned())}
 		ses.post(func() { ses.assignment = a })
+	}
+	if s.window != nil {
+		s.askNext(ses)
+		return
 	}
 	if s.round == nil || len(ses.shards) == 0 {
 		return

@@ -16,8 +16,10 @@ type task struct {
 	chunk   int
 	outcome Outcome       // with slices of its own
 	values  *wire.Payload // live ones of the chunk, or a view of all; the lane's from now on
-	scale   float32       // 1 over the images of the round
+	scale   float32       // 1 over the images of the round, or of the step
 	rate    float32
+	alone   bool    // it is applied by itself
+	share   float32 // of the step's images that it is of, where alone
 }
 
 // lanes do the arithmetic of contributions, each lane that of its chunks in
@@ -30,7 +32,8 @@ type lanes struct {
 	slots   [][]*wire.Payload // by chunk, then slot; a lane touches those of its chunks alone
 	applied chan<- struct{}   // told of each chunk that has become whole
 
-	diverged atomic.Bool // an update made parameters NaN or infinite
+	alone    atomic.Uint64 // contributions that were applied by themselves
+	diverged atomic.Bool   // an update made parameters NaN or infinite
 }
 
 func newLanes(store *Store, chunks int, applied chan<- struct{}) *lanes {
@@ -83,6 +86,10 @@ func (l *lanes) submit(t task) {
 
 // do does a task.
 func (l *lanes) do(t task, room *room) {
+	if t.alone {
+		l.doAlone(t, room)
+		return
+	}
 	for _, slot := range t.outcome.Drop {
 		l.take(t.chunk, slot).Free()
 	}
@@ -90,11 +97,7 @@ func (l *lanes) do(t task, room *room) {
 		t.values = l.add(t.chunk, t.values, l.take(t.chunk, slot), room)
 	}
 	if t.outcome.Complete {
-		g := t.values.Floats()
-		if !t.values.IsView() {
-			g = l.store.layout.Unpack(room[0], g, t.chunk)
-		}
-		if !l.store.Apply(t.chunk, g, t.scale, t.rate) {
+		if !l.store.Apply(t.chunk, l.whole(t, room), t.scale, t.rate) {
 			l.diverged.Store(true)
 		}
 		t.values.Free()
@@ -105,6 +108,28 @@ func (l *lanes) do(t task, room *room) {
 		l.slots[t.chunk] = append(l.slots[t.chunk], nil)
 	}
 	l.slots[t.chunk][t.outcome.Slot] = t.values
+}
+
+// doAlone applies a contribution by itself.
+func (l *lanes) doAlone(t task, room *room) {
+	if !l.store.Update(t.chunk, l.whole(t, room), t.scale, t.rate, t.share) {
+		l.diverged.Store(true)
+	}
+	t.values.Free()
+	l.alone.Add(1)
+	// The loop looks after this: where it has as much to be told as there is room for, it will.
+	select {
+	case l.applied <- struct{}{}:
+	default:
+	}
+}
+
+// whole is a task's values with those that are not live.
+func (l *lanes) whole(t task, room *room) []float32 {
+	if t.values.IsView() {
+		return t.values.Floats()
+	}
+	return l.store.layout.Unpack(room[0], t.values.Floats(), t.chunk)
 }
 
 func (l *lanes) take(chunk, slot int) *wire.Payload {

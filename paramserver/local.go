@@ -41,7 +41,8 @@ func (l *Local) Exchange(ctx context.Context, hello *musterv1.Hello) (*LocalStre
 
 // LocalStream is an Exchange within the process: what is sent is received
 // before Send returns, and payloads change hands as they are. All memory is shared:
-// parameters are views of the server's vectors, gradients may be views too.
+// parameters are views of the server's vectors, gradients may be views too. In a job
+// with relaxed synchronisation they are copies, encoded as over a connection.
 type LocalStream struct {
 	ctx     context.Context // of the stream: it has the life of one call to Exchange
 	cancel  context.CancelFunc
@@ -53,6 +54,9 @@ type LocalStream struct {
 
 // Send hands a message to the server, with what it holds.
 func (l *LocalStream) Send(m *wire.Request) error {
+	if m.Gradient.Payload != nil {
+		m.Gradient.Payload = wire.Decoded(m.Gradient.Payload)
+	}
 	err := l.session.receive(l.ctx, m)
 	if errors.Is(err, errLeft) {
 		l.left = true
@@ -63,10 +67,19 @@ func (l *LocalStream) Send(m *wire.Request) error {
 
 // Recv sets m to the server's next message, whose payload is the caller's to
 // free; io.EOF at the end.
-func (l *LocalStream) Recv(m *wire.Response) error { return l.session.next(l.ctx, m) }
+func (l *LocalStream) Recv(m *wire.Response) error {
+	err := l.session.next(l.ctx, m)
+	if err == nil && m.Parameters.Payload != nil {
+		m.Parameters.Payload = wire.Decoded(m.Parameters.Payload)
+	}
+	return err
+}
 
-// Shared is the server's vectors.
+// Shared is the server's vectors; nil where they change while they are read.
 func (l *LocalStream) Shared() *wire.Shared {
+	if !l.session.shares() {
+		return nil
+	}
 	return &wire.Shared{Parameters: l.session.server.store.Vectors()}
 }
 

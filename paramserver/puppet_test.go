@@ -259,9 +259,20 @@ func (p *puppet) obey(w *musterv1.Work) {
 	if w.Kind == 0 {
 		return // a refusal
 	}
-	p.tallies(w, p.shards...)
+	shards := p.shards
+	if len(w.Shards) > 0 {
+		shards = nil
+		for _, s := range w.Shards {
+			shards = append(shards, int(s))
+		}
+	}
+	if p.s.sync.Relaxed {
+		defer p.tallies(w, shards...) // they say that the work is done
+	} else {
+		p.tallies(w, shards...)
+	}
 	if w.Kind == musterv1.WorkKind_WORK_KIND_GRADIENT {
-		for _, d := range params.Cover(p.shards, int(p.s.job.Shards)) {
+		for _, d := range params.Cover(shards, int(p.s.job.Shards)) {
 			for c := range p.layout.Chunks() {
 				p.push(w.Step, d, c)
 			}

@@ -148,7 +148,7 @@ func setAside(dir string, log *slog.Logger) error {
 // does nothing where that state has been written, or there is none yet.
 func (s *Server) save() error {
 	step, _ := s.store.At()
-	if s.data.Fingerprint == "" || s.saving.has(step, s.trained(), s.scored()) {
+	if s.data.Fingerprint == "" || s.relaxed.torn || s.saving.has(step, s.trained(), s.scored()) {
 		return nil
 	}
 	return <-s.saving.submit(s.snapshot())
@@ -170,6 +170,8 @@ func (s *Server) saveDue() bool {
 	switch {
 	case s.saving.busy():
 		return false
+	case s.cfg.CheckpointSteps > 0 && s.sync.Relaxed: // what is under way is waited for, and more steps than wanted may be made
+		return uint64(step)/uint64(s.cfg.CheckpointSteps) > uint64(s.relaxed.savedAt)/uint64(s.cfg.CheckpointSteps)
 	case s.cfg.CheckpointSteps > 0:
 		return uint64(step)%uint64(s.cfg.CheckpointSteps) == 0
 	case s.cfg.CheckpointEvery > 0:
@@ -182,6 +184,7 @@ func (s *Server) saveDue() bool {
 // it has been.
 func (s *Server) snapshot() snapshot {
 	v := s.store.Hold()
+	s.relaxed.savedAt = v.Step
 	job, err := protojson.Marshal(s.job)
 	if err != nil {
 		job = json.RawMessage("{}") // a message of plain fields always marshals

@@ -27,6 +27,7 @@ type Server struct {
 	job      *musterv1.JobSpec
 	hash     string        // of job
 	encoding wire.Encoding // of job
+	sync     wire.Sync     // of job
 	network  *model.Network
 	registry *membership.Registry
 
@@ -54,6 +55,8 @@ type Server struct {
 	phase   string // waiting, training, evaluating, done, stopped, failed
 	kind    musterv1.WorkKind
 	round   *Round
+	window  *Window // in place of a round, while a job with relaxed synchronisation trains
+	relaxed relaxed
 	at      dataset.Position
 	rate    float32
 	scale   float32
@@ -105,11 +108,16 @@ func New(cfg Config, registry *membership.Registry) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
+	mode, err := wire.ParseSync(cfg.Job.Sync)
+	if err != nil {
+		return nil, err
+	}
 	s := &Server{
 		cfg:      cfg,
 		job:      cfg.Job,
 		hash:     wire.JobHash(cfg.Job),
 		encoding: encoding,
+		sync:     mode,
 		network:  net,
 		registry: registry,
 		events:   make(chan func()),
@@ -132,7 +140,11 @@ func New(cfg Config, registry *membership.Registry) (*Server, error) {
 	if encoding.Parameters() == musterv1.Encoding_ENCODING_BF16 {
 		s.store.round()
 	}
-	if cfg.SharedMemory {
+	if mode.Relaxed {
+		s.store.relax()
+		s.relaxed.decided = make([]uint64, net.Layout.Chunks())
+	}
+	if cfg.SharedMemory && !mode.Relaxed { // what changes at any time can't be read in place
 		memory, err := wire.NewSegment(2, net.Layout.Size())
 		if err == nil {
 			s.store.share(memory)
@@ -141,6 +153,7 @@ func New(cfg Config, registry *membership.Registry) (*Server, error) {
 		}
 	}
 	s.resumed, _ = s.store.At()
+	s.relaxed.savedAt = s.resumed
 	s.lanes = newLanes(s.store, net.Layout.Chunks(), s.whole)
 	if encoding == wire.BF16 {
 		s.lanes.sum = kernel.AddRound
@@ -174,6 +187,12 @@ func (s *Server) Run(ctx context.Context) (Result, error) {
 		}
 	}
 	result := s.result()
+	if c := result.Staleness; c != nil {
+		s.cfg.Log.Info("each contribution was applied by itself", "sync", s.sync, "staleness_mean", fmt.Sprintf("%.2f", c.Mean), "staleness_max", c.Max, "steps_ahead", c.Ahead)
+	}
+	if s.cfg.Stopped != nil && errors.Is(err, ErrStopped) {
+		s.cfg.Stopped()
+	}
 	s.phase = phaseAfter(err)
 	s.failed.Store(s.phase == "failed")
 	s.dismiss(err, result)
@@ -198,6 +217,10 @@ func (s *Server) loop(ctx context.Context) error {
 	if err := s.awaitData(ctx); err != nil {
 		return err
 	}
+	train := s.train
+	if s.sync.Relaxed {
+		train = s.trainRelaxed
+	}
 	for {
 		// First what the process before this one may have left undone.
 		if s.epochEnded() && !s.scored() {
@@ -211,7 +234,7 @@ func (s *Server) loop(ctx context.Context) error {
 		if s.trained() || s.timeIsUp() {
 			break
 		}
-		if err := s.train(ctx); err != nil {
+		if err := train(ctx); err != nil {
 			return err
 		}
 		if s.saveDue() && !s.epochEnded() {
@@ -334,6 +357,17 @@ func (s *Server) cutOf(data checkpoint.Data) dataset.Cut {
 // serveEvent waits for one event and runs it. It fails when the job is to end
 // before its time; the round in progress then never counts.
 func (s *Server) serveEvent(ctx context.Context) error {
+	if err := s.takeEvent(ctx); err != nil {
+		return err
+	}
+	if s.failure == nil && s.stop != "" {
+		return ErrStopped
+	}
+	return s.failure
+}
+
+// takeEvent waits for one event and runs it.
+func (s *Server) takeEvent(ctx context.Context) error {
 	select {
 	case f := <-s.events:
 		f()
@@ -345,10 +379,7 @@ func (s *Server) serveEvent(ctx context.Context) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	}
-	if s.failure == nil && s.stop != "" {
-		return ErrStopped
-	}
-	return s.failure
+	return nil
 }
 
 // do runs f in the loop's goroutine and returns when it has.
@@ -385,12 +416,18 @@ func (s *Server) trained() bool {
 // timeIsUp tells, and says, that training has taken MaxTime; one step is made
 // however short that is.
 func (s *Server) timeIsUp() bool {
-	step, _ := s.store.At()
-	if s.cfg.MaxTime == 0 || step == s.resumed || time.Since(s.started) < s.cfg.MaxTime {
+	if !s.outOfTime() {
 		return false
 	}
+	step, _ := s.store.At()
 	s.cfg.Log.Info("time is up", "max-time", s.cfg.MaxTime, "step", uint64(step))
 	return true
+}
+
+// outOfTime is timeIsUp without a word.
+func (s *Server) outOfTime() bool {
+	step, _ := s.store.At()
+	return s.cfg.MaxTime != 0 && step != s.resumed && time.Since(s.started) >= s.cfg.MaxTime
 }
 
 // scored tells whether the newest step has been evaluated, or is the first.

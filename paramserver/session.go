@@ -39,6 +39,8 @@ type session struct {
 	refusals   []*musterv1.Refusal
 	done       *musterv1.Done
 	given      *musterv1.Work // sent last
+	floor      []uint64       // by chunk: updates that the parameters for it have to have; nil: any
+	reads      [2]reads       // of what was sent for relaxed work, newest first
 	holds      []uint64       // by chunk: step, plus one, at which the worker has it once it has taken in all that is due; 0: none that is known
 	wake       chan struct{}  // closed, and made anew, at each change
 	ended      bool
@@ -46,7 +48,8 @@ type session struct {
 
 	// Of the loop:
 	shards    []int
-	told      uint64 // number of the assignment told last
+	told      uint64         // number of the assignment told last
+	order     *musterv1.Work // relaxed work that it has not said is done; nil: none
 	malformed map[contribution]int
 }
 
@@ -70,7 +73,10 @@ const (
 
 // shares tells whether the worker sees the server's vectors, and is told what is in
 // them.
-func (ses *session) shares() bool { return ses.transport != transportStream }
+func (ses *session) shares() bool {
+	// Parameters that change at any time can't be read in place.
+	return ses.transport != transportStream && !ses.server.sync.Relaxed
+}
 
 func newSession(s *Server, m membership.Member, number uint64, own bool) *session {
 	ses := &session{server: s, member: m, number: number, own: own, transport: transportStream, wake: make(chan struct{}), holds: make([]uint64, s.network.Layout.Chunks())}
@@ -183,12 +189,12 @@ func (ses *session) take() (message *musterv1.ExchangeResponse, due *delivery, w
 	}
 	// The worker begins with the layers that it has the parameters of.
 	for chunk, has := range ses.holds {
-		if has != w.Step+1 && has != w.Step+2 {
+		if has != w.Step+1 && has != w.Step+2 && ses.ripe(chunk) {
 			return nil, ses.deliver(w.Step, chunk), nil, nil
 		}
 	}
 	// What it sends makes the next step, chunk by chunk.
-	if w.Kind == musterv1.WorkKind_WORK_KIND_GRADIENT {
+	if w.Kind == musterv1.WorkKind_WORK_KIND_GRADIENT && !ses.server.sync.Relaxed {
 		for chunk, has := range ses.holds {
 			if has != w.Step+2 && ses.server.store.Has(params.Step(w.Step+1), chunk) {
 				return nil, ses.deliver(w.Step+1, chunk), nil, nil
@@ -202,6 +208,11 @@ func (ses *session) take() (message *musterv1.ExchangeResponse, due *delivery, w
 // step again, what the next step has replaced is due once more.
 func (ses *session) give(w *musterv1.Work) {
 	ses.work, ses.given = nil, w
+	if ses.server.sync.Relaxed {
+		clear(ses.holds)
+		ses.beginReads(w)
+		return
+	}
 	for chunk, has := range ses.holds {
 		if has == w.Step+2 {
 			ses.holds[chunk] = 0
@@ -219,6 +230,10 @@ func (ses *session) deliver(step uint64, chunk int) *delivery {
 // read sets m to a chunk of the parameters, unless its step is past by now.
 func (ses *session) read(m *wire.Response, due *delivery) bool {
 	s := ses.server
+	if s.sync.Relaxed {
+		ses.readLive(m, due)
+		return true
+	}
 	if ses.shares() {
 		if values := s.store.View(params.Step(due.step), due.chunk); values != nil {
 			s.traffic.parameters.Add(uint64(4 * len(values)))
@@ -374,7 +389,7 @@ func (ses *session) takeSums() {
 // holdsAll notes that the worker has all chunks at a step, plus one; 0: none. One
 // that sees the server's vectors is told what they hold now.
 func (ses *session) holdsAll(step uint64) {
-	if ses.shares() {
+	if ses.shares() || ses.server.sync.Relaxed {
 		step = 0
 	}
 	ses.mu.Lock()

@@ -17,7 +17,7 @@ func (s *Server) status() *musterv1.StatusResponse {
 	step, samples := s.store.At()
 	path, saved := s.saving.newestStep()
 	split, stalled := s.meter.split, false
-	if s.round != nil {
+	if s.round != nil || s.window != nil {
 		split, stalled = s.meter.sofar(s.kind), s.stalled()
 	}
 	r := &musterv1.StatusResponse{
@@ -32,6 +32,9 @@ func (s *Server) status() *musterv1.StatusResponse {
 			ComputeSeconds: split.Compute.Seconds(), ExchangeSeconds: split.Exchange.Seconds(), WaitSeconds: split.Wait.Seconds(),
 			EvaluateSeconds: split.Evaluate.Seconds(), Images: uint64(split.Images),
 		},
+	}
+	if c := s.stale(); c != nil {
+		r.Staleness = &musterv1.Staleness{Mean: c.Mean, Max: c.Max, StepsAhead: uint32(c.Ahead)}
 	}
 	if !s.ended() { // then its workers have gone, and nothing waits for others
 		r.UnownedShards = wireShards(s.unowned())
@@ -97,7 +100,11 @@ func (s *Server) Stop(ctx context.Context, reason string) (*musterv1.StopRespons
 	}
 	select {
 	case <-s.over:
-		r.Checkpoint = s.saving.newest()
+		path, saved := s.saving.newestStep()
+		r.Checkpoint = path
+		if s.sync.Relaxed { // steps under way were made whole first, or could not be
+			r.Step = uint64(saved)
+		}
 		return r, nil
 	case <-ctx.Done():
 		return nil, ctx.Err()
@@ -106,25 +113,35 @@ func (s *Server) Stop(ctx context.Context, reason string) (*musterv1.StopRespons
 
 // Checkpoint writes a checkpoint of the newest whole step and returns when it is durable.
 func (s *Server) Checkpoint(ctx context.Context) (*musterv1.CheckpointResponse, error) {
-	r := &musterv1.CheckpointResponse{}
-	var result <-chan error
+	type submitted struct {
+		step   uint64
+		result <-chan error // nil: nothing was
+	}
+	ready := make(chan submitted, 1)
 	err := s.do(ctx, func() {
-		if s.ended() || s.data.Fingerprint == "" {
-			return
-		}
-		snap := s.snapshot()
-		r.Step = snap.state.Step
-		result = s.saving.submit(snap)
+		s.whenDrained(func(whole bool) {
+			if s.ended() || s.data.Fingerprint == "" || !whole {
+				ready <- submitted{}
+				return
+			}
+			snap := s.snapshot()
+			ready <- submitted{snap.state.Step, s.saving.submit(snap)}
+		})
 	})
 	if err != nil {
 		return nil, err
 	}
-	if result == nil {
+	var saving submitted
+	select {
+	case saving = <-ready:
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	if saving.result == nil {
 		return nil, refused("nothing to save: no worker has joined yet, or the job has ended")
 	}
-	if err := <-result; err != nil {
+	if err := <-saving.result; err != nil {
 		return nil, err
 	}
-	r.Path = s.saving.newest()
-	return r, nil
+	return &musterv1.CheckpointResponse{Step: saving.step, Path: s.saving.newest()}, nil
 }

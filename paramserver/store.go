@@ -24,6 +24,9 @@ import (
 // newest version without a copy while the next is being made. Of the next, every
 // chunk can be read as soon as it is made.
 //
+// In a job with relaxed synchronisation there is one version, of which each chunk
+// changes by itself: see live.go.
+//
 // Apply may be called from several goroutines for different chunks; Has, Read
 // and Hold from any; Begin and Commit from the loop alone.
 type Store struct {
@@ -40,6 +43,7 @@ type Store struct {
 	rounds     bool          // what workers see is rounded to bfloat16
 	shared     *wire.Segment // that what workers see is in; nil: this process's own memory
 
+	live  []liveChunk       // by chunk: of a job with relaxed synchronisation; nil: of another
 	made  []atomic.Bool     // by chunk: the next step's is
 	holds [2]sync.WaitGroup // readers that keep a version from being overwritten
 }
@@ -152,6 +156,9 @@ type Version struct {
 // Hold returns the newest version and keeps it from being overwritten until
 // Release: training goes on for one step and then waits.
 func (s *Store) Hold() Version {
+	if s.live != nil {
+		return s.copied()
+	}
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	v := s.version(s.step)

@@ -73,6 +73,12 @@ func (h *held) begins(shared *wire.Shared) {
 	}
 }
 
+// expect forgets what the plan has: it is to come anew.
+func (h *held) expect() {
+	h.forget()
+	clear(h.steps)
+}
+
 // ends forgets what was in shared memory, and everything where a step's parameters
 // are not the same bits in every life of the server.
 func (h *held) ends(sameBits bool) {

@@ -24,6 +24,7 @@ type task struct {
 	network   *model.Network
 	precision device.Precision
 	encoding  wire.Encoding
+	relaxed   bool // gradients are applied one by one, and parameters change at any time
 	data      *musterv1.DataInfo
 	cut       dataset.Cut
 	loader    *dataset.Loader
@@ -68,9 +69,13 @@ func newTask(cfg *Config, job *musterv1.JobSpec, hash string) (*task, error) {
 	if err != nil {
 		return nil, err
 	}
+	mode, err := wire.ParseSync(job.Sync)
+	if err != nil {
+		return nil, err
+	}
 	set := cfg.Data
 	t := &task{
-		cfg: cfg, job: job, hash: hash, network: network, precision: precision, encoding: encoding,
+		cfg: cfg, job: job, hash: hash, network: network, precision: precision, encoding: encoding, relaxed: mode.Relaxed,
 		data: &musterv1.DataInfo{
 			Fingerprint: set.Fingerprint(), TrainImages: uint32(set.Train.Len()), TestImages: uint32(set.Test.Len()),
 			Classes: uint32(len(set.Classes)), Synthetic: set.Synthetic, ClassNames: set.Classes,
@@ -202,26 +207,40 @@ func (t *task) begin(w *musterv1.Work) {
 		t.outgoing.residuals.keep(params.Cover(t.shards, int(t.job.Shards)))
 		t.held.loadEarly(t.plan) // the work that it waited for may never have been computed
 	}
+	if t.relaxed {
+		// What the plan has may be older than what follows: a gradient is computed with the one or the other throughout.
+		t.held.expect()
+	}
 	t.vectors.read(t.plan, w.Step)
 	t.work, t.asked = w, true
 }
 
-// again makes a refused contribution unsent.
+// again makes a refused contribution unsent. In a relaxed job it waits for work that
+// asks for it: of its shards some may have counted.
 func (t *task) again(r *musterv1.Refusal) {
-	recompute := r.Reason == musterv1.RefusalReason_REFUSAL_REASON_NOT_FINITE || r.Reason == musterv1.RefusalReason_REFUSAL_REASON_MALFORMED
+	recompute := r.Reason == musterv1.RefusalReason_REFUSAL_REASON_NOT_FINITE || r.Reason == musterv1.RefusalReason_REFUSAL_REASON_MALFORMED ||
+		r.Reason == musterv1.RefusalReason_REFUSAL_REASON_MIXED
 	if t.work == nil || r.Step != t.work.Step || !recompute {
 		return
 	}
 	for s := r.Node.GetFirst(); s < r.Node.GetEnd() && int(s) < len(t.sent); s++ {
 		t.sent[s] = false
 	}
+	if t.relaxed && t.work.Kind == musterv1.WorkKind_WORK_KIND_GRADIENT {
+		t.asked = false
+	}
+}
+
+// owes tells whether a shard still owes a contribution to the work.
+func (t *task) owes(s int) bool {
+	return !t.sent[s] && (len(t.work.Shards) == 0 || slices.Contains(t.work.Shards, uint32(s)))
 }
 
 // unsent returns the owned shards that still owe a contribution to the work.
 func (t *task) unsent() []int {
 	var shards []int
 	for _, s := range t.shards {
-		if !t.sent[s] {
+		if t.owes(s) {
 			shards = append(shards, s)
 		}
 	}
@@ -231,7 +250,7 @@ func (t *task) unsent() []int {
 // pending tells whether there is something to compute: a gradient can be begun
 // before all its parameters are there.
 func (t *task) pending() bool {
-	return t.asked && slices.ContainsFunc(t.shards, func(s int) bool { return !t.sent[s] }) &&
+	return t.asked && slices.ContainsFunc(t.shards, t.owes) &&
 		(t.work.Kind == musterv1.WorkKind_WORK_KIND_GRADIENT || t.held.at(t.work.Step))
 }
 

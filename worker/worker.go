@@ -265,8 +265,9 @@ func (w *Worker) handle(m received) (over bool, err error) {
 	case *musterv1.ExchangeResponse_Refusal:
 		w.cfg.Meter.note(func(c *Counts) { c.Refusals++ })
 		level := slog.LevelWarn
-		if m.Refusal.Reason == musterv1.RefusalReason_REFUSAL_REASON_STALE {
-			level = slog.LevelDebug // it came late: newer work follows
+		switch m.Refusal.Reason {
+		case musterv1.RefusalReason_REFUSAL_REASON_STALE, musterv1.RefusalReason_REFUSAL_REASON_MIXED:
+			level = slog.LevelDebug // it came late, or its shards have moved: newer work follows
 		}
 		w.cfg.Log.Log(context.Background(), level, "contribution refused", "step", m.Refusal.Step, "reason", m.Refusal.Detail)
 		w.task.again(m.Refusal)

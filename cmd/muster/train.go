@@ -117,6 +117,14 @@ func (o *trainOptions) run(cmd *cobra.Command, serving paramserver.Config, cfg w
 		return paramserver.Result{}, err
 	}
 	defer watch.Close()
+	// Workers leave when the user stops the job; where steps are under way that the
+	// server has applied parts of, once these are whole.
+	leave := ctx
+	if serving.Job.Sync != "" {
+		stopped, stop := context.WithCancel(context.WithoutCancel(ctx))
+		defer stop()
+		leave, serving.Stopped = stopped, stop
+	}
 	host, err := serve.Open(ctx, serving, o.serve.Etcd)
 	if err != nil {
 		return paramserver.Result{}, err
@@ -128,14 +136,14 @@ func (o *trainOptions) run(cmd *cobra.Command, serving paramserver.Config, cfg w
 	log.Info("training", "job", paramserver.Describe(serving.Job), "data", cfg.Data.Name, "device", cfg.Device.Name(),
 		"workers", o.workers, "checkpoints", serving.CheckpointDir)
 	if o.workers == 1 {
-		return trainHere(ctx, host, cfg)
+		return trainHere(ctx, leave, host, cfg)
 	}
-	return trainProcesses(ctx, cmd, o, host, cfg.Data, log)
+	return trainProcesses(ctx, leave, cmd, o, host, cfg.Data, log)
 }
 
 // trainHere runs the worker in this process. The first of the two to fail ends
 // the other; the server's end, in success or not, ends the worker's.
-func trainHere(ctx context.Context, host *serve.Host, cfg worker.Config) (paramserver.Result, error) {
+func trainHere(ctx, leave context.Context, host *serve.Host, cfg worker.Config) (paramserver.Result, error) {
 	quiet := cfg
 	quiet.Log = slog.New(warnings{cfg.Log.Handler()}) // of the rest the server tells
 	w, err := worker.New(quiet, inprocess.Link(host.Server))
@@ -144,9 +152,9 @@ func trainHere(ctx context.Context, host *serve.Host, cfg worker.Config) (params
 	}
 	training, cancel := context.WithCancel(ctx)
 	defer cancel()
-	// The worker leaves when the user stops the job, and else when the server has ended it.
+	// The worker leaves with leave, and else when the server has ended the job.
 	working, done := context.WithCancel(context.WithoutCancel(ctx))
-	defer context.AfterFunc(ctx, done)()
+	defer context.AfterFunc(leave, done)()
 	failed := make(chan error, 1)
 	go func() {
 		err := w.Run(working)
@@ -168,8 +176,8 @@ func trainHere(ctx context.Context, host *serve.Host, cfg worker.Config) (params
 	return result, err
 }
 
-// trainProcesses runs each worker as a process of its own.
-func trainProcesses(ctx context.Context, cmd *cobra.Command, o *trainOptions, host *serve.Host, data *dataset.Set, log *slog.Logger) (paramserver.Result, error) {
+// trainProcesses runs each worker as a process of its own, until leave ends.
+func trainProcesses(ctx, leave context.Context, cmd *cobra.Command, o *trainOptions, host *serve.Host, data *dataset.Set, log *slog.Logger) (paramserver.Result, error) {
 	listeners, err := serve.Listen([]string{"127.0.0.1:0"})
 	if err != nil {
 		return paramserver.Result{}, err
@@ -182,7 +190,7 @@ func trainProcesses(ctx context.Context, cmd *cobra.Command, o *trainOptions, ho
 		crew.stop()
 		return paramserver.Result{}, err
 	}
-	defer context.AfterFunc(ctx, crew.dismiss)() // the workers leave when the user stops the job
+	defer context.AfterFunc(leave, crew.dismiss)()
 	result, err := host.Run(training, listeners[0].Addr().String(), listeners)
 	crew.stop()
 	if cause := context.Cause(training); cause != nil && ctx.Err() == nil && result.Request == "" && (errors.Is(err, paramserver.ErrStopped) || errors.Is(err, context.Canceled)) {

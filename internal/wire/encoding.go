@@ -120,6 +120,17 @@ func Encode(e musterv1.Encoding, values []float32) *Payload {
 	return p
 }
 
+// Decoded is a payload as it comes out of a connection, for ends that have none
+// between them: float32s of what was encoded. It takes p over.
+func Decoded(p *Payload) *Payload {
+	if p.encoding == musterv1.Encoding_ENCODING_F32 {
+		return p
+	}
+	n, _ := valuesIn(p.encoding, len(p.bytes)) // Encode made it, so it has some
+	p.came = p.encoding
+	return decode(p, n)
+}
+
 // decode makes float32s of a payload that has come, which it takes over. There are
 // as many values as valuesIn says.
 func decode(p *Payload, n int) *Payload {

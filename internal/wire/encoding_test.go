@@ -206,3 +206,18 @@ func ExamplePayloadBytes() {
 	fmt.Println(PayloadBytes(inF32, 1000), PayloadBytes(inBF16, 1000), PayloadBytes(inINT8, 1000))
 	// Output: 4000 2000 1016
 }
+
+func TestDecodedIsWhatAConnectionBrings(t *testing.T) {
+	for _, e := range Spoken() {
+		values := []float32{1, -0.5, 127, 3.1415927}
+		got := Decoded(Encode(e, values))
+		if err := got.Check(len(values), e); err != nil {
+			t.Errorf("%v: %v", e, err)
+		}
+		for i, x := range got.Floats() {
+			if math.Abs(float64(x-values[i])) > 0.51 {
+				t.Errorf("%v: value %d is %v, of %v", e, i, x, values[i])
+			}
+		}
+	}
+}

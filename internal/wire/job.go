@@ -54,6 +54,9 @@ func eachField(job *musterv1.JobSpec, f func(name, value string)) {
 		if (fd.Name() == "precision" || fd.Name() == "encoding") && text == "" {
 			text = "f32" // what jobs of before it could be chosen had, too
 		}
+		if fd.Name() == "sync" && text == "" {
+			text = Sync{}.String()
+		}
 		switch fd.Kind() {
 		case protoreflect.StringKind:
 			text = strconv.Quote(text)

@@ -157,6 +157,19 @@ func FuzzDecode(f *testing.F) {
 	})
 }
 
+func TestJobsThatSayNothingAreSynchronous(t *testing.T) {
+	unset, sync, async := &musterv1.JobSpec{}, &musterv1.JobSpec{Sync: "sync"}, &musterv1.JobSpec{Sync: "async"}
+	if JobHash(unset) != JobHash(sync) || JobDifference(unset, sync) != "" {
+		t.Error("a job that says nothing is another one than with sync")
+	}
+	if got, want := JobDifference(unset, async), `sync is "sync" here and "async" there`; got != want {
+		t.Errorf("%s; want %s", got, want)
+	}
+	if JobHash(unset) == JobHash(async) {
+		t.Error("the hash does not know sync")
+	}
+}
+
 func TestJobsThatSayNothingHaveFloat32(t *testing.T) {
 	for field, with := range map[string]func(string) *musterv1.JobSpec{
 		"precision": func(s string) *musterv1.JobSpec { return &musterv1.JobSpec{Precision: s} },

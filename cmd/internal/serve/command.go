@@ -164,7 +164,9 @@ func Report(out io.Writer, asJSON bool, job *musterv1.JobSpec, r paramserver.Res
 		return nil
 	}
 	message := fmt.Sprintf("stopped at step %d", r.Step)
-	if r.Checkpoint != "" {
+	if r.Torn {
+		message += fmt.Sprintf(", with steps under way that did not become whole and are not saved; the same command goes on from step %d", r.Resumes)
+	} else if r.Checkpoint != "" {
 		message += fmt.Sprintf("; the state is saved in %s and the same command goes on from it", r.Checkpoint)
 	}
 	return &settings.Stopped{Message: message}

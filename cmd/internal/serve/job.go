@@ -19,7 +19,7 @@ import (
 // JobOptions are the flags that describe a job.
 type JobOptions struct {
 	Name, Network, Activation, LRNOrder string
-	Precision, Encoding                 string
+	Precision, Encoding, Sync           string
 	InputSize, Classes                  uint32
 	Shards, Batch, Epochs, LimitBatches uint32
 	Seed                                uint64
@@ -45,6 +45,7 @@ func (o *JobOptions) Define(flags *pflag.FlagSet) {
 		fs.DurationVar(&o.MaxTime, "max-time", 0, "end training after this `time`, e.g. 30m (0: no limit)")
 		fs.StringVar(&o.Precision, "precision", device.F32.String(), "`precision` of the factors of products: f32, or bf16, which is faster where the processor has AVX512_BF16")
 		fs.StringVar(&o.Encoding, "encoding", wire.F32.String(), "`encoding` of gradients and parameters: f32; bf16, half of the bytes; int8, a quarter for gradients, whose bits then depend on who computes what. Where memory is shared nothing is encoded: parameters are bfloat16s with bf16 and int8, gradients with bf16 alone")
+		fs.StringVar(&o.Sync, "sync", wire.Sync{}.String(), "`when` gradients are applied: sync, once all shards have contributed to a step; ssp:K, each as it comes, workers being at most K steps ahead of the slowest; async, without that bound. But for sync the bits depend on the order in which gradients come")
 		fs.Uint64Var(&o.Seed, "seed", 1, "`seed` of every random choice")
 	})
 	settings.Group(flags, "Optimisation (defaults: the network's recipe)", func(fs *pflag.FlagSet) {
@@ -74,6 +75,10 @@ func (o *JobOptions) Spec(cmd *cobra.Command) (*musterv1.JobSpec, error) {
 	if err != nil {
 		return nil, settings.Usagef("%s: %w", settings.Origin(cmd, "encoding"), err)
 	}
+	mode, err := wire.ParseSync(o.Sync)
+	if err != nil {
+		return nil, settings.Usagef("%s: %w", settings.Origin(cmd, "sync"), err)
+	}
 	recipe := net.Recipe
 	spec := &musterv1.JobSpec{
 		Name: o.Name, Network: o.Network, Activation: o.Activation, InputSize: o.InputSize, LrnOrder: o.LRNOrder, Classes: o.Classes,
@@ -86,6 +91,9 @@ func (o *JobOptions) Spec(cmd *cobra.Command) (*musterv1.JobSpec, error) {
 	}
 	if encoding != wire.F32 {
 		spec.Encoding = encoding.String()
+	}
+	if mode.Relaxed {
+		spec.Sync = mode.String()
 	}
 	given := func(name string, set func()) {
 		if cmd.Flags().Changed(name) {

@@ -59,6 +59,9 @@ func TestJobIsTheRecipeUnlessToldOtherwise(t *testing.T) {
 		{"--encoding f32", func(*musterv1.JobSpec) {}},
 		{"--encoding bf16", func(j *musterv1.JobSpec) { j.Encoding = "bf16" }},
 		{"--encoding int8", func(j *musterv1.JobSpec) { j.Encoding = "int8" }},
+		{"--sync sync", func(*musterv1.JobSpec) {}},
+		{"--sync ssp:3", func(j *musterv1.JobSpec) { j.Sync = "ssp:3" }},
+		{"--sync async", func(j *musterv1.JobSpec) { j.Sync = "async" }},
 		{"--max-time 1h", func(*musterv1.JobSpec) {}}, // no part of the job's identity
 	} {
 		var o Options
@@ -103,6 +106,9 @@ func TestFlagsOfAServerAreRefused(t *testing.T) {
 		{"--augment blur", "blur"},
 		{"--precision fp16", `--precision: unknown precision "fp16"; want f32 or bf16`},
 		{"--encoding fp8", `--encoding: unknown encoding "fp8"; want one of f32, bf16, int8`},
+		{"--sync bsp", `--sync: unknown synchronisation "bsp"; want sync, ssp:K as in ssp:2, or async`},
+		{"--sync ssp:0", `--sync: synchronisation "ssp:0": a worker may be 1 to 1000 steps ahead, as with ssp:2`},
+		{"--sync ssp:x", `--sync: synchronisation "ssp:x": a worker may be 1 to 1000 steps ahead, as with ssp:2`},
 		{"--keep 0", "keep 0"},
 		{"--shard-timeout -1s", "shard-timeout -1s"},
 		{"--max-time -1s", "max-time -1s"},

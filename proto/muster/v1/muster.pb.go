@@ -153,6 +153,9 @@ const (
 	RefusalReason_REFUSAL_REASON_NOT_FINITE RefusalReason = 3
 	// Size, checksum or name is wrong.
 	RefusalReason_REFUSAL_REASON_MALFORMED RefusalReason = 4
+	// Some shards of the node have counted and others have not, in a job with relaxed
+	// synchronisation. The worker will be asked for these by themselves.
+	RefusalReason_REFUSAL_REASON_MIXED RefusalReason = 5
 )
 
 // Enum value maps for RefusalReason.
@@ -163,6 +166,7 @@ var (
 		2: "REFUSAL_REASON_FUTURE",
 		3: "REFUSAL_REASON_NOT_FINITE",
 		4: "REFUSAL_REASON_MALFORMED",
+		5: "REFUSAL_REASON_MIXED",
 	}
 	RefusalReason_value = map[string]int32{
 		"REFUSAL_REASON_UNSPECIFIED": 0,
@@ -170,6 +174,7 @@ var (
 		"REFUSAL_REASON_FUTURE":      2,
 		"REFUSAL_REASON_NOT_FINITE":  3,
 		"REFUSAL_REASON_MALFORMED":   4,
+		"REFUSAL_REASON_MIXED":       5,
 	}
 )
 
@@ -247,7 +252,15 @@ type JobSpec struct {
 	// With bf16 every node of the tree over shards is rounded to bfloat16, a shard's
 	// gradient and each sum of two, whoever forms it. With bf16 and int8 workers
 	// compute with the parameters rounded to bfloat16; the server keeps float32.
-	Encoding      string `protobuf:"bytes,20,opt,name=encoding,proto3" json:"encoding,omitempty"`
+	Encoding string `protobuf:"bytes,20,opt,name=encoding,proto3" json:"encoding,omitempty"`
+	// When gradients are applied: sync (or empty), ssp:K with K from 1 to 1000, async.
+	//
+	// With sync a step waits for the gradients of all shards, which are applied as their
+	// mean. With the others each contribution is applied as soon as it counts, to the
+	// parameters as they are then, and a worker may be up to K steps ahead of the slowest
+	// shard, or any number within an epoch. Every shard still contributes to every step
+	// once; bits depend on the order in which contributions come.
+	Sync          string `protobuf:"bytes,21,opt,name=sync,proto3" json:"sync,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -411,6 +424,13 @@ func (x *JobSpec) GetPrecision() string {
 func (x *JobSpec) GetEncoding() string {
 	if x != nil {
 		return x.Encoding
+	}
+	return ""
+}
+
+func (x *JobSpec) GetSync() string {
+	if x != nil {
+		return x.Sync
 	}
 	return ""
 }
@@ -1667,13 +1687,21 @@ func (x *Assignment) GetUnowned() []uint32 {
 // contributed to it: a worker that still computes keeps them until it has done.
 // Where it is asked for the same step again, it is sent this step's chunks once
 // more.
+//
+// In a job with relaxed synchronisation (JobSpec.sync) the parameters that follow are
+// those of the moment at which they are sent, labelled with the step of this work:
+// always all, and none of a next step. What the worker held before is not to be used.
+// Tallies say that the work is done; then other work may follow. Contributions that were
+// refused are computed again when such work asks for them.
 type Work struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	Kind  WorkKind               `protobuf:"varint,1,opt,name=kind,proto3,enum=muster.v1.WorkKind" json:"kind,omitempty"`
 	Step  uint64                 `protobuf:"varint,2,opt,name=step,proto3" json:"step,omitempty"`
 	Epoch uint32                 `protobuf:"varint,3,opt,name=epoch,proto3" json:"epoch,omitempty"`
 	// Step within the epoch.
-	Batch         uint32 `protobuf:"varint,4,opt,name=batch,proto3" json:"batch,omitempty"`
+	Batch uint32 `protobuf:"varint,4,opt,name=batch,proto3" json:"batch,omitempty"`
+	// The shards that are asked for, of those that are owned; empty: all.
+	Shards        []uint32 `protobuf:"varint,5,rep,packed,name=shards,proto3" json:"shards,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1734,6 +1762,13 @@ func (x *Work) GetBatch() uint32 {
 		return x.Batch
 	}
 	return 0
+}
+
+func (x *Work) GetShards() []uint32 {
+	if x != nil {
+		return x.Shards
+	}
+	return nil
 }
 
 // Refusal says that a contribution did not count. The worker computes it again
@@ -2178,8 +2213,11 @@ type StatusResponse struct {
 	// Payload bytes received and sent in this process's life.
 	GradientBytes  uint64 `protobuf:"varint,27,opt,name=gradient_bytes,json=gradientBytes,proto3" json:"gradient_bytes,omitempty"`
 	ParameterBytes uint64 `protobuf:"varint,28,opt,name=parameter_bytes,json=parameterBytes,proto3" json:"parameter_bytes,omitempty"`
-	unknownFields  protoimpl.UnknownFields
-	sizeCache      protoimpl.SizeCache
+	// Of a job with relaxed synchronisation, in this process's life; absent before the
+	// first contribution was applied, and in others.
+	Staleness     *Staleness `protobuf:"bytes,29,opt,name=staleness,proto3" json:"staleness,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *StatusResponse) Reset() {
@@ -2408,6 +2446,78 @@ func (x *StatusResponse) GetParameterBytes() uint64 {
 	return 0
 }
 
+func (x *StatusResponse) GetStaleness() *Staleness {
+	if x != nil {
+		return x.Staleness
+	}
+	return nil
+}
+
+// Staleness is how far contributions were behind the parameters they were applied to.
+type Staleness struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Other contributions to a chunk that were applied between the moment at which its
+	// parameters were read for a contribution and that at which the contribution was: the
+	// mean and the most over all contributions and chunks, in updates.
+	Mean float64 `protobuf:"fixed64,1,opt,name=mean,proto3" json:"mean,omitempty"`
+	Max  uint64  `protobuf:"varint,2,opt,name=max,proto3" json:"max,omitempty"`
+	// Steps that a worker was asked for beyond the lowest that was not whole, at most.
+	StepsAhead    uint32 `protobuf:"varint,3,opt,name=steps_ahead,json=stepsAhead,proto3" json:"steps_ahead,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Staleness) Reset() {
+	*x = Staleness{}
+	mi := &file_muster_v1_muster_proto_msgTypes[25]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Staleness) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Staleness) ProtoMessage() {}
+
+func (x *Staleness) ProtoReflect() protoreflect.Message {
+	mi := &file_muster_v1_muster_proto_msgTypes[25]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Staleness.ProtoReflect.Descriptor instead.
+func (*Staleness) Descriptor() ([]byte, []int) {
+	return file_muster_v1_muster_proto_rawDescGZIP(), []int{25}
+}
+
+func (x *Staleness) GetMean() float64 {
+	if x != nil {
+		return x.Mean
+	}
+	return 0
+}
+
+func (x *Staleness) GetMax() uint64 {
+	if x != nil {
+		return x.Max
+	}
+	return 0
+}
+
+func (x *Staleness) GetStepsAhead() uint32 {
+	if x != nil {
+		return x.StepsAhead
+	}
+	return 0
+}
+
 // TimeSplit is where the wall-clock time of a server's process went. The first
 // four add up to the time in which it had a round open.
 type TimeSplit struct {
@@ -2428,7 +2538,7 @@ type TimeSplit struct {
 
 func (x *TimeSplit) Reset() {
 	*x = TimeSplit{}
-	mi := &file_muster_v1_muster_proto_msgTypes[25]
+	mi := &file_muster_v1_muster_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2440,7 +2550,7 @@ func (x *TimeSplit) String() string {
 func (*TimeSplit) ProtoMessage() {}
 
 func (x *TimeSplit) ProtoReflect() protoreflect.Message {
-	mi := &file_muster_v1_muster_proto_msgTypes[25]
+	mi := &file_muster_v1_muster_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2453,7 +2563,7 @@ func (x *TimeSplit) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TimeSplit.ProtoReflect.Descriptor instead.
 func (*TimeSplit) Descriptor() ([]byte, []int) {
-	return file_muster_v1_muster_proto_rawDescGZIP(), []int{25}
+	return file_muster_v1_muster_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *TimeSplit) GetComputeSeconds() float64 {
@@ -2507,7 +2617,7 @@ type Score struct {
 
 func (x *Score) Reset() {
 	*x = Score{}
-	mi := &file_muster_v1_muster_proto_msgTypes[26]
+	mi := &file_muster_v1_muster_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2519,7 +2629,7 @@ func (x *Score) String() string {
 func (*Score) ProtoMessage() {}
 
 func (x *Score) ProtoReflect() protoreflect.Message {
-	mi := &file_muster_v1_muster_proto_msgTypes[26]
+	mi := &file_muster_v1_muster_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2532,7 +2642,7 @@ func (x *Score) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Score.ProtoReflect.Descriptor instead.
 func (*Score) Descriptor() ([]byte, []int) {
-	return file_muster_v1_muster_proto_rawDescGZIP(), []int{26}
+	return file_muster_v1_muster_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *Score) GetStep() uint64 {
@@ -2592,7 +2702,7 @@ type WorkerStatus struct {
 
 func (x *WorkerStatus) Reset() {
 	*x = WorkerStatus{}
-	mi := &file_muster_v1_muster_proto_msgTypes[27]
+	mi := &file_muster_v1_muster_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2604,7 +2714,7 @@ func (x *WorkerStatus) String() string {
 func (*WorkerStatus) ProtoMessage() {}
 
 func (x *WorkerStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_muster_v1_muster_proto_msgTypes[27]
+	mi := &file_muster_v1_muster_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2617,7 +2727,7 @@ func (x *WorkerStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WorkerStatus.ProtoReflect.Descriptor instead.
 func (*WorkerStatus) Descriptor() ([]byte, []int) {
-	return file_muster_v1_muster_proto_rawDescGZIP(), []int{27}
+	return file_muster_v1_muster_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *WorkerStatus) GetWorker() string {
@@ -2692,7 +2802,7 @@ type StopRequest struct {
 
 func (x *StopRequest) Reset() {
 	*x = StopRequest{}
-	mi := &file_muster_v1_muster_proto_msgTypes[28]
+	mi := &file_muster_v1_muster_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2704,7 +2814,7 @@ func (x *StopRequest) String() string {
 func (*StopRequest) ProtoMessage() {}
 
 func (x *StopRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_muster_v1_muster_proto_msgTypes[28]
+	mi := &file_muster_v1_muster_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2717,7 +2827,7 @@ func (x *StopRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StopRequest.ProtoReflect.Descriptor instead.
 func (*StopRequest) Descriptor() ([]byte, []int) {
-	return file_muster_v1_muster_proto_rawDescGZIP(), []int{28}
+	return file_muster_v1_muster_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *StopRequest) GetReason() string {
@@ -2737,7 +2847,7 @@ type StopResponse struct {
 
 func (x *StopResponse) Reset() {
 	*x = StopResponse{}
-	mi := &file_muster_v1_muster_proto_msgTypes[29]
+	mi := &file_muster_v1_muster_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2749,7 +2859,7 @@ func (x *StopResponse) String() string {
 func (*StopResponse) ProtoMessage() {}
 
 func (x *StopResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_muster_v1_muster_proto_msgTypes[29]
+	mi := &file_muster_v1_muster_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2762,7 +2872,7 @@ func (x *StopResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StopResponse.ProtoReflect.Descriptor instead.
 func (*StopResponse) Descriptor() ([]byte, []int) {
-	return file_muster_v1_muster_proto_rawDescGZIP(), []int{29}
+	return file_muster_v1_muster_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *StopResponse) GetStep() uint64 {
@@ -2787,7 +2897,7 @@ type CheckpointRequest struct {
 
 func (x *CheckpointRequest) Reset() {
 	*x = CheckpointRequest{}
-	mi := &file_muster_v1_muster_proto_msgTypes[30]
+	mi := &file_muster_v1_muster_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2799,7 +2909,7 @@ func (x *CheckpointRequest) String() string {
 func (*CheckpointRequest) ProtoMessage() {}
 
 func (x *CheckpointRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_muster_v1_muster_proto_msgTypes[30]
+	mi := &file_muster_v1_muster_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2812,7 +2922,7 @@ func (x *CheckpointRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckpointRequest.ProtoReflect.Descriptor instead.
 func (*CheckpointRequest) Descriptor() ([]byte, []int) {
-	return file_muster_v1_muster_proto_rawDescGZIP(), []int{30}
+	return file_muster_v1_muster_proto_rawDescGZIP(), []int{31}
 }
 
 type CheckpointResponse struct {
@@ -2825,7 +2935,7 @@ type CheckpointResponse struct {
 
 func (x *CheckpointResponse) Reset() {
 	*x = CheckpointResponse{}
-	mi := &file_muster_v1_muster_proto_msgTypes[31]
+	mi := &file_muster_v1_muster_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2837,7 +2947,7 @@ func (x *CheckpointResponse) String() string {
 func (*CheckpointResponse) ProtoMessage() {}
 
 func (x *CheckpointResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_muster_v1_muster_proto_msgTypes[31]
+	mi := &file_muster_v1_muster_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2850,7 +2960,7 @@ func (x *CheckpointResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckpointResponse.ProtoReflect.Descriptor instead.
 func (*CheckpointResponse) Descriptor() ([]byte, []int) {
-	return file_muster_v1_muster_proto_rawDescGZIP(), []int{31}
+	return file_muster_v1_muster_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *CheckpointResponse) GetStep() uint64 {
@@ -2871,7 +2981,7 @@ var File_muster_v1_muster_proto protoreflect.FileDescriptor
 
 const file_muster_v1_muster_proto_rawDesc = "" +
 	"\n" +
-	"\x16muster/v1/muster.proto\x12\tmuster.v1\"\xa2\x04\n" +
+	"\x16muster/v1/muster.proto\x12\tmuster.v1\"\xb6\x04\n" +
 	"\aJobSpec\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +
 	"\anetwork\x18\x02 \x01(\tR\anetwork\x12\x1e\n" +
@@ -2895,7 +3005,8 @@ const file_muster_v1_muster_proto_rawDesc = "" +
 	"\tlrn_order\x18\x11 \x01(\tR\blrnOrder\x12\x18\n" +
 	"\aclasses\x18\x12 \x01(\rR\aclasses\x12\x1c\n" +
 	"\tprecision\x18\x13 \x01(\tR\tprecision\x12\x1a\n" +
-	"\bencoding\x18\x14 \x01(\tR\bencodingJ\x04\b\x0e\x10\x0f\"\xc9\x01\n" +
+	"\bencoding\x18\x14 \x01(\tR\bencoding\x12\x12\n" +
+	"\x04sync\x18\x15 \x01(\tR\x04syncJ\x04\b\x0e\x10\x0f\"\xc9\x01\n" +
 	"\bDataInfo\x12 \n" +
 	"\vfingerprint\x18\x01 \x01(\tR\vfingerprint\x12!\n" +
 	"\ftrain_images\x18\x02 \x01(\rR\vtrainImages\x12\x1f\n" +
@@ -2990,12 +3101,13 @@ const file_muster_v1_muster_proto_rawDesc = "" +
 	"Assignment\x12\x16\n" +
 	"\x06number\x18\x01 \x01(\x04R\x06number\x12\x16\n" +
 	"\x06shards\x18\x02 \x03(\rR\x06shards\x12\x18\n" +
-	"\aunowned\x18\x03 \x03(\rR\aunowned\"o\n" +
+	"\aunowned\x18\x03 \x03(\rR\aunowned\"\x87\x01\n" +
 	"\x04Work\x12'\n" +
 	"\x04kind\x18\x01 \x01(\x0e2\x13.muster.v1.WorkKindR\x04kind\x12\x12\n" +
 	"\x04step\x18\x02 \x01(\x04R\x04step\x12\x14\n" +
 	"\x05epoch\x18\x03 \x01(\rR\x05epoch\x12\x14\n" +
-	"\x05batch\x18\x04 \x01(\rR\x05batch\"\xa2\x01\n" +
+	"\x05batch\x18\x04 \x01(\rR\x05batch\x12\x16\n" +
+	"\x06shards\x18\x05 \x03(\rR\x06shards\"\xa2\x01\n" +
 	"\aRefusal\x120\n" +
 	"\x06reason\x18\x01 \x01(\x0e2\x18.muster.v1.RefusalReasonR\x06reason\x12\x12\n" +
 	"\x04step\x18\x02 \x01(\x04R\x04step\x12#\n" +
@@ -3021,7 +3133,7 @@ const file_muster_v1_muster_proto_rawDesc = "" +
 	"\n" +
 	"parameters\x18\x02 \x03(\v2\x1a.muster.v1.ParametersChunkR\n" +
 	"parameters\"\x0f\n" +
-	"\rStatusRequest\"\xe8\a\n" +
+	"\rStatusRequest\"\x9c\b\n" +
 	"\x0eStatusResponse\x12$\n" +
 	"\x03job\x18\x01 \x01(\v2\x12.muster.v1.JobSpecR\x03job\x12\x19\n" +
 	"\bjob_hash\x18\x02 \x01(\tR\ajobHash\x12\x12\n" +
@@ -3054,7 +3166,13 @@ const file_muster_v1_muster_proto_rawDesc = "" +
 	"\abatches\x18\x19 \x01(\rR\abatches\x12'\n" +
 	"\x0fcheckpoint_step\x18\x1a \x01(\x04R\x0echeckpointStep\x12%\n" +
 	"\x0egradient_bytes\x18\x1b \x01(\x04R\rgradientBytes\x12'\n" +
-	"\x0fparameter_bytes\x18\x1c \x01(\x04R\x0eparameterBytes\"\xc5\x01\n" +
+	"\x0fparameter_bytes\x18\x1c \x01(\x04R\x0eparameterBytes\x122\n" +
+	"\tstaleness\x18\x1d \x01(\v2\x14.muster.v1.StalenessR\tstaleness\"R\n" +
+	"\tStaleness\x12\x12\n" +
+	"\x04mean\x18\x01 \x01(\x01R\x04mean\x12\x10\n" +
+	"\x03max\x18\x02 \x01(\x04R\x03max\x12\x1f\n" +
+	"\vsteps_ahead\x18\x03 \x01(\rR\n" +
+	"stepsAhead\"\xc5\x01\n" +
 	"\tTimeSplit\x12'\n" +
 	"\x0fcompute_seconds\x18\x01 \x01(\x01R\x0ecomputeSeconds\x12)\n" +
 	"\x10exchange_seconds\x18\x02 \x01(\x01R\x0fexchangeSeconds\x12!\n" +
@@ -3097,13 +3215,14 @@ const file_muster_v1_muster_proto_rawDesc = "" +
 	"\bWorkKind\x12\x19\n" +
 	"\x15WORK_KIND_UNSPECIFIED\x10\x00\x12\x16\n" +
 	"\x12WORK_KIND_GRADIENT\x10\x01\x12\x16\n" +
-	"\x12WORK_KIND_EVALUATE\x10\x02*\xa1\x01\n" +
+	"\x12WORK_KIND_EVALUATE\x10\x02*\xbb\x01\n" +
 	"\rRefusalReason\x12\x1e\n" +
 	"\x1aREFUSAL_REASON_UNSPECIFIED\x10\x00\x12\x18\n" +
 	"\x14REFUSAL_REASON_STALE\x10\x01\x12\x19\n" +
 	"\x15REFUSAL_REASON_FUTURE\x10\x02\x12\x1d\n" +
 	"\x19REFUSAL_REASON_NOT_FINITE\x10\x03\x12\x1c\n" +
-	"\x18REFUSAL_REASON_MALFORMED\x10\x042\xc6\x03\n" +
+	"\x18REFUSAL_REASON_MALFORMED\x10\x04\x12\x18\n" +
+	"\x14REFUSAL_REASON_MIXED\x10\x052\xc6\x03\n" +
 	"\rMusterService\x127\n" +
 	"\x04Join\x12\x16.muster.v1.JoinRequest\x1a\x17.muster.v1.JoinResponse\x12G\n" +
 	"\bExchange\x12\x1a.muster.v1.ExchangeRequest\x1a\x1b.muster.v1.ExchangeResponse(\x010\x01\x127\n" +
@@ -3127,7 +3246,7 @@ func file_muster_v1_muster_proto_rawDescGZIP() []byte {
 }
 
 var file_muster_v1_muster_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
-var file_muster_v1_muster_proto_msgTypes = make([]protoimpl.MessageInfo, 32)
+var file_muster_v1_muster_proto_msgTypes = make([]protoimpl.MessageInfo, 33)
 var file_muster_v1_muster_proto_goTypes = []any{
 	(Encoding)(0),              // 0: muster.v1.Encoding
 	(WorkKind)(0),              // 1: muster.v1.WorkKind
@@ -3157,13 +3276,14 @@ var file_muster_v1_muster_proto_goTypes = []any{
 	(*PullResponse)(nil),       // 25: muster.v1.PullResponse
 	(*StatusRequest)(nil),      // 26: muster.v1.StatusRequest
 	(*StatusResponse)(nil),     // 27: muster.v1.StatusResponse
-	(*TimeSplit)(nil),          // 28: muster.v1.TimeSplit
-	(*Score)(nil),              // 29: muster.v1.Score
-	(*WorkerStatus)(nil),       // 30: muster.v1.WorkerStatus
-	(*StopRequest)(nil),        // 31: muster.v1.StopRequest
-	(*StopResponse)(nil),       // 32: muster.v1.StopResponse
-	(*CheckpointRequest)(nil),  // 33: muster.v1.CheckpointRequest
-	(*CheckpointResponse)(nil), // 34: muster.v1.CheckpointResponse
+	(*Staleness)(nil),          // 28: muster.v1.Staleness
+	(*TimeSplit)(nil),          // 29: muster.v1.TimeSplit
+	(*Score)(nil),              // 30: muster.v1.Score
+	(*WorkerStatus)(nil),       // 31: muster.v1.WorkerStatus
+	(*StopRequest)(nil),        // 32: muster.v1.StopRequest
+	(*StopResponse)(nil),       // 33: muster.v1.StopResponse
+	(*CheckpointRequest)(nil),  // 34: muster.v1.CheckpointRequest
+	(*CheckpointResponse)(nil), // 35: muster.v1.CheckpointResponse
 }
 var file_muster_v1_muster_proto_depIdxs = []int32{
 	4,  // 0: muster.v1.JoinRequest.data:type_name -> muster.v1.DataInfo
@@ -3195,30 +3315,31 @@ var file_muster_v1_muster_proto_depIdxs = []int32{
 	20, // 26: muster.v1.PushResponse.refusals:type_name -> muster.v1.Refusal
 	11, // 27: muster.v1.PullResponse.parameters:type_name -> muster.v1.ParametersChunk
 	3,  // 28: muster.v1.StatusResponse.job:type_name -> muster.v1.JobSpec
-	30, // 29: muster.v1.StatusResponse.workers:type_name -> muster.v1.WorkerStatus
-	28, // 30: muster.v1.StatusResponse.split:type_name -> muster.v1.TimeSplit
-	29, // 31: muster.v1.StatusResponse.last:type_name -> muster.v1.Score
-	29, // 32: muster.v1.StatusResponse.best:type_name -> muster.v1.Score
-	5,  // 33: muster.v1.WorkerStatus.pinned:type_name -> muster.v1.PinnedShard
-	6,  // 34: muster.v1.MusterService.Join:input_type -> muster.v1.JoinRequest
-	14, // 35: muster.v1.MusterService.Exchange:input_type -> muster.v1.ExchangeRequest
-	22, // 36: muster.v1.MusterService.Push:input_type -> muster.v1.PushRequest
-	24, // 37: muster.v1.MusterService.Pull:input_type -> muster.v1.PullRequest
-	26, // 38: muster.v1.MusterService.Status:input_type -> muster.v1.StatusRequest
-	31, // 39: muster.v1.MusterService.Stop:input_type -> muster.v1.StopRequest
-	33, // 40: muster.v1.MusterService.Checkpoint:input_type -> muster.v1.CheckpointRequest
-	8,  // 41: muster.v1.MusterService.Join:output_type -> muster.v1.JoinResponse
-	17, // 42: muster.v1.MusterService.Exchange:output_type -> muster.v1.ExchangeResponse
-	23, // 43: muster.v1.MusterService.Push:output_type -> muster.v1.PushResponse
-	25, // 44: muster.v1.MusterService.Pull:output_type -> muster.v1.PullResponse
-	27, // 45: muster.v1.MusterService.Status:output_type -> muster.v1.StatusResponse
-	32, // 46: muster.v1.MusterService.Stop:output_type -> muster.v1.StopResponse
-	34, // 47: muster.v1.MusterService.Checkpoint:output_type -> muster.v1.CheckpointResponse
-	41, // [41:48] is the sub-list for method output_type
-	34, // [34:41] is the sub-list for method input_type
-	34, // [34:34] is the sub-list for extension type_name
-	34, // [34:34] is the sub-list for extension extendee
-	0,  // [0:34] is the sub-list for field type_name
+	31, // 29: muster.v1.StatusResponse.workers:type_name -> muster.v1.WorkerStatus
+	29, // 30: muster.v1.StatusResponse.split:type_name -> muster.v1.TimeSplit
+	30, // 31: muster.v1.StatusResponse.last:type_name -> muster.v1.Score
+	30, // 32: muster.v1.StatusResponse.best:type_name -> muster.v1.Score
+	28, // 33: muster.v1.StatusResponse.staleness:type_name -> muster.v1.Staleness
+	5,  // 34: muster.v1.WorkerStatus.pinned:type_name -> muster.v1.PinnedShard
+	6,  // 35: muster.v1.MusterService.Join:input_type -> muster.v1.JoinRequest
+	14, // 36: muster.v1.MusterService.Exchange:input_type -> muster.v1.ExchangeRequest
+	22, // 37: muster.v1.MusterService.Push:input_type -> muster.v1.PushRequest
+	24, // 38: muster.v1.MusterService.Pull:input_type -> muster.v1.PullRequest
+	26, // 39: muster.v1.MusterService.Status:input_type -> muster.v1.StatusRequest
+	32, // 40: muster.v1.MusterService.Stop:input_type -> muster.v1.StopRequest
+	34, // 41: muster.v1.MusterService.Checkpoint:input_type -> muster.v1.CheckpointRequest
+	8,  // 42: muster.v1.MusterService.Join:output_type -> muster.v1.JoinResponse
+	17, // 43: muster.v1.MusterService.Exchange:output_type -> muster.v1.ExchangeResponse
+	23, // 44: muster.v1.MusterService.Push:output_type -> muster.v1.PushResponse
+	25, // 45: muster.v1.MusterService.Pull:output_type -> muster.v1.PullResponse
+	27, // 46: muster.v1.MusterService.Status:output_type -> muster.v1.StatusResponse
+	33, // 47: muster.v1.MusterService.Stop:output_type -> muster.v1.StopResponse
+	35, // 48: muster.v1.MusterService.Checkpoint:output_type -> muster.v1.CheckpointResponse
+	42, // [42:49] is the sub-list for method output_type
+	35, // [35:42] is the sub-list for method input_type
+	35, // [35:35] is the sub-list for extension type_name
+	35, // [35:35] is the sub-list for extension extendee
+	0,  // [0:35] is the sub-list for field type_name
 }
 
 func init() { file_muster_v1_muster_proto_init() }
@@ -3245,7 +3366,7 @@ func file_muster_v1_muster_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_muster_v1_muster_proto_rawDesc), len(file_muster_v1_muster_proto_rawDesc)),
 			NumEnums:      3,
-			NumMessages:   32,
+			NumMessages:   33,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
