@@ -69,6 +69,11 @@ batches are counted from 0; null is what is not known yet, or is no number.
   refused_malformed,
   repeated_contributions
   received_bytes, sent_bytes          gradients, parameters
+  staleness_mean, staleness_max       updates that others made to parameters
+                                      between their reading and the gradient
+                                      that came of them, with --sync ssp or async
+  steps_ahead                         steps that a worker was ahead of the slowest
+                                      shard, at most
 
 Times, faults, bytes and the images of workers are of the server's process: they
 begin anew when it does.`,

@@ -52,7 +52,13 @@ type jobStatus struct {
 	ReceivedBytes         uint64 `json:"received_bytes"`
 	SentBytes             uint64 `json:"sent_bytes"`
 
+	// Null before anything was applied by itself, and in jobs with --sync sync.
+	StalenessMean *float64 `json:"staleness_mean"`
+	StalenessMax  *uint64  `json:"staleness_max"`
+	StepsAhead    *uint32  `json:"steps_ahead"`
+
 	described string // the job in a line
+	relaxed   bool   // its gradients are applied one by one
 }
 
 // scoreStatus is one evaluation of the test set.
@@ -102,7 +108,10 @@ func statusOf(r *musterv1.StatusResponse) *jobStatus {
 		},
 		RefusedNotFinite: r.RefusedNotFinite, RefusedMalformed: r.RefusedMalformed, RepeatedContributions: r.RepeatedContributions,
 		ReceivedBytes: r.GradientBytes, SentBytes: r.ParameterBytes,
-		described: paramserver.Describe(job),
+		described: paramserver.Describe(job), relaxed: job.Sync != "",
+	}
+	if c := r.Staleness; c != nil {
+		s.StalenessMean, s.StalenessMax, s.StepsAhead = finite(c.Mean), &c.Max, &c.StepsAhead
 	}
 	if r.TotalSteps > 0 {
 		s.Synthetic, s.TotalSteps = &r.Synthetic, &r.TotalSteps

@@ -202,6 +202,26 @@ func TestWhatIsNoNumberIsNotPrintedAsOne(t *testing.T) {
 	}
 }
 
+func TestStatusTellsStalenessOfRelaxedJobs(t *testing.T) {
+	relaxed := func(c *musterv1.Staleness) *musterv1.StatusResponse {
+		return changed(func(r *musterv1.StatusResponse) { r.Job.Sync, r.Staleness = "ssp:2", c })
+	}
+	for row, r := range map[string]*musterv1.StatusResponse{
+		"\nstaleness    1.2 updates in the mean, 1,400 at most; 2 steps ahead at most\n": relaxed(&musterv1.Staleness{Mean: 1.25, Max: 1400, StepsAhead: 2}),
+		"\nstaleness    0.0 updates in the mean, 0 at most; 1 step ahead at most\n":      relaxed(&musterv1.Staleness{StepsAhead: 1}),
+		"\nstaleness    -\n": relaxed(nil),
+		"constant, ssp:2\n":  relaxed(nil),
+	} {
+		if got := statusOf(r).text(); !strings.Contains(got, row) {
+			t.Errorf("no %q in:\n%s", row, got)
+		}
+	}
+	got, err := json.Marshal(statusOf(relaxed(&musterv1.Staleness{Mean: 1.25, Max: 3, StepsAhead: 2})))
+	if want := `"staleness_mean":1.25,"staleness_max":3,"steps_ahead":2}`; err != nil || !strings.HasSuffix(string(got), want) {
+		t.Errorf("%s, %v; want it to end with %s", got, err, want)
+	}
+}
+
 func TestStatusAsJSON(t *testing.T) {
 	for _, tc := range []struct {
 		name string
@@ -217,12 +237,12 @@ func TestStatusAsJSON(t *testing.T) {
 			`{"worker":"worker-7-ghijkl","host":"node-2","device":"cpu/16 avx2","shards":[4],"pinned_shard":4,"connected":true,"transport":"stream","compute_seconds":1.26,"images":7280},` +
 			`{"worker":"worker-9-mnopqr","host":"","device":"","shards":[6,7],"pinned_shard":null,"connected":false,"transport":"","compute_seconds":null,"images":14560}],` +
 			`"time":{"compute_seconds":90,"exchange_seconds":20.04,"wait_seconds":9.96,"evaluate_seconds":0.25,"images":58240},` +
-			`"refused_not_finite":2,"refused_malformed":1,"repeated_contributions":1234,"received_bytes":3221225472,"sent_bytes":1500}`},
+			`"refused_not_finite":2,"refused_malformed":1,"repeated_contributions":1234,"received_bytes":3221225472,"sent_bytes":1500,"staleness_mean":null,"staleness_max":null,"steps_ahead":null}`},
 		{"nothing", &musterv1.StatusResponse{}, `{"job":"","job_hash":"","network":"","shards":0,"batch_size":0,"epochs":0,"seed":0,"synthetic":null,` +
 			`"phase":"","unowned_shards":[],"step":0,"total_steps":null,"resumed_step":0,"epoch":0,"batch":0,"batches":null,"samples":0,` +
 			`"learning_rate":null,"loss":null,"accuracy":null,"images_per_second":null,"remaining_seconds":null,"last_evaluation":null,"best_evaluation":null,` +
 			`"checkpoint":null,"checkpoint_step":null,"workers":[],"time":{"compute_seconds":0,"exchange_seconds":0,"wait_seconds":0,"evaluate_seconds":0,"images":0},` +
-			`"refused_not_finite":0,"refused_malformed":0,"repeated_contributions":0,"received_bytes":0,"sent_bytes":0}`},
+			`"refused_not_finite":0,"refused_malformed":0,"repeated_contributions":0,"received_bytes":0,"sent_bytes":0,"staleness_mean":null,"staleness_max":null,"steps_ahead":null}`},
 	} {
 		got, err := json.Marshal(statusOf(tc.in))
 		if err != nil || string(got) != tc.want {

@@ -31,6 +31,9 @@ func (s *jobStatus) text() string {
 		row([]string{"time", ""}[i], line)
 	}
 	row("traffic", fmt.Sprintf("received %s of gradients, sent %s of parameters", size(s.ReceivedBytes), size(s.SentBytes)))
+	if s.relaxed {
+		row("staleness", s.staleness())
+	}
 	row("faults", s.faults())
 	if len(s.Workers) == 0 {
 		row("workers", unknown)
@@ -180,6 +183,21 @@ func (t timeStatus) lines() [2]string {
 		part("compute", t.ComputeSeconds) + ", " + part("exchange", t.ExchangeSeconds),
 		part("wait", t.WaitSeconds) + ", " + part("evaluation", t.EvaluateSeconds),
 	}
+}
+
+// staleness is how old the parameters were that gradients came of.
+func (s *jobStatus) staleness() string {
+	if s.StalenessMean == nil {
+		return unknown
+	}
+	return fmt.Sprintf("%.1f updates in the mean, %s at most; %s ahead at most", *s.StalenessMean, thousands(int(*s.StalenessMax)), steps(*s.StepsAhead))
+}
+
+func steps(n uint32) string {
+	if n == 1 {
+		return "1 step"
+	}
+	return thousands(int(n)) + " steps"
 }
 
 // faults are of contributions alone: lost workers show in their table.

@@ -38,6 +38,9 @@ func summarise(out io.Writer, cfg paramserver.Config, r paramserver.Result, took
 		row("time", "%v: compute %s, exchange and update %s, wait %s, evaluation %s", took.Round(100*time.Millisecond),
 			share(s.Compute, took), share(s.Exchange, took), share(s.Wait, took), share(s.Evaluate, took))
 	}
+	if c := r.Staleness; c != nil {
+		row("staleness", "%.1f updates in the mean, %d at most; %s ahead at most", c.Mean, c.Max, steps(uint32(c.Ahead)))
+	}
 	if r.Checkpoint != "" {
 		row("checkpoint", "%s", r.Checkpoint)
 	}

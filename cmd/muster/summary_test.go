@@ -19,7 +19,8 @@ func TestSummary(t *testing.T) {
 		Best:   &checkpoint.Score{Epoch: 0, Accuracy: 0.5},
 		Split:  paramserver.Split{Compute: 5 * time.Second, Exchange: 2 * time.Second, Wait: time.Second, Evaluate: time.Second, Images: 3840},
 	}
-	synthetic, already := full, full
+	synthetic, already, relaxed := full, full, full
+	relaxed.Staleness = &paramserver.Staleness{Mean: 0.75, Max: 3, Ahead: 2}
 	synthetic.Synthetic, already.Already = true, true
 	for _, tc := range []struct {
 		name   string
@@ -32,6 +33,10 @@ func TestSummary(t *testing.T) {
 		}},
 		{"synthetic", synthetic, []string{"network lenet5 on synthetic images, not CIFAR-10", "steps 30"}},
 		{"done before", already, []string{`job "j" was already done; --epochs with more than 3 trains on, --resume none begins anew`, "network lenet5"}},
+		{"relaxed", relaxed, []string{
+			"network", "steps", "epochs", "test accuracy", "best", "images/s", "time",
+			"staleness 0.8 updates in the mean, 3 at most; 2 steps ahead at most", "checkpoint",
+		}},
 		{"nothing yet", paramserver.Result{}, []string{"network lenet5 on CIFAR-10", "steps 0, 0 images"}},
 	} {
 		var out strings.Builder

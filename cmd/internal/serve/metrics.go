@@ -68,6 +68,15 @@ var values = []value{
 	gauge("checkpoint_step", "Step of the newest checkpoint; absent before the first.", func(r *musterv1.StatusResponse) float64 {
 		return known(r.Checkpoint != "", float64(r.CheckpointStep))
 	}),
+	gauge("staleness_mean_updates", "Updates that others made to parameters between their reading and the gradient that came of them, the mean in this process's life; absent with --sync sync.", func(r *musterv1.StatusResponse) float64 {
+		return known(r.Staleness != nil, r.GetStaleness().GetMean())
+	}),
+	gauge("staleness_max_updates", "The most of what muster_staleness_mean_updates is the mean of.", func(r *musterv1.StatusResponse) float64 {
+		return known(r.Staleness != nil, float64(r.GetStaleness().GetMax()))
+	}),
+	gauge("steps_ahead", "Steps that a worker was ahead of the slowest shard, at most in this process's life; absent with --sync sync.", func(r *musterv1.StatusResponse) float64 {
+		return known(r.Staleness != nil, float64(r.GetStaleness().GetStepsAhead()))
+	}),
 	gauge("shards", "Shards of the job.", func(r *musterv1.StatusResponse) float64 { return float64(r.GetJob().GetShards()) }),
 	gauge("shards_unowned", "Shards that no worker owns; the job waits for them.", func(r *musterv1.StatusResponse) float64 { return float64(len(r.UnownedShards)) }),
 	counter("trained_images_total", "Images whose gradients this process has applied; its rate is the throughput.", func(r *musterv1.StatusResponse) float64 { return float64(r.GetSplit().GetImages()) }),

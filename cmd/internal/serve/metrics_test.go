@@ -21,7 +21,8 @@ func training() *musterv1.StatusResponse {
 	return &musterv1.StatusResponse{
 		Job: &musterv1.JobSpec{Name: "j", Network: "lenet5", Shards: 4}, JobHash: "f00d", Synthetic: true, Phase: "training",
 		Step: 30, TotalSteps: 100, ResumedStep: 10, Samples: 3840, Epoch: 1, LearningRate: 0.5, Loss: 1.5, Accuracy: 0.25, RemainingSeconds: 60,
-		Last: &musterv1.Score{Loss: 2, Top1: 0.5, Top5: 0.75}, Best: &musterv1.Score{Top1: 0.625}, Checkpoint: "x", CheckpointStep: 20,
+		Staleness: &musterv1.Staleness{Mean: 1.5, Max: 4, StepsAhead: 2},
+		Last:      &musterv1.Score{Loss: 2, Top1: 0.5, Top5: 0.75}, Best: &musterv1.Score{Top1: 0.625}, Checkpoint: "x", CheckpointStep: 20,
 		UnownedShards: []uint32{3}, RepeatedContributions: 1, RefusedNotFinite: 2, RefusedMalformed: 3, GradientBytes: 4, ParameterBytes: 5,
 		Split: &musterv1.TimeSplit{ComputeSeconds: 6, ExchangeSeconds: 7, WaitSeconds: 8, EvaluateSeconds: 9, Images: 2560},
 		Workers: []*musterv1.WorkerStatus{
@@ -56,6 +57,7 @@ func TestMetricsThatAreNotKnownAreAbsent(t *testing.T) {
 	c := collector(&musterv1.StatusResponse{Job: &musterv1.JobSpec{Shards: 4}, Phase: "waiting", UnownedShards: []uint32{0, 1, 2, 3}}, nil)
 	for name, count := range map[string]int{
 		"muster_step": 1, "muster_phase": len(phases), "muster_shards_unowned": 1, "muster_workers": 2,
+		"muster_staleness_mean_updates": 0, "muster_staleness_max_updates": 0, "muster_steps_ahead": 0,
 		"muster_steps_planned": 0, "muster_train_loss": 0, "muster_train_accuracy_ratio": 0, "muster_test_loss": 0, "muster_test_top1_ratio": 0,
 		"muster_test_top5_ratio": 0, "muster_best_top1_ratio": 0, "muster_remaining_seconds": 0, "muster_checkpoint_step": 0, "muster_worker_shards": 0,
 	} {
