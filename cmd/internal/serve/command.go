@@ -154,6 +154,9 @@ func Report(out io.Writer, asJSON bool, job *musterv1.JobSpec, r paramserver.Res
 			"parameters_sha256": r.Hash, "checkpoint": r.Checkpoint, "synthetic": r.Synthetic, "done": !stopped,
 			"images_per_second": r.Split.ImagesPerSecond(), "epochs": r.Epochs, "best": r.Best,
 		}
+		if c := r.Staleness; c != nil {
+			line["staleness_mean"], line["staleness_max"], line["steps_ahead"] = c.Mean, c.Max, c.Ahead
+		}
 		if err := json.NewEncoder(out).Encode(line); err != nil {
 			return err
 		}
