@@ -6,8 +6,14 @@
 // the end of an epoch it asks the shards' owners for loss and accuracy over the
 // test set in the same way, and writes a checkpoint.
 //
+// A job with relaxed synchronisation applies each contribution by itself, as soon as
+// it comes: relaxed.go has its loop, Window decides in the place of Round, and Store
+// has one live version of each chunk (live.go). Sessions send that, and remember how
+// many updates it had (reads.go). Invariants 2 and 3 then hold for each chunk by
+// itself, and for all where the state is written or evaluated.
+//
 // Invariants:
-//  1. A contribution counts exactly once or not at all: Round decides, by name.
+//  1. A contribution counts exactly once or not at all: Round or Window decides, by name.
 //  2. The sum over shards is params' tree, whatever order contributions come in
 //     and however many shards one of them covers.
 //  3. A pull sees the parameters of one step, never a mixture: Store publishes
@@ -17,11 +23,12 @@
 //     its work.
 //     Where a job's encoding says so, workers see rounded parameters, over whatever
 //     they come; checkpoints and pulls have those that updates go by.
-//  4. The learning rate depends on samples applied alone, and only the server knows it.
+//  4. The learning rate of a step depends on the samples before it alone, and only the
+//     server knows it.
 //  5. A checkpoint is the whole state at one step.
 //
 // Goroutines, all started and awaited by Run: the loop, which alone touches
-// Round, assignment and phase; lanes, each of which does the arithmetic of its
+// Round, Window, assignment and phase; lanes, each of which does the arithmetic of its
 // chunks in order; one that writes checkpoints, and one for each that waits for
 // its result; one that writes assignments to etcd; one that watches membership.
 // Timers bring their events to the loop, and nothing once it has ended. A session (one for each connected worker) has two, one for each direction,

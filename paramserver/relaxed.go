@@ -72,13 +72,15 @@ func (s *Server) openWindow() {
 func (s *Server) serveWindow(ctx context.Context) error {
 	for !s.drained() {
 		err := s.serveEvent(ctx)
-		if s.lanes.diverged.Load() {
-			return s.diverged()
-		}
 		if err != nil && s.failure == nil {
 			s.drain()
 		}
-		if err != nil {
+		switch {
+		case s.lanes.diverged.Load():
+			return s.diverged()
+		case s.failure != nil:
+			return s.failure
+		case err != nil:
 			return err
 		}
 	}

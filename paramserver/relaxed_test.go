@@ -127,7 +127,9 @@ func TestAWorkerIsAheadByAsManyStepsAsTheJobAllows(t *testing.T) {
 	if w.Step != 2 {
 		t.Fatalf("a was asked for step %d once b had caught up, want 2", w.Step)
 	}
+	second := next(t, b)
 	a.obey(w)
+	b.obey(second)
 	go a.toil()
 	b.toil()
 	result, err := r.wait(t)
