@@ -337,6 +337,25 @@ func TestACheckpointIsOfOneStepInARelaxedJob(t *testing.T) {
 	checkOrder(t, result, err, cfg.Job, always(append(order, piece{2, node(0, 1)})...))
 }
 
+func TestTimeIsUpInARelaxedJob(t *testing.T) {
+	cfg := relaxedConfig(t, "async")
+	cfg.MaxTime = 1
+	r := run(t, newServer(t, cfg))
+	a, b := pinnedPuppet(t, r.Server, "a", 0), pinnedPuppet(t, r.Server, "b", 1)
+	first := next(t, b)
+	a.obey(next(t, a))
+	second := next(t, a) // had begun before the first step was whole
+	b.obey(first)
+	a.obey(second)
+	go a.toil()
+	b.toil()
+	result, err := r.wait(t)
+	checkOrder(t, result, err, cfg.Job, always(piece{0, node(0, 1)}, piece{0, node(1, 2)}, piece{1, node(0, 1)}, piece{1, node(1, 2)}))
+	if result.Step != 2 || len(result.Epochs) != 1 {
+		t.Errorf("ended at step %d with %d evaluations, want 2 and 1", result.Step, len(result.Epochs))
+	}
+}
+
 // Nothing is shared in a relaxed job, but what would go over a connection does.
 func TestRelaxedJobsExchangeCopies(t *testing.T) {
 	cfg := relaxedConfig(t, "async")
