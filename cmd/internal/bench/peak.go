@@ -25,10 +25,24 @@ type Peak struct {
 func NewPeak(threads, bursts int) *Peak {
 	p := &Peak{turns: 1 << 10, operations: make([]int, threads), rates: make([]float64, 0, bursts)}
 	p.crew = newCrew(threads, func(thread int) { p.operations[thread] = kernel.Peak(p.turns) })
-	for p.once() < burst {
-		p.turns *= 2
-	}
+	p.turns = turnsOf(burst, p.turns, func(turns int) time.Duration {
+		p.turns = turns
+		return p.once()
+	})
 	return p
+}
+
+// turnsOf doubles turns until they take at least d, three times in a row: a
+// single time may be long because the thread had to wait.
+func turnsOf(d time.Duration, turns int, run func(turns int) time.Duration) int {
+	for long := 0; long < 3; {
+		if run(turns) >= d {
+			long++
+		} else {
+			turns, long = 2*turns, 0
+		}
+	}
+	return turns
 }
 
 // once runs a burst and returns how long it took, from before its first thread

@@ -63,16 +63,17 @@ func TestPeakAddsThreadsUp(t *testing.T) {
 	}
 }
 
+// A run that was disturbed does not tell that its turns are enough.
 func TestBurstsAreLongEnough(t *testing.T) {
-	// One that found a disturbance long enough may be shorter: the longest of several counts.
-	var longest time.Duration
-	for range 3 {
-		p := NewPeak(1, 1)
-		longest = max(longest, p.once())
-		p.Close()
-	}
-	if longest < burst/2 {
-		t.Errorf("bursts take %v, want about %v", longest, burst)
+	runs := 0
+	turns := turnsOf(burst, 1, func(turns int) time.Duration {
+		if runs++; runs%3 == 1 {
+			return time.Second
+		}
+		return time.Duration(turns) * time.Microsecond
+	})
+	if want := 8192; turns != want { // the first power of 2 whose microseconds are 5 ms
+		t.Errorf("%d turns make a burst, want %d", turns, want)
 	}
 }
 
