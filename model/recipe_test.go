@@ -14,7 +14,7 @@ func TestRecipesAreThoseOfTheDocument(t *testing.T) {
 		"alexnet-2012":  {Batch: 128, Epochs: 10, LearningRate: 0.01, Momentum: 0.9, WeightDecay: 5e-4, Schedule: "constant", Augment: "pad-crop,flip,colour-pca"},
 		"lenet5":        baseline,
 		"simple-cnn":    baseline,
-		"alexnet-cifar": {Batch: 128, Epochs: 20, LearningRate: 0.05, Momentum: 0.9, WeightDecay: 5e-4, Nesterov: true, Schedule: "onecycle", Augment: "pad-crop,flip"},
+		"alexnet-cifar": {Batch: 128, Epochs: 27, LearningRate: 0.05, Momentum: 0.9, WeightDecay: 1e-3, Nesterov: true, Schedule: "onecycle", Augment: "pad-crop,flip,cutout"},
 	} {
 		if got := build(t, name, Options{}).Recipe; got != want {
 			t.Errorf("%s: recipe %+v, want %+v", name, got, want)

@@ -247,7 +247,7 @@ def alexnet_cifar(act="relu", inverted=True, classes=10, side=32):
         (Conv(256, 256, 3, 1, 1), pool),
     ]), side, act, inverted, classes, width=1024), side,
         mean=(0.4914, 0.4822, 0.4465), std=(0.2470, 0.2435, 0.2616),
-        lr=0.05, decay=5e-4, nesterov=True, schedule="onecycle", augment="pad-crop,flip")
+        lr=0.05, decay=1e-3, nesterov=True, schedule="onecycle", augment="pad-crop,flip,cutout")
 
 
 def lenet5(act="relu", classes=10):
