@@ -56,20 +56,7 @@ func TestBfloat16JobsRoundSumsAndWhatWorkersSee(t *testing.T) {
 
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
-	joined, err := api.Join(ctx, joinRequest(r.Server, "w"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	stream, err := api.Exchange(ctx)
-	if err != nil {
-		t.Fatal(err)
-	}
-	send := func(m *musterv1.ExchangeRequest) {
-		t.Helper()
-		if err := stream.Send(m); err != nil {
-			t.Fatal(err)
-		}
-	}
+	stream, _ := openStream(t, conn, joinRequest(r.Server, "w"), 0)
 	// told follows the stream up to the work of a step and its parameters, and returns these.
 	told := func(step uint64) []float32 {
 		t.Helper()
@@ -90,15 +77,14 @@ func TestBfloat16JobsRoundSumsAndWhatWorkersSee(t *testing.T) {
 		}
 		return values
 	}
-	send(&musterv1.ExchangeRequest{Message: &musterv1.ExchangeRequest_Hello{Hello: &musterv1.Hello{Session: joined.Session}}})
 	if !slices.Equal(told(0), rounded(initial)) {
 		t.Error("what is sent of the initial parameters is not these, rounded")
 	}
 	tallies := &musterv1.Tallies{Kind: kindGradient, Tallies: []*musterv1.Tally{{Shard: 0, Images: 1}, {Shard: 1, Images: 1}}}
-	send(&musterv1.ExchangeRequest{Message: &musterv1.ExchangeRequest_Tallies{Tallies: tallies}})
+	stream.send(&musterv1.ExchangeRequest{Message: &musterv1.ExchangeRequest_Tallies{Tallies: tallies}})
 	for shard, values := range gradients {
 		g := wire.Gradient{First: uint32(shard), End: uint32(shard) + 1, Payload: wire.Encode(musterv1.Encoding_ENCODING_BF16, values)}
-		send(&musterv1.ExchangeRequest{Message: &musterv1.ExchangeRequest_Gradient{Gradient: g.Message()}})
+		stream.send(&musterv1.ExchangeRequest{Message: &musterv1.ExchangeRequest_Gradient{Gradient: g.Message()}})
 	}
 	if !slices.Equal(told(1), rounded(want)) {
 		t.Error("what is sent after a step is not the parameters, rounded")

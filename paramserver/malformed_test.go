@@ -1,7 +1,6 @@
 package paramserver
 
 import (
-	"context"
 	"strings"
 	"testing"
 
@@ -18,24 +17,7 @@ import (
 // good, with a reason, and another takes its shards.
 func TestAWorkerWhoseContributionStaysMalformedIsSentAway(t *testing.T) {
 	r, conn := serve(t, testConfig(t))
-	api := musterv1.NewMusterServiceClient(conn)
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
-	defer cancel()
-	joined, err := api.Join(ctx, joinRequest(r.Server, "bad"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	stream, err := api.Exchange(ctx)
-	if err != nil {
-		t.Fatal(err)
-	}
-	send := func(m *musterv1.ExchangeRequest) {
-		t.Helper()
-		if err := stream.Send(m); err != nil {
-			t.Fatal(err)
-		}
-	}
-	send(&musterv1.ExchangeRequest{Message: &musterv1.ExchangeRequest_Hello{Hello: &musterv1.Hello{Session: joined.Session}}})
+	stream, _ := openStream(t, conn, joinRequest(r.Server, "bad"), 0)
 	damaged := wire.NewGradientChunk(0, 0, 2, 0, make([]float32, r.network.Layout.Live(0)))
 	damaged.Checksum++
 	refusals := 0
@@ -51,10 +33,10 @@ func TestAWorkerWhoseContributionStaysMalformedIsSentAway(t *testing.T) {
 		switch {
 		case m.GetRefusal() != nil:
 			refusals++
-			send(&musterv1.ExchangeRequest{Message: &musterv1.ExchangeRequest_Gradient{Gradient: damaged}})
+			stream.send(&musterv1.ExchangeRequest{Message: &musterv1.ExchangeRequest_Gradient{Gradient: damaged}})
 		case m.GetWork() != nil && !sent:
 			sent = true
-			send(&musterv1.ExchangeRequest{Message: &musterv1.ExchangeRequest_Gradient{Gradient: damaged}})
+			stream.send(&musterv1.ExchangeRequest{Message: &musterv1.ExchangeRequest_Gradient{Gradient: damaged}})
 		}
 	}
 	if refusals != mostMalformed-1 {

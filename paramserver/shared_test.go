@@ -22,7 +22,7 @@ const encodingShared = musterv1.Encoding_ENCODING_SHARED
 type neighbour struct {
 	*testing.T
 	layout     *params.Layout
-	stream     grpc.BidiStreamingClient[musterv1.ExchangeRequest, musterv1.ExchangeResponse]
+	stream     rawStream
 	parameters *wire.Segment // the server's
 	sums       *wire.Segment // its own
 }
@@ -53,31 +53,18 @@ func newNeighbour(t *testing.T, r *running, conn *grpc.ClientConn, id string, va
 		t.Cleanup(n.sums.Close)
 		req.Shared = n.sums.Offer()
 	}
-	joined, err := api.Join(ctx, req)
-	if err != nil {
-		t.Fatal(err)
-	}
+	var joined *musterv1.JoinResponse
+	n.stream, joined = openStream(t, conn, req, 1)
 	if fits := values == n.layout.Size(); (joined.Shared != nil) != fits {
 		t.Errorf("vectors of %d values: shared: %v, want %v", values, joined.Shared != nil, fits)
 	}
-	if n.stream, err = api.Exchange(ctx); err != nil {
-		t.Fatal(err)
-	}
-	n.send(&musterv1.ExchangeRequest{Message: &musterv1.ExchangeRequest_Hello{Hello: &musterv1.Hello{Session: joined.Session, HaveStepPlusOne: 1}}})
 	return n
-}
-
-func (n *neighbour) send(m *musterv1.ExchangeRequest) {
-	n.Helper()
-	if err := n.stream.Send(m); err != nil {
-		n.Fatal(err)
-	}
 }
 
 // ready says that a chunk of the sum over both shards is in a vector of the worker's memory.
 func (n *neighbour) ready(step uint64, vector, chunk uint32) {
 	n.Helper()
-	n.send(&musterv1.ExchangeRequest{Message: &musterv1.ExchangeRequest_Gradient{Gradient: &musterv1.GradientChunk{
+	n.stream.send(&musterv1.ExchangeRequest{Message: &musterv1.ExchangeRequest_Gradient{Gradient: &musterv1.GradientChunk{
 		Step: step, Node: &musterv1.Node{First: 0, End: 2}, Chunk: chunk, Encoding: encodingShared, Vector: vector,
 	}}})
 }
@@ -140,7 +127,7 @@ func TestAJobIsTrainedInSharedMemory(t *testing.T) {
 				n.ready(w.Step, vector, uint32(chunk))
 			}
 		}
-		n.send(&musterv1.ExchangeRequest{Message: &musterv1.ExchangeRequest_Tallies{Tallies: tallies}})
+		n.stream.send(&musterv1.ExchangeRequest{Message: &musterv1.ExchangeRequest_Tallies{Tallies: tallies}})
 		w = nil
 	}
 	result, err := r.wait(t)

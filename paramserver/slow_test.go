@@ -1,7 +1,6 @@
 package paramserver
 
 import (
-	"context"
 	"slices"
 	"testing"
 
@@ -19,37 +18,20 @@ func TestASlowReaderHoldsUpNobodyElse(t *testing.T) {
 	cfg.Job.Network = "alexnet-cifar"
 	r, conn := serve(t, cfg)
 	fast := pinnedPuppet(t, r.Server, "fast", 0)
-	api := musterv1.NewMusterServiceClient(conn)
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
-	defer cancel()
 	request := joinRequest(r.Server, "slow")
 	request.Shard = &musterv1.PinnedShard{Index: 1, Count: 2}
-	joined, err := api.Join(ctx, request)
-	if err != nil {
-		t.Fatal(err)
-	}
-	stream, err := api.Exchange(ctx)
-	if err != nil {
-		t.Fatal(err)
-	}
-	send := func(m *musterv1.ExchangeRequest) {
-		t.Helper()
-		if err := stream.Send(m); err != nil {
-			t.Fatal(err)
-		}
-	}
-	send(&musterv1.ExchangeRequest{Message: &musterv1.ExchangeRequest_Hello{Hello: &musterv1.Hello{Session: joined.Session}}})
+	stream, _ := openStream(t, conn, request, 0)
 
 	// contribute sends what the slow worker's shard has to give at a step.
 	layout := fast.layout
 	contribute := func(step uint64, chunks ...int) {
 		for _, chunk := range chunks {
 			values := slices.Repeat([]float32{gradient(1, step)}, layout.Live(chunk))
-			send(&musterv1.ExchangeRequest{Message: &musterv1.ExchangeRequest_Gradient{Gradient: wire.NewGradientChunk(step, 1, 2, chunk, values)}})
+			stream.send(&musterv1.ExchangeRequest{Message: &musterv1.ExchangeRequest_Gradient{Gradient: wire.NewGradientChunk(step, 1, 2, chunk, values)}})
 		}
 	}
 	tally := func(w *musterv1.Work, images uint32) {
-		send(&musterv1.ExchangeRequest{Message: &musterv1.ExchangeRequest_Tallies{Tallies: &musterv1.Tallies{
+		stream.send(&musterv1.ExchangeRequest{Message: &musterv1.ExchangeRequest_Tallies{Tallies: &musterv1.Tallies{
 			Step: w.Step, Kind: w.Kind, Tallies: []*musterv1.Tally{{Shard: 1, Images: images, Loss: 1}},
 		}}})
 	}

@@ -19,10 +19,9 @@ import (
 // others, its own, which updates and checkpoints go by.
 //
 // Two versions of both vectors take turns: even steps have the first, odd ones the
-// second. So a step stays readable until the
-// next is whole, however long its round takes, and a checkpoint reads the
-// newest version without a copy while the next is being made. Of the next, every
-// chunk can be read as soon as it is made.
+// second. So a step stays readable until the next is whole, however long its round
+// takes, and a checkpoint reads the newest version without a copy while the next is
+// being made. Of the next, every chunk can be read as soon as it is made.
 //
 // In a job with relaxed synchronisation there is one version, of which each chunk
 // changes by itself: see live.go.
@@ -178,7 +177,6 @@ func (s *Store) Apply(chunk int, g []float32, scale, rate float32) bool {
 	r, from, to := s.layout.Chunk(chunk), s.version(s.step), s.version(s.step+1)
 	finite := s.rule.Apply(r.Of(s.parameters[to]), r.Of(s.momentum[to]), r.Of(s.parameters[from]), r.Of(s.momentum[from]), g, scale, rate, s.far)
 	if s.rounds {
-		// To round what has gone past the caches takes less time than to keep it there.
 		kernel.Round(r.Of(s.seen[to]), r.Of(s.parameters[to]))
 	}
 	s.made[chunk].Store(finite)

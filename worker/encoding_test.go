@@ -240,7 +240,7 @@ func TestResidualsOfNodesThatAreNoLongerSentAreForgotten(t *testing.T) {
 	if err := await(t, ended, "the worker's end"); err != nil {
 		t.Fatal(err)
 	}
-	if r := w.task.outgoing.residuals; len(r) != 1 || r[params.Node{First: 0, End: 2}] == nil {
+	if r := w.task.outgoing.encoder.residuals; len(r) != 1 || r[params.Node{First: 0, End: 2}] == nil {
 		t.Errorf("residuals of %d nodes are kept, want those of shards 0-1 alone", len(r))
 	}
 }
@@ -262,7 +262,7 @@ func TestLiveValuesAloneAreEncoded(t *testing.T) {
 	for _, e := range []musterv1.Encoding{inF32, inBF16, inINT8} {
 		for copies := range 2 {
 			var feedback [2]wire.Feedback
-			o := &outgoing{layout: layout, encoding: e, copies: copies, sum: func(int) []float32 { return sum }, sent: func(int) {}}
+			o := &outgoing{encoder: Encoder{Layout: layout, Encoding: e}, copies: copies, sum: func(int) []float32 { return sum }, sent: func(int) {}}
 			for step := uint64(1); step <= 2; step++ {
 				o.begin(step, twoNodes[:1], func(r *wire.Request) error {
 					g := &r.Gradient

@@ -6,31 +6,26 @@ import (
 
 	"github.com/muster-train/muster/internal/wire"
 	"github.com/muster-train/muster/model/params"
-	musterv1 "github.com/muster-train/muster/proto/muster/v1"
 )
 
 // outgoing sends the contributions of one step, each chunk as soon as backward
 // has finished all its values. The plan calls ready and never waits for it; a
 // goroutine packs and sends.
 type outgoing struct {
-	layout   *params.Layout
-	step     uint64
-	nodes    []params.Node
-	sum      func(node int) []float32
-	encoding musterv1.Encoding // of what is not lent, ENCODING_BF16 of sums that are such; 0: nothing is encoded
-	lend     int               // the server sees the sums of so many nodes: send views of them
-	copies   int               // of so many nodes the server sees the sums as a rule, so that what is sent of them is a copy
-	send     func(*wire.Request) error
-	sent     func(bytes int) // told of each chunk's payload
+	encoder Encoder // of what is not lent; the goroutine's until it has ended
+	step    uint64
+	nodes   []params.Node
+	sum     func(node int) []float32
+	lend    int // the server sees the sums of so many nodes: send views of them
+	copies  int // of so many nodes the server sees the sums as a rule, so that what is sent of them is a copy
+	send    func(*wire.Request) error
+	sent    func(bytes int) // told of each chunk's payload
 
 	left    [][]int // by node and chunk: values that are not final yet
 	queue   chan piece
 	sending sync.WaitGroup
 	request wire.Request // the goroutine's
-	packed  []float32    // the goroutine's: a chunk's live values
-
-	residuals residuals // of what is sent in ENCODING_INT8; the goroutine's until it has ended
-	err       error     // the goroutine's until it has ended
+	err     error        // the goroutine's until it has ended
 }
 
 // piece names a chunk of a node's sum.
@@ -39,13 +34,13 @@ type piece struct{ node, chunk int }
 // begin starts the goroutine, which finish waits for.
 func (o *outgoing) begin(step uint64, nodes []params.Node, send func(*wire.Request) error) {
 	o.step, o.nodes, o.send, o.err = step, nodes, send, nil
-	chunks := o.layout.Chunks()
+	chunks := o.encoder.Layout.Chunks()
 	for len(o.left) < len(nodes) {
 		o.left = append(o.left, make([]int, chunks))
 	}
 	for node := range nodes {
 		for chunk := range chunks {
-			o.left[node][chunk] = o.layout.Chunk(chunk).Len()
+			o.left[node][chunk] = o.encoder.Layout.Chunk(chunk).Len()
 		}
 	}
 	o.queue = make(chan piece, len(nodes)*chunks)
@@ -61,7 +56,7 @@ func (o *outgoing) begin(step uint64, nodes []params.Node, send func(*wire.Reque
 // ready takes note that a range of a node's sum is final.
 func (o *outgoing) ready(node int, r params.Range) {
 	for chunk := r.First / params.ChunkValues; chunk*params.ChunkValues < r.End; chunk++ {
-		c := o.layout.Chunk(chunk)
+		c := o.encoder.Layout.Chunk(chunk)
 		o.left[node][chunk] -= min(r.End, c.End) - max(r.First, c.First)
 		if o.left[node][chunk] == 0 {
 			o.queue <- piece{node, chunk} // has room for every piece
@@ -90,9 +85,10 @@ func (o *outgoing) sendPiece(p piece) error {
 	node := o.nodes[p.node]
 	var payload *wire.Payload
 	if sum := o.sum(p.node); p.node < o.lend {
-		payload = wire.View(o.layout.Chunk(p.chunk).Of(sum))
+		payload = wire.View(o.encoder.Layout.Chunk(p.chunk).Of(sum))
 	} else {
-		payload = o.encode(p, sum)
+		// What a copy cuts off has come as it was, or will not be followed by a step's sums.
+		payload = o.encoder.Encode(o.step, node, p.chunk, sum, p.node >= o.copies)
 	}
 	n := payload.Len()
 	o.request = wire.Request{Gradient: wire.Gradient{
@@ -103,28 +99,4 @@ func (o *outgoing) sendPiece(p piece) error {
 	}
 	o.sent(n)
 	return nil
-}
-
-// encode makes a payload of the live values of a chunk of a node's sum.
-func (o *outgoing) encode(p piece, sum []float32) *wire.Payload {
-	chunk := p.chunk
-	n := o.layout.Live(chunk)
-	if o.encoding <= musterv1.Encoding_ENCODING_F32 {
-		payload := wire.NewPayload(n)
-		o.layout.Pack(payload.Floats(), sum, chunk)
-		return payload
-	}
-	live := o.layout.Chunk(chunk).Of(sum)
-	if n < len(live) {
-		if o.packed == nil {
-			o.packed = make([]float32, params.ChunkValues)
-		}
-		live = o.packed[:n]
-		o.layout.Pack(live, sum, chunk)
-	}
-	// What a copy cuts off has come as it was, or will not be followed by a step's sums.
-	if o.encoding == musterv1.Encoding_ENCODING_INT8 && p.node >= o.copies {
-		return o.residuals.of(o.nodes[p.node], chunk, o.layout.Chunks()).Encode(o.step, live)
-	}
-	return wire.Encode(o.encoding, live)
 }

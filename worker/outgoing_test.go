@@ -25,9 +25,9 @@ func threeChunks(t *testing.T) *params.Layout {
 func newOutgoing(layout *params.Layout) *outgoing {
 	sums := [2][]float32{make([]float32, layout.Size()), slices.Repeat([]float32{1}, layout.Size())}
 	return &outgoing{
-		layout: layout,
-		sum:    func(node int) []float32 { return sums[node] },
-		sent:   func(int) {},
+		encoder: Encoder{Layout: layout},
+		sum:     func(node int) []float32 { return sums[node] },
+		sent:    func(int) {},
 	}
 }
 

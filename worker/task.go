@@ -85,9 +85,9 @@ func newTask(cfg *Config, job *musterv1.JobSpec, hash string) (*task, error) {
 		sent: make([]bool, job.Shards),
 	}
 	t.outgoing = outgoing{
-		layout: network.Layout,
-		sum:    func(node int) []float32 { return t.plan.Sum(node) },
-		sent:   func(n int) { cfg.Meter.note(func(c *Counts) { c.SentBytes += uint64(n) }) },
+		encoder: Encoder{Layout: network.Layout},
+		sum:     func(node int) []float32 { return t.plan.Sum(node) },
+		sent:    func(n int) { cfg.Meter.note(func(c *Counts) { c.SentBytes += uint64(n) }) },
 	}
 	if err := t.cut.Validate(); err != nil {
 		return nil, err
@@ -118,9 +118,9 @@ func (t *task) close() {
 func (t *task) begins(shared *wire.Shared) {
 	t.shards, t.work, t.asked = nil, nil, false
 	clear(t.sent)
-	t.outgoing.encoding = t.encoding.Gradients()
+	t.outgoing.encoder.Encoding = t.encoding.Gradients()
 	if shared != nil && shared.Sums == nil {
-		t.outgoing.encoding = 0 // the server is in this process: nothing travels
+		t.outgoing.encoder.Encoding = 0 // the server is in this process: nothing travels
 	}
 	t.held.begins(shared)
 	t.vectors.begins(shared)
@@ -144,7 +144,7 @@ func (t *task) assign(a *musterv1.Assignment) error {
 	}
 	slices.Sort(shards)
 	if !slices.Equal(shards, t.shards) { // as the first of a stream, over which there are none
-		t.outgoing.residuals.forget()
+		t.outgoing.encoder.residuals.forget()
 	}
 	if err := t.fit(shards); err != nil {
 		return fmt.Errorf("%w: %w", errFault, err)
@@ -204,7 +204,7 @@ func (t *task) load(c *wire.Parameters) error {
 func (t *task) begin(w *musterv1.Work) {
 	if t.work == nil || t.work.Kind != w.Kind || t.work.Step != w.Step {
 		clear(t.sent)
-		t.outgoing.residuals.keep(params.Cover(t.shards, int(t.job.Shards)))
+		t.outgoing.encoder.residuals.keep(params.Cover(t.shards, int(t.job.Shards)))
 		t.held.loadEarly(t.plan) // the work that it waited for may never have been computed
 	}
 	if t.relaxed {

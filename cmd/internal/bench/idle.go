@@ -33,11 +33,10 @@ type idle struct {
 	receiving sync.WaitGroup
 	err       error // of receiving, once asked is closed
 
-	after     []time.Duration // by chunk: when it is sent, from a step's beginning on; nil: at once
-	now       job             // asked for, not done
-	filled    int             // vectors of shared memory that have the sums
-	packed    []float32
-	residuals map[params.Node][]wire.Feedback
+	after   []time.Duration // by chunk: when it is sent, from a step's beginning on; nil: at once
+	now     job             // asked for, not done
+	filled  int             // vectors of shared memory that have the sums
+	encoder worker.Encoder  // of what goes over the stream
 }
 
 // job is a piece of work and the shards that it is of.
@@ -78,7 +77,7 @@ func newIdle(ctx context.Context, link worker.Link, id string, layout *params.La
 	}
 	w := &idle{
 		id: id, layout: layout, shards: shards, encoding: encoding, sums: sums, vector: params.NewVector(layout.Size()), stream: stream, cancel: cancel,
-		asked: make(chan job, 4), packed: make([]float32, params.ChunkValues), residuals: map[params.Node][]wire.Feedback{},
+		asked: make(chan job, 4), encoder: worker.Encoder{Layout: layout, Encoding: encoding.Gradients()},
 	}
 	w.receiving.Go(func() {
 		defer close(w.asked)
@@ -183,7 +182,7 @@ func (w *idle) send() error {
 			if i < len(lent) {
 				payload = wire.View(w.layout.Chunk(chunk).Of(lent[i]))
 			} else {
-				payload = w.encode(node, chunk)
+				payload = w.encoder.Encode(w.now.step, node, chunk, w.sums, true)
 			}
 			m = wire.Request{Gradient: wire.Gradient{
 				Step: w.now.step, First: uint32(node.First), End: uint32(node.End), Chunk: uint32(chunk), Payload: payload,
@@ -194,28 +193,6 @@ func (w *idle) send() error {
 		}
 	}
 	return w.stream.Send(&wire.Request{Message: &musterv1.ExchangeRequest{Message: &musterv1.ExchangeRequest_Tallies{Tallies: tallies}}})
-}
-
-// encode makes a payload of what goes over the stream.
-func (w *idle) encode(node params.Node, chunk int) *wire.Payload {
-	n := w.layout.Live(chunk)
-	if w.encoding == wire.F32 {
-		payload := wire.NewPayload(n)
-		w.layout.Pack(payload.Floats(), w.sums, chunk)
-		return payload
-	}
-	live := w.layout.Chunk(chunk).Of(w.sums)
-	if n < len(live) {
-		live = w.packed[:n]
-		w.layout.Pack(live, w.sums, chunk)
-	}
-	if w.encoding != wire.INT8 {
-		return wire.Encode(w.encoding.Gradients(), live)
-	}
-	if w.residuals[node] == nil {
-		w.residuals[node] = make([]wire.Feedback, w.layout.Chunks())
-	}
-	return w.residuals[node][chunk].Encode(w.now.step, live)
 }
 
 // bytes is what is sent and received in the step that has been asked for.
