@@ -35,6 +35,9 @@ func (s *Server) attached(ses *session) {
 	}
 	delete(s.lostAt, id)
 	s.sessions[id] = ses
+	if s.part != nil {
+		return // it comes and goes as the coordinator, which knows members, says
+	}
 	if s.ended() {
 		// It is told that the job is done, or, where the server was stopped, sent away to wait.
 		s.bidden[id] = true
@@ -58,7 +61,7 @@ func (s *Server) detached(ses *session, left bool) {
 		return
 	}
 	delete(s.sessions, id)
-	if s.ended() {
+	if s.ended() || s.part != nil {
 		s.forgetJoins(id)
 		return
 	}

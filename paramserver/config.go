@@ -22,6 +22,8 @@ import (
 type Config struct {
 	Job *musterv1.JobSpec
 
+	Parts int // servers of the job, of which this one is the first and coordinates
+
 	CheckpointDir   string        // directory of the job's checkpoints
 	CheckpointEvery time.Duration // least time between checkpoints within an epoch; 0: none but at the ends of epochs
 	CheckpointSteps int           // steps between checkpoints; 0: by time
@@ -54,6 +56,7 @@ type Observer interface {
 // DefaultConfig is what the paramserver command uses where no flag says otherwise.
 func DefaultConfig() Config {
 	return Config{
+		Parts:           1,
 		CheckpointEvery: time.Minute,
 		Keep:            3,
 		Resume:          "auto",
@@ -114,8 +117,17 @@ func (c *Config) Validate() error {
 	if _, err := optim.ParseSchedule(j.Schedule, float64(j.LearningRate), 1); err != nil {
 		return err
 	}
-	_, err := network(j)
-	return err
+	net, err := network(j)
+	if err != nil {
+		return err
+	}
+	if chunks := net.Layout.Chunks(); c.Parts < 1 || c.Parts > chunks {
+		return fmt.Errorf("%d parts: 1 to %d are possible, the chunks that %s has", c.Parts, chunks, j.Network)
+	}
+	if mode, _ := wire.ParseSync(j.Sync); mode.Relaxed && c.Parts > 1 {
+		return fmt.Errorf("sync %s with %d parts: several parts take sync, since only whole steps are the same in all of them", j.Sync, c.Parts)
+	}
+	return nil
 }
 
 // Describe names a job in one line, for messages.

@@ -12,6 +12,9 @@
 // many updates it had (reads.go). Invariants 2 and 3 then hold for each chunk by
 // itself, and for all where the state is written or evaluated.
 //
+// A job of several parts has a server for each: part.go is the server of any but the
+// first, which parts.go makes coordinate the others by orders to each (assistant.go).
+//
 // Invariants:
 //  1. A contribution counts exactly once or not at all: Round or Window decides, by name.
 //  2. The sum over shards is params' tree, whatever order contributions come in
@@ -25,7 +28,9 @@
 //     they come; checkpoints and pulls have those that updates go by.
 //  4. The learning rate of a step depends on the samples before it alone, and only the
 //     server knows it.
-//  5. A checkpoint is the whole state at one step.
+//  5. A checkpoint is the whole state at one step, of all parts.
+//  6. No part is more than a round ahead of another: each publishes a step once all
+//     have made their chunks of it.
 //
 // Goroutines, all started and awaited by Run: the loop, which alone touches
 // Round, Window, assignment and phase; lanes, each of which does the arithmetic of its
@@ -34,6 +39,10 @@
 // Timers bring their events to the loop, and nothing once it has ended. A session (one for each connected worker) has two, one for each direction,
 // which live within its Exchange call. They speak with the loop by events.
 //
-// service.go is the only file that knows gRPC; Local serves a worker in the
+// The server of another part has the same lanes and sessions, and a loop of its own,
+// which one goroutine brings what the coordinator says; at the coordinator a stream to
+// each has two, which never wait for the loop.
+//
+// service.go and, between servers, assist.go are the only files that know gRPC; Local serves a worker in the
 // same process through the same sessions.
 package paramserver

@@ -48,7 +48,7 @@ func (s *Server) dismiss(err error, r Result) {
 	if s.handover != nil {
 		s.handover.Stop()
 	}
-	// A server that was stopped comes back: its workers wait for it.
+	// A server that was stopped comes back: its workers and the other parts wait for it.
 	comesBack := errors.Is(err, ErrStopped) && s.stop == ""
 	if !comesBack {
 		s.done = done
@@ -58,9 +58,12 @@ func (s *Server) dismiss(err error, r Result) {
 		s.bidden[worker] = true
 		ses.post(func() { ses.done, ses.ended = s.done, s.done == nil })
 	}
+	if !comesBack {
+		s.order(&musterv1.AssistResponse{Message: &musterv1.AssistResponse_Done{Done: done}})
+	}
 	patience := time.NewTimer(dismissTimeout)
 	defer patience.Stop()
-	for len(s.sessions) > 0 || !comesBack && s.onTheirWay() {
+	for len(s.sessions) > 0 || !comesBack && (s.onTheirWay() || len(s.missing()) < len(s.others)) {
 		select {
 		case f := <-s.events:
 			f()
@@ -130,6 +133,18 @@ func (s *Server) result() Result {
 		Already: step == s.resumed && s.trained(), Request: s.stop, Split: s.meter.split,
 		Staleness: s.stale(), Torn: s.relaxed.torn, Resumes: saved,
 	}
+}
+
+// giveUp ends the job, here or where it is coordinated, because a contribution stays
+// not finite.
+func (s *Server) giveUp(step params.Step, node params.Node) {
+	if s.part == nil {
+		s.failure = s.notFinite(step, node)
+		return
+	}
+	s.part.tell(&musterv1.AssistRequest{Message: &musterv1.AssistRequest_Refused{Refused: &musterv1.PartRefused{
+		Step: uint64(step), Node: &musterv1.Node{First: uint32(node.First), End: uint32(node.End)},
+	}}})
 }
 
 // notFinite is the error that ends a job whose gradients stay not finite.

@@ -116,7 +116,7 @@ func (s *Server) refuse(ses *session, reason musterv1.RefusalReason, step params
 		current, _ := s.store.At()
 		if s.window != nil && step >= current && s.window.Refuse(step, node, chunk) >= s.cfg.NotFinite ||
 			s.round != nil && step == current && s.round.Refuse(node, chunk) >= s.cfg.NotFinite {
-			s.failure = s.notFinite(step, node)
+			s.giveUp(step, node)
 		}
 	case musterv1.RefusalReason_REFUSAL_REASON_STALE, musterv1.RefusalReason_REFUSAL_REASON_MIXED:
 		// How a late contribution looks, or one of shards that have moved: nothing is wrong, newer work follows.
@@ -141,8 +141,8 @@ func (s *Server) refuse(ses *session, reason musterv1.RefusalReason, step params
 			Node: &musterv1.Node{First: uint32(node.First), End: uint32(node.End)}, Chunk: uint32(max(chunk, 0)),
 		})
 		// To compute it again takes the step's parameters, of which some may have been replaced by newer ones.
-		if w := ses.given; w != nil && !s.sync.Relaxed && w.Step == uint64(step) && ses.work == nil && slices.Contains(ses.holds, w.Step+2) {
-			ses.work = w
+		if w := ses.given; w != nil && !s.sync.Relaxed && w.Step == uint64(step) && (s.parted() || slices.Contains(ses.holds, w.Step+2)) {
+			ses.askAgain(w)
 		}
 	})
 }

@@ -3,6 +3,7 @@ package paramserver
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -36,6 +37,9 @@ func (s *Server) Join(ctx context.Context, req *musterv1.JoinRequest) (*musterv1
 	if err := s.checkEncodings(req.Encodings); err != nil {
 		return nil, err
 	}
+	if s.part != nil && !s.part.isReady() {
+		return nil, fmt.Errorf("%w as yet", errNotAssembled)
+	}
 	response := &musterv1.JoinResponse{Job: s.job, JobHash: s.hash}
 	if memory := s.store.shared; memory != nil {
 		response.Shared = memory.Offer()
@@ -59,8 +63,14 @@ func (s *Server) Join(ctx context.Context, req *musterv1.JoinRequest) (*musterv1
 			err = errOver // stopped, to come back: the worker waits for that
 			return
 		}
-		if err = s.checkData(req.Data); err != nil {
+		if s.parted() && !s.assembled {
+			err = fmt.Errorf("%w: part %s is not there", errNotAssembled, strings.Join(s.missing(), ", "))
 			return
+		}
+		if s.part == nil {
+			if err = s.checkData(req.Data); err != nil {
+				return
+			}
 		}
 		s.forgetJoins(req.Worker)
 		s.lastNumber++
@@ -68,6 +78,7 @@ func (s *Server) Join(ctx context.Context, req *musterv1.JoinRequest) (*musterv1
 		s.joins[s.lastNumber] = &joined{req, sums, time.Now()}
 		sums = nil
 		response.Session = s.lastNumber
+		response.Parts = s.partRanges()
 		response.Data = &musterv1.DataInfo{
 			Fingerprint: s.data.Fingerprint, TrainImages: uint32(s.data.TrainImages), TestImages: uint32(s.data.TestImages),
 			Classes: uint32(s.data.Classes), Synthetic: s.data.Synthetic, ClassNames: s.data.ClassNames,
@@ -83,6 +94,9 @@ func (s *Server) Join(ctx context.Context, req *musterv1.JoinRequest) (*musterv1
 	}
 	return response, nil
 }
+
+// errNotAssembled is what workers meet while servers of other parts are waited for.
+var errNotAssembled = errors.New("the job is not ready for workers")
 
 // checkEncodings refuses a worker that lacks an encoding in which the job's chunks travel.
 func (s *Server) checkEncodings(speaks []musterv1.Encoding) error {
@@ -214,5 +228,6 @@ func (s *Server) sessionOf(ctx context.Context, number uint64) (*session, error)
 	if req.Shard != nil {
 		m.Pinned = int(req.Shard.Index)
 	}
-	return newSession(s, m, number, req.Registered), nil
+	// The coordinator knows the members: of a worker that comes to another part it has a lease.
+	return newSession(s, m, number, req.Registered || s.part != nil), nil
 }

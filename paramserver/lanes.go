@@ -20,6 +20,7 @@ type task struct {
 	rate    float32
 	alone   bool    // it is applied by itself
 	share   float32 // of the step's images that it is of, where alone
+	settled func()  // nothing is to be done but to tell that all before is; nil: there is
 }
 
 // lanes do the arithmetic of contributions, each lane that of its chunks in
@@ -77,6 +78,25 @@ func (l *lanes) close() {
 	}
 }
 
+// abandon drops all that waits for siblings, once what was submitted is done: the
+// round has been given up. Nothing may be submitted meanwhile.
+func (l *lanes) abandon() {
+	var all sync.WaitGroup
+	for _, q := range l.queues {
+		all.Add(1)
+		q <- task{settled: all.Done}
+	}
+	all.Wait()
+	for chunk := range l.slots {
+		for slot := range l.slots[chunk] {
+			if p := l.take(chunk, slot); p != nil {
+				p.Free()
+			}
+		}
+	}
+	l.diverged.Store(false)
+}
+
 // submit hands a task to the lane of its chunk. The outcome's slices are copied.
 func (l *lanes) submit(t task) {
 	t.outcome.Add = slices.Clone(t.outcome.Add)
@@ -86,6 +106,10 @@ func (l *lanes) submit(t task) {
 
 // do does a task.
 func (l *lanes) do(t task, room *room) {
+	if t.settled != nil {
+		t.settled()
+		return
+	}
 	if t.alone {
 		l.doAlone(t, room)
 		return

@@ -58,6 +58,12 @@ func (m *meter) resume(r *checkpoint.Running) {
 	}
 }
 
+// rewind goes back to where an epoch had come to.
+func (m *meter) rewind(r *checkpoint.Running) {
+	m.nextEpoch()
+	m.resume(r)
+}
+
 // running is what the epoch has come to so far; nil: it has not begun.
 func (m *meter) running() *checkpoint.Running {
 	if m.epoch.Images == 0 {

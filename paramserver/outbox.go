@@ -20,6 +20,29 @@ func (ses *session) post(change func()) {
 	ses.wake = make(chan struct{})
 }
 
+// askAgain wants work that was given of the session once more. The server of a part
+// gives none, and sends what has been replaced at once. Callers hold mu.
+func (ses *session) askAgain(w *musterv1.Work) {
+	switch {
+	case ses.server.part != nil:
+		ses.give(w)
+	case ses.work == nil:
+		ses.work = w
+	}
+}
+
+// wanted takes in that the worker lacks parameters of a step.
+func (ses *session) wanted(step uint64) {
+	ses.post(func() {
+		switch w := ses.given; {
+		case ses.server.part != nil:
+			ses.give(&musterv1.Work{Kind: musterv1.WorkKind_WORK_KIND_GRADIENT, Step: step})
+		case w != nil && w.Step == step && !ses.server.sync.Relaxed:
+			ses.askAgain(w) // another part refused what it sent
+		}
+	})
+}
+
 // end makes next return io.EOF once a Done has been taken, and at once without one.
 func (ses *session) end() { ses.post(func() { ses.ended = true }) }
 
@@ -93,15 +116,16 @@ func (ses *session) take() (message *musterv1.ExchangeResponse, due *delivery, w
 		return nil, nil, ses.wake, nil
 	}
 	// The worker begins with the layers that it has the parameters of.
-	for chunk, has := range ses.holds {
-		if has != w.Step+1 && has != w.Step+2 && ses.ripe(chunk) {
+	own := ses.server.own
+	for chunk := own.first; chunk < own.end; chunk++ {
+		if has := ses.holds[chunk]; has != w.Step+1 && has != w.Step+2 && ses.ripe(w.Step, chunk) {
 			return nil, ses.deliver(w.Step, chunk), nil, nil
 		}
 	}
 	// What it sends makes the next step, chunk by chunk.
 	if w.Kind == musterv1.WorkKind_WORK_KIND_GRADIENT && !ses.server.sync.Relaxed {
-		for chunk, has := range ses.holds {
-			if has != w.Step+2 && ses.server.store.Has(params.Step(w.Step+1), chunk) {
+		for chunk := own.first; chunk < own.end; chunk++ {
+			if has := ses.holds[chunk]; has != w.Step+2 && ses.server.store.Has(params.Step(w.Step+1), chunk) {
 				return nil, ses.deliver(w.Step+1, chunk), nil, nil
 			}
 		}

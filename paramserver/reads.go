@@ -2,6 +2,7 @@ package paramserver
 
 import (
 	"github.com/muster-train/muster/internal/wire"
+	"github.com/muster-train/muster/model/params"
 	musterv1 "github.com/muster-train/muster/proto/muster/v1"
 )
 
@@ -31,8 +32,12 @@ func (ses *session) beginReads(w *musterv1.Work) {
 }
 
 // ripe tells whether a chunk has what had counted when the work was given: no worker
-// computes without what it has contributed itself. Callers hold mu.
-func (ses *session) ripe(chunk int) bool {
+// computes without what it has contributed itself. The server of a part may be told of
+// work before it has published the step. Callers hold mu.
+func (ses *session) ripe(step uint64, chunk int) bool {
+	if ses.server.part != nil {
+		return ses.server.store.Has(params.Step(step), chunk)
+	}
 	return ses.floor == nil || ses.server.store.Updates(chunk) >= ses.floor[chunk]
 }
 

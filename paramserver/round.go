@@ -99,6 +99,14 @@ func NewRound(step params.Step, images []int, chunks int) *Round {
 	return r
 }
 
+// Skip expects no contribution to a chunk: it is gathered elsewhere.
+func (r *Round) Skip(chunk int) {
+	if g := &r.chunks[chunk]; !g.complete {
+		g.complete = true
+		r.unfinished--
+	}
+}
+
 // Complete tells whether every shard with images has counted everywhere.
 func (r *Round) Complete() bool { return r.unfinished == 0 && r.awaited == 0 }
 

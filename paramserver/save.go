@@ -37,12 +37,10 @@ func (s *Server) restore() error {
 	if err != nil {
 		return err
 	}
-	layout := s.network.Layout
 	if state == nil {
 		s.saving = newWriter(s.checkpoints, "", written{})
-		w := params.NewVector(layout.Size())
-		s.network.Initialise(w, s.job.Seed)
-		s.store = NewStore(layout, rule(s.job), 0, 0, w, params.NewVector(layout.Size()))
+		state = s.initial()
+		s.startStore(0, 0, state.Parameters, state.Momentum)
 		return nil
 	}
 	if err := s.checkSameJob(state, path); err != nil {
@@ -50,12 +48,20 @@ func (s *Server) restore() error {
 	}
 	n := len(state.History)
 	s.saving = newWriter(s.checkpoints, path, written{params.Step(state.Step), state.Final, n > 0 && state.History[n-1].Step == state.Step})
-	s.store = NewStore(layout, rule(s.job), params.Step(state.Step), state.Samples, state.Parameters, state.Momentum)
+	s.startStore(params.Step(state.Step), state.Samples, state.Parameters, state.Momentum)
 	s.data, s.history, s.best = state.Data, state.History, state.Best
 	s.counts.notFinite, s.counts.before = state.NotFinite, state.NotFinite
 	s.meter.resume(state.Running)
 	s.cfg.Log.Info("resumed", "checkpoint", path, "step", state.Step)
 	return nil
+}
+
+// initial is the state that a job begins with.
+func (s *Server) initial() *checkpoint.State {
+	layout := s.network.Layout
+	state := &checkpoint.State{Layout: layout, Parameters: params.NewVector(layout.Size()), Momentum: params.NewVector(layout.Size())}
+	s.network.Initialise(state.Parameters, s.job.Seed)
+	return state
 }
 
 func (s *Server) findState() (*checkpoint.State, string, error) {
@@ -183,7 +189,7 @@ func (s *Server) saveDue() bool {
 // snapshot is a checkpoint ready to be written; the state stays readable until
 // it has been.
 func (s *Server) snapshot() snapshot {
-	v := s.store.Hold()
+	v, wait := s.holdWhole()
 	s.relaxed.savedAt = v.Step
 	job, err := protojson.Marshal(s.job)
 	if err != nil {
@@ -197,5 +203,5 @@ func (s *Server) snapshot() snapshot {
 			NotFinite: s.counts.notFinite, Final: s.trained(),
 		},
 		Layout: s.network.Layout, Parameters: v.Parameters, Momentum: v.Momentum,
-	}, s.scored(), best, v.Release}
+	}, s.scored(), best, wait, v.Release}
 }

@@ -30,6 +30,8 @@ type Server struct {
 	sync     wire.Sync     // of job
 	network  *model.Network
 	registry *membership.Registry
+	own      chunkRange // of the job's chunks, those that this server has
+	part     *part      // of a part other than the first; nil: of the first
 
 	store       *Store
 	checkpoints *checkpoint.Store
@@ -37,6 +39,7 @@ type Server struct {
 
 	events   chan func()                                   // what others want of the loop; the loop calls them one by one
 	whole    chan struct{}                                 // one for each chunk that a lane has brought to the next step; never full
+	heard    chan struct{}                                 // one if other parts have said something since the loop looked
 	over     chan struct{}                                 // closed when the loop has ended
 	finished atomic.Bool                                   // the job has ended, in success or not
 	failed   atomic.Bool                                   // it has, by a fault
@@ -64,6 +67,9 @@ type Server struct {
 	failure error
 	done    *musterv1.Done // what workers are told once the job has ended
 	stop    string         // why to stop after this step; empty: go on
+
+	others    []*assistant // servers of the other parts, from part 1 on; nil: not there
+	assembled bool         // all are there, and have been told how the job stands
 
 	joins      map[uint64]*joined  // by session
 	sessions   map[string]*session // by worker
@@ -100,6 +106,37 @@ func New(cfg Config, registry *membership.Registry) (*Server, error) {
 	if cfg.Progress == nil {
 		cfg.Progress = nobody{}
 	}
+	s, err := newBare(cfg, registry)
+	if err != nil {
+		return nil, err
+	}
+	chunks := s.network.Layout.Chunks()
+	s.own = chunksOf(chunks, 0, cfg.Parts)
+	s.others = make([]*assistant, cfg.Parts-1)
+	if err := s.restore(); err != nil {
+		return nil, err
+	}
+	if s.sync.Relaxed {
+		s.store.relax()
+		s.relaxed.decided = make([]uint64, chunks)
+	}
+	if cfg.SharedMemory && !s.sync.Relaxed && !s.parted() { // what changes at any time, or lies elsewhere, can't be read in place
+		memory, err := wire.NewSegment(2, s.network.Layout.Size())
+		if err == nil {
+			s.store.share(memory)
+		} else {
+			cfg.Log.Debug("workers are not offered to share memory", "why", err)
+		}
+	}
+	s.resumed, _ = s.store.At()
+	s.relaxed.savedAt = s.resumed
+	s.startLanes()
+	s.saver = newSaver(registry, cfg.Log)
+	return s, nil
+}
+
+// newBare makes a server of any part that has no state yet.
+func newBare(cfg Config, registry *membership.Registry) (*Server, error) {
 	net, err := network(cfg.Job)
 	if err != nil {
 		return nil, err
@@ -112,7 +149,7 @@ func New(cfg Config, registry *membership.Registry) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{
+	return &Server{
 		cfg:      cfg,
 		job:      cfg.Job,
 		hash:     wire.JobHash(cfg.Job),
@@ -122,6 +159,7 @@ func New(cfg Config, registry *membership.Registry) (*Server, error) {
 		registry: registry,
 		events:   make(chan func()),
 		whole:    make(chan struct{}, net.Layout.Chunks()),
+		heard:    make(chan struct{}, 1),
 		over:     make(chan struct{}),
 		joins:    map[uint64]*joined{},
 		sessions: map[string]*session{},
@@ -133,33 +171,23 @@ func New(cfg Config, registry *membership.Registry) (*Server, error) {
 		waitSince:  map[int]time.Time{},
 		phase:      "waiting",
 		meter:      meter{workers: map[string]workerLoad{}},
-	}
-	if err := s.restore(); err != nil {
-		return nil, err
-	}
-	if encoding.Parameters() == musterv1.Encoding_ENCODING_BF16 {
+	}, nil
+}
+
+// startStore makes the store of a state, and what workers see of it.
+func (s *Server) startStore(step params.Step, samples uint64, parameters, momentum []float32) {
+	s.store = NewStore(s.network.Layout, rule(s.job), step, samples, parameters, momentum)
+	if s.encoding.Parameters() == musterv1.Encoding_ENCODING_BF16 {
 		s.store.round()
 	}
-	if mode.Relaxed {
-		s.store.relax()
-		s.relaxed.decided = make([]uint64, net.Layout.Chunks())
-	}
-	if cfg.SharedMemory && !mode.Relaxed { // what changes at any time can't be read in place
-		memory, err := wire.NewSegment(2, net.Layout.Size())
-		if err == nil {
-			s.store.share(memory)
-		} else {
-			cfg.Log.Debug("workers are not offered to share memory", "why", err)
-		}
-	}
-	s.resumed, _ = s.store.At()
-	s.relaxed.savedAt = s.resumed
-	s.lanes = newLanes(s.store, net.Layout.Chunks(), s.whole)
-	if encoding == wire.BF16 {
+}
+
+// startLanes makes the lanes of the store.
+func (s *Server) startLanes() {
+	s.lanes = newLanes(s.store, s.network.Layout.Chunks(), s.whole)
+	if s.encoding == wire.BF16 {
 		s.lanes.sum = kernel.AddRound
 	}
-	s.saver = newSaver(registry, cfg.Log)
-	return s, nil
 }
 
 // Run trains the job to its end. It returns when the last goroutine of the
@@ -176,6 +204,11 @@ func (s *Server) Run(ctx context.Context) (Result, error) {
 	all.Go(func() { s.watch(inner) })
 
 	err := s.loop(ctx)
+	for errors.Is(err, errPartLost) {
+		if err = s.rewind(err); err == nil {
+			err = s.loop(ctx)
+		}
+	}
 
 	s.finished.Store(true)
 	if ctx.Err() != nil && errors.Is(err, ctx.Err()) {
@@ -187,6 +220,9 @@ func (s *Server) Run(ctx context.Context) (Result, error) {
 		}
 	}
 	result := s.result()
+	if s.parted() && err != nil && !errors.Is(err, ErrStopped) {
+		result.Hash = "" // of what the other parts have nothing has been collected
+	}
 	if c := result.Staleness; c != nil {
 		s.cfg.Log.Info("each contribution was applied by itself", "sync", s.sync, "staleness_mean", fmt.Sprintf("%.2f", c.Mean), "staleness_max", c.Max, "steps_ahead", c.Ahead)
 	}
@@ -214,6 +250,9 @@ func (s *Server) Run(ctx context.Context) (Result, error) {
 
 // loop is the training of a job: step by step, an evaluation after each epoch.
 func (s *Server) loop(ctx context.Context) error {
+	if err := s.assemble(ctx); err != nil {
+		return err
+	}
 	if err := s.awaitData(ctx); err != nil {
 		return err
 	}
@@ -255,18 +294,20 @@ func (s *Server) train(ctx context.Context) error {
 	for shard := range images {
 		images[shard] = s.cut.Count(shard, s.at.Batch)
 	}
-	round := NewRound(step, images, s.network.Layout.Chunks())
+	round := s.newRound(step, images)
 	s.rate = s.schedule.Rate(optim.Progress{Samples: samples, Epoch: s.at.Epoch})
 	s.scale = 1 / float32(round.Images())
 	s.store.Begin()
+	s.beginParts(round)
 	if err := s.gather(ctx, round, musterv1.WorkKind_WORK_KIND_GRADIENT, "training"); err != nil {
 		return err
 	}
-	if s.lanes.diverged.Load() {
+	if s.anyDiverged() {
 		return fmt.Errorf("%w: the update of step %d made parameters NaN or infinite and was not applied; the last good checkpoint is %s; a lower --lr may help",
 			ErrNotFinite, step, s.lastGood())
 	}
 	s.store.Commit(uint64(round.Images()))
+	s.commitParts(step + 1)
 	s.report(round.Sum())
 	return nil
 }
@@ -299,7 +340,7 @@ func (s *Server) gather(ctx context.Context, round *Round, kind musterv1.WorkKin
 	for _, worker := range sortedKeys(s.sessions) {
 		s.tell(s.sessions[worker])
 	}
-	for !round.Complete() || s.applied < len(round.chunks) {
+	for !round.Complete() || len(round.chunks) > 0 && (s.applied < s.own.len() || !s.gathered(round.step)) {
 		if err := s.serveEvent(ctx); err != nil {
 			return err
 		}
@@ -316,6 +357,9 @@ func (s *Server) awaitData(ctx context.Context) error {
 			return err
 		}
 	}
+	if !s.started.IsZero() {
+		return nil // the job has gone back to an earlier step
+	}
 	s.started = time.Now()
 	if err := s.planJob(); err != nil {
 		return err
@@ -323,12 +367,29 @@ func (s *Server) awaitData(ctx context.Context) error {
 	if err := s.describe(); err != nil {
 		return err
 	}
-	// The last step before this process, for an evaluation it may owe.
+	s.takePosition()
+	return nil
+}
+
+// takePosition makes the last step before the newest the one that was made last, for
+// an evaluation that may be owed.
+func (s *Server) takePosition() {
+	s.at, s.rate = dataset.Position{}, 0
 	if step, samples := s.store.At(); step > 0 {
 		s.at = s.position(step - 1)
 		s.rate = s.schedule.Rate(optim.Progress{Samples: samples - uint64(s.cut.Total(s.at.Batch)), Epoch: s.at.Epoch})
 	}
-	return nil
+}
+
+// newRound is the round of a step's gradients, in the chunks that this server has.
+func (s *Server) newRound(step params.Step, images []int) *Round {
+	round := NewRound(step, images, s.network.Layout.Chunks())
+	for chunk := range round.chunks {
+		if !s.own.has(chunk) {
+			round.Skip(chunk)
+		}
+	}
+	return round
 }
 
 // describe writes the inference topology, which with the parameters of any
@@ -357,13 +418,20 @@ func (s *Server) takeEvent(ctx context.Context) error {
 		f()
 	case <-s.whole:
 		s.applied++
-		for _, ses := range s.sessions {
-			ses.post(func() {}) // the chunk may go to its worker
-		}
+		s.wakeAll()
+	case <-s.heard:
+		s.listen()
 	case <-ctx.Done():
 		return ctx.Err()
 	}
 	return nil
+}
+
+// wakeAll has every session look whether there is something to send.
+func (s *Server) wakeAll() {
+	for _, ses := range s.sessions {
+		ses.post(func() {})
+	}
 }
 
 // do runs f in the loop's goroutine and returns when it has.

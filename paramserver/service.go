@@ -49,7 +49,12 @@ func (s *Server) Serve(ctx context.Context, listeners ...net.Listener) error {
 		grpc.KeepaliveParams(keepalive.ServerParameters{Time: silence, Timeout: silence}),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: time.Second, PermitWithoutStream: true}),
 	)
-	musterv1.RegisterMusterServiceServer(g, service{server: s})
+	if s.part == nil {
+		musterv1.RegisterMusterServiceServer(g, service{server: s})
+		musterv1.RegisterPartsServiceServer(g, partsService{server: s})
+	} else {
+		musterv1.RegisterMusterServiceServer(g, partService{service{server: s}})
+	}
 	h := health.NewServer()
 	h.SetServingStatus(musterv1.MusterService_ServiceDesc.ServiceName, healthv1.HealthCheckResponse_SERVING)
 	healthv1.RegisterHealthServer(g, h)
@@ -101,7 +106,7 @@ func asStatus(err error) error {
 		return nil
 	case errors.As(err, &refusal):
 		return status.Error(codes.FailedPrecondition, err.Error())
-	case errors.Is(err, errOver):
+	case errors.Is(err, errOver), errors.Is(err, errNotAssembled):
 		return status.Error(codes.Unavailable, err.Error())
 	case errors.Is(err, context.Canceled):
 		return status.Error(codes.Canceled, err.Error())
@@ -205,7 +210,7 @@ func (v service) Push(ctx context.Context, req *musterv1.PushRequest) (*musterv1
 	return &musterv1.PushResponse{Refusals: ses.refusals, Step: uint64(step)}, nil
 }
 
-func (v service) Pull(_ context.Context, req *musterv1.PullRequest) (*musterv1.PullResponse, error) {
+func (v service) Pull(ctx context.Context, req *musterv1.PullRequest) (*musterv1.PullResponse, error) {
 	s := v.server
 	layout := s.network.Layout
 	if len(req.Chunks) > layout.Chunks() {
@@ -217,7 +222,10 @@ func (v service) Pull(_ context.Context, req *musterv1.PullRequest) (*musterv1.P
 			chunks = append(chunks, uint32(c))
 		}
 	}
-	version := s.store.Hold() // all chunks are of one step
+	version, err := s.pull(ctx)
+	if err != nil {
+		return nil, asStatus(err)
+	}
 	defer version.Release()
 	r := &musterv1.PullResponse{Step: uint64(version.Step)}
 	for _, c := range chunks {

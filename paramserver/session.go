@@ -115,7 +115,13 @@ func (ses *session) receive(ctx context.Context, r *wire.Request) error {
 	}
 	switch m := r.Message.GetMessage().(type) {
 	case *musterv1.ExchangeRequest_Tallies:
+		if ses.server.part != nil {
+			return errors.New("exchange: tallies are for the server that coordinates")
+		}
 		return ses.server.do(ctx, func() { ses.server.offerTallies(ses, m.Tallies) })
+	case *musterv1.ExchangeRequest_Want:
+		ses.wanted(m.Want.Step)
+		return nil
 	case *musterv1.ExchangeRequest_Leave:
 		ses.server.cfg.Log.Info("worker gives its shards back", "worker", ses.member.ID, "reason", m.Leave.Reason)
 		return errLeft
@@ -152,6 +158,9 @@ func (ses *session) receiveGradient(ctx context.Context, g wire.Gradient) error 
 	if chunk >= layout.Chunks() {
 		return refuse(musterv1.RefusalReason_REFUSAL_REASON_MALFORMED, fmt.Sprintf("chunk %d of %d", chunk, layout.Chunks()))
 	}
+	if !s.own.has(chunk) {
+		return refuse(musterv1.RefusalReason_REFUSAL_REASON_MALFORMED, fmt.Sprintf("chunk %d is of another part: here are %d to %d", chunk, s.own.first, s.own.end-1))
+	}
 	want := layout.Live(chunk)
 	if values.IsView() {
 		want = layout.Chunk(chunk).Len()
@@ -161,6 +170,12 @@ func (ses *session) receiveGradient(ctx context.Context, g wire.Gradient) error 
 	}
 	if !kernel.Finite(values.Floats()) {
 		return refuse(musterv1.RefusalReason_REFUSAL_REASON_NOT_FINITE, "a value is NaN or infinite")
+	}
+	if s.part != nil {
+		if err := s.part.await(ctx, params.Step(g.Step)); err != nil {
+			values.Free()
+			return err
+		}
 	}
 	if err := s.do(ctx, func() { s.offer(ses, params.Step(g.Step), name, chunk, values) }); err != nil {
 		values.Free()

@@ -33,6 +33,7 @@ func (s *Server) status() *musterv1.StatusResponse {
 			EvaluateSeconds: split.Evaluate.Seconds(), Images: uint64(split.Images),
 		},
 	}
+	r.Parts = s.partStatus(r)
 	if c := s.stale(); c != nil {
 		r.Staleness = &musterv1.Staleness{Mean: c.Mean, Max: c.Max, StepsAhead: uint32(c.Ahead)}
 	}

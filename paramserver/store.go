@@ -144,6 +144,45 @@ func (s *Store) share(memory *wire.Segment) {
 	runtime.AddCleanup(s, (*wire.Segment).Close, memory)
 }
 
+// Settle waits until nobody holds a version. Nobody may call Apply, or Hold, from
+// then on until Take.
+func (s *Store) Settle() {
+	for v := range s.holds {
+		s.holds[v].Wait()
+	}
+}
+
+// Load brings a chunk of the state at a step in, for Take.
+func (s *Store) Load(step params.Step, r params.Range, m *musterv1.PartState) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	v := s.version(step)
+	return wire.ReadPartState(r.Of(s.parameters[v]), r.Of(s.momentum[v]), m)
+}
+
+// LoadAll is Load for all chunks.
+func (s *Store) LoadAll(step params.Step, parameters, momentum []float32) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	v := s.version(step)
+	copy(s.parameters[v], parameters)
+	copy(s.momentum[v], momentum)
+}
+
+// Take makes the state that was brought in for a step the newest, as if the store had
+// begun with it.
+func (s *Store) Take(step params.Step, samples uint64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if v := s.version(step); s.rounds {
+		kernel.Round(s.seen[v], s.parameters[v])
+	}
+	s.step, s.samples = step, samples
+	for chunk := range s.made {
+		s.made[chunk].Store(false)
+	}
+}
+
 // Version is the whole state at one step, for reading.
 type Version struct {
 	Step                 params.Step

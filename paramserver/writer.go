@@ -10,10 +10,11 @@ import (
 )
 
 // snapshot is a state to write, whether it has been evaluated and is the best
-// so far, and what to call when it has been read.
+// so far, what to wait for before it is read, and what to call when it has been.
 type snapshot struct {
 	state        *checkpoint.State
 	scored, best bool
+	wait         func() error
 	release      func()
 }
 
@@ -67,7 +68,10 @@ func (w *writer) submit(s snapshot) <-chan error {
 }
 
 func (w *writer) write(s snapshot) error {
-	path, err := w.store.Save(context.Background(), s.state, s.best)
+	path, err := "", s.wait()
+	if err == nil {
+		path, err = w.store.Save(context.Background(), s.state, s.best)
+	}
 	s.release()
 	w.mu.Lock()
 	defer w.mu.Unlock()

@@ -39,6 +39,9 @@ type Client struct {
 
 	offer   *musterv1.JoinResponse // of a job, the last one; its memory
 	sharing *sharing               // for the next stream; nil: none
+
+	parts     []partLink     // to the servers of the job's other parts; nil: it has one
+	receiving sync.WaitGroup // goroutines that receive from them, of the last stream
 }
 
 // DialOptions are what a client does beside calling its server.
@@ -91,7 +94,12 @@ func CheckAddress(address string) error {
 // Close ends the connection.
 func (c *Client) Close() error {
 	c.unshare()
-	return c.conn.Close()
+	err := c.conn.Close()
+	for _, p := range c.parts {
+		p.client.Close()
+	}
+	c.receiving.Wait()
+	return err
 }
 
 // Join calls the server. A worker that introduces itself offers to share memory, if
@@ -113,6 +121,9 @@ func (c *Client) Join(ctx context.Context, req *musterv1.JoinRequest) (*musterv1
 		}
 	}
 	response, err := c.join(ctx, req)
+	if err == nil {
+		err = c.joinParts(ctx, req, response.Parts)
+	}
 	if c.sharing == nil || err != nil {
 		c.unshare()
 		return response, err
@@ -145,8 +156,18 @@ func (c *Client) join(ctx context.Context, req *musterv1.JoinRequest) (*musterv1
 	return r, asError(err)
 }
 
-// Exchange opens the stream and says hello.
+// Exchange opens the stream and says hello, to the servers of all parts.
 func (c *Client) Exchange(ctx context.Context, hello *musterv1.Hello) (Stream, error) {
+	c.receiving.Wait() // the stream before has ended
+	stream, err := c.open(ctx, hello)
+	if err != nil || len(c.parts) == 0 {
+		return stream, err
+	}
+	return c.exchangeParts(ctx, stream, hello)
+}
+
+// open opens the stream to the one server.
+func (c *Client) open(ctx context.Context, hello *musterv1.Hello) (Stream, error) {
 	stream, err := c.api.Exchange(ctx)
 	if err != nil {
 		return nil, asError(err)

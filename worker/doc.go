@@ -28,5 +28,6 @@
 // then; the loader's.
 //
 // client.go is the only file that knows gRPC; the loop sees a Link. sharing.go is
-// the memory that a client shares with a server in another process.
+// the memory that a client shares with a server in another process. parts.go makes the
+// streams to several servers of one job look like one; a goroutine for each receives.
 package worker

@@ -62,6 +62,9 @@ batches are counted from 0; null is what is not known yet, or is no number.
                                       transport of gradients and parameters:
                                       memory (shared), stream, or process (it is
                                       the server's own)
+  parts                               part, address (null: not there), chunks,
+                                      received_bytes, sent_bytes of each server,
+                                      where several share the parameters
   time                                compute_seconds, exchange_seconds,
                                       wait_seconds, evaluate_seconds, and the
                                       images trained on meanwhile

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"math"
 	"slices"
 
@@ -44,6 +45,7 @@ type jobStatus struct {
 	CheckpointStep *uint64      `json:"checkpoint_step"`
 
 	Workers []workerStatus `json:"workers"`
+	Parts   []partStatus   `json:"parts"` // empty: the server has the whole job
 	Time    timeStatus     `json:"time"`
 
 	RefusedNotFinite      uint64 `json:"refused_not_finite"`
@@ -82,6 +84,15 @@ type workerStatus struct {
 	Images         uint64   `json:"images"`
 }
 
+// partStatus is a server that has a part of the parameters.
+type partStatus struct {
+	Part          string  `json:"part"`
+	Address       *string `json:"address"` // null: not there
+	Chunks        uint32  `json:"chunks"`
+	ReceivedBytes uint64  `json:"received_bytes"`
+	SentBytes     uint64  `json:"sent_bytes"`
+}
+
 // timeStatus is where the time of the server's process went.
 type timeStatus struct {
 	ComputeSeconds  float64 `json:"compute_seconds"`
@@ -101,7 +112,7 @@ func statusOf(r *musterv1.StatusResponse) *jobStatus {
 	s := &jobStatus{
 		Job: job.Name, JobHash: r.JobHash, Network: job.Network, Shards: job.Shards, BatchSize: job.Batch, Epochs: job.Epochs, Seed: job.Seed,
 		Phase: r.Phase, UnownedShards: ascending(r.UnownedShards), Step: r.Step, ResumedStep: r.ResumedStep, Epoch: r.Epoch, Batch: r.Batch, Samples: r.Samples,
-		LastEvaluation: scoreOf(r.Last), BestEvaluation: scoreOf(r.Best), Workers: []workerStatus{},
+		LastEvaluation: scoreOf(r.Last), BestEvaluation: scoreOf(r.Best), Workers: []workerStatus{}, Parts: []partStatus{},
 		Time: timeStatus{
 			ComputeSeconds: secondsOf(split.GetComputeSeconds()), ExchangeSeconds: secondsOf(split.GetExchangeSeconds()),
 			WaitSeconds: secondsOf(split.GetWaitSeconds()), EvaluateSeconds: secondsOf(split.GetEvaluateSeconds()), Images: split.GetImages(),
@@ -112,6 +123,13 @@ func statusOf(r *musterv1.StatusResponse) *jobStatus {
 	}
 	if c := r.Staleness; c != nil {
 		s.StalenessMean, s.StalenessMax, s.StepsAhead = finite(c.Mean), &c.Max, &c.StepsAhead
+	}
+	for i, p := range r.Parts {
+		part := partStatus{Part: fmt.Sprintf("%d/%d", i, len(r.Parts)), Chunks: p.End - p.First, ReceivedBytes: p.GradientBytes, SentBytes: p.ParameterBytes}
+		if p.Address != "" {
+			part.Address = &p.Address
+		}
+		s.Parts = append(s.Parts, part)
 	}
 	if r.TotalSteps > 0 {
 		s.Synthetic, s.TotalSteps = &r.Synthetic, &r.TotalSteps

@@ -235,14 +235,14 @@ func (l *serverLink) find(ctx context.Context) error {
 	}
 	defer client.Close()
 	// It only reads, so its leases' time to live is never used.
-	servers, err := membership.NewRegistry(client, l.job, time.Minute, l.log).WaitServers(ctx, 1)
+	server, err := membership.NewRegistry(client, l.job, time.Minute, l.log).WaitServer(ctx, 0)
 	if err != nil && ctx.Err() == nil {
 		return err
 	}
 	if err != nil {
 		return &noAnswerError{where, fmt.Sprintf("etcd names none of job %q", l.job), "start one, or name another job with --job"}
 	}
-	return l.dial(servers[0].Address)
+	return l.dial(server.Address)
 }
 
 // reason is why the server did not answer, without what gRPC wraps it in.

@@ -222,6 +222,36 @@ func TestStatusTellsStalenessOfRelaxedJobs(t *testing.T) {
 	}
 }
 
+func TestStatusTellsOfParts(t *testing.T) {
+	two := func(second string) *musterv1.StatusResponse {
+		return changed(func(r *musterv1.StatusResponse) {
+			r.Phase = "waiting"
+			r.Parts = []*musterv1.PartStatus{
+				{Address: "here", First: 0, End: 41, GradientBytes: 1536, ParameterBytes: 1024},
+				{Address: second, First: 41, End: 83, GradientBytes: 2048},
+			}
+		})
+	}
+	for _, c := range []struct {
+		second, row, waits string
+	}{
+		{"10.0.0.8:9000", "1/2 10.0.0.8:9000: chunks 42, received 2.0 KiB, sent 0 B", ""},
+		{"", "1/2 not there: chunks 42", "waiting for the server of part 1/2, and for"},
+	} {
+		got := statusOf(two(c.second)).text()
+		for _, want := range []string{"0/2 here: chunks 41, received 1.5 KiB, sent 1.0 KiB", c.row, c.waits} {
+			if !strings.Contains(got, want) {
+				t.Errorf("no %q in:\n%s", want, got)
+			}
+		}
+	}
+	got, err := json.Marshal(statusOf(two("")).Parts)
+	want := `[{"part":"0/2","address":"here","chunks":41,"received_bytes":1536,"sent_bytes":1024},{"part":"1/2","address":null,"chunks":42,"received_bytes":2048,"sent_bytes":0}]`
+	if err != nil || string(got) != want {
+		t.Errorf("%s, %v; want %s", got, err, want)
+	}
+}
+
 func TestStatusAsJSON(t *testing.T) {
 	for _, tc := range []struct {
 		name string
@@ -235,13 +265,13 @@ func TestStatusAsJSON(t *testing.T) {
 			`"checkpoint":"muster-lrn/step-0000000390.ckpt","checkpoint_step":390,"workers":[` +
 			`{"worker":"worker-11-abcdef","host":"node-1","device":"cpu/8 avx2","shards":[0,1,2,3,5],"pinned_shard":null,"connected":true,"transport":"memory","compute_seconds":0.1184,"images":36400},` +
 			`{"worker":"worker-7-ghijkl","host":"node-2","device":"cpu/16 avx2","shards":[4],"pinned_shard":4,"connected":true,"transport":"stream","compute_seconds":1.26,"images":7280},` +
-			`{"worker":"worker-9-mnopqr","host":"","device":"","shards":[6,7],"pinned_shard":null,"connected":false,"transport":"","compute_seconds":null,"images":14560}],` +
+			`{"worker":"worker-9-mnopqr","host":"","device":"","shards":[6,7],"pinned_shard":null,"connected":false,"transport":"","compute_seconds":null,"images":14560}],"parts":[],` +
 			`"time":{"compute_seconds":90,"exchange_seconds":20.04,"wait_seconds":9.96,"evaluate_seconds":0.25,"images":58240},` +
 			`"refused_not_finite":2,"refused_malformed":1,"repeated_contributions":1234,"received_bytes":3221225472,"sent_bytes":1500,"staleness_mean":null,"staleness_max":null,"steps_ahead":null}`},
 		{"nothing", &musterv1.StatusResponse{}, `{"job":"","job_hash":"","network":"","shards":0,"batch_size":0,"epochs":0,"seed":0,"synthetic":null,` +
 			`"phase":"","unowned_shards":[],"step":0,"total_steps":null,"resumed_step":0,"epoch":0,"batch":0,"batches":null,"samples":0,` +
 			`"learning_rate":null,"loss":null,"accuracy":null,"images_per_second":null,"remaining_seconds":null,"last_evaluation":null,"best_evaluation":null,` +
-			`"checkpoint":null,"checkpoint_step":null,"workers":[],"time":{"compute_seconds":0,"exchange_seconds":0,"wait_seconds":0,"evaluate_seconds":0,"images":0},` +
+			`"checkpoint":null,"checkpoint_step":null,"workers":[],"parts":[],"time":{"compute_seconds":0,"exchange_seconds":0,"wait_seconds":0,"evaluate_seconds":0,"images":0},` +
 			`"refused_not_finite":0,"refused_malformed":0,"repeated_contributions":0,"received_bytes":0,"sent_bytes":0,"staleness_mean":null,"staleness_max":null,"steps_ahead":null}`},
 	} {
 		got, err := json.Marshal(statusOf(tc.in))
@@ -262,7 +292,7 @@ func TestStatusAsJSON(t *testing.T) {
 
 func TestHelpExplainsEveryFieldOfTheJSON(t *testing.T) {
 	help := statusCommand().Long
-	for _, typ := range []reflect.Type{reflect.TypeFor[jobStatus](), reflect.TypeFor[scoreStatus](), reflect.TypeFor[workerStatus](), reflect.TypeFor[timeStatus]()} {
+	for _, typ := range []reflect.Type{reflect.TypeFor[jobStatus](), reflect.TypeFor[scoreStatus](), reflect.TypeFor[workerStatus](), reflect.TypeFor[partStatus](), reflect.TypeFor[timeStatus]()} {
 		for i := range typ.NumField() {
 			if tag, ok := typ.Field(i).Tag.Lookup("json"); ok && !regexp.MustCompile(`\b`+tag+`\b`).MatchString(help) {
 				t.Errorf("the help says nothing of %s, a field of %s", tag, typ.Name())

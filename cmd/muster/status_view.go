@@ -35,6 +35,9 @@ func (s *jobStatus) text() string {
 		row("staleness", s.staleness())
 	}
 	row("faults", s.faults())
+	for i, p := range s.Parts {
+		row([]string{"parts", ""}[min(i, 1)], p.text())
+	}
 	if len(s.Workers) == 0 {
 		row("workers", unknown)
 	}
@@ -65,6 +68,11 @@ func (s *jobStatus) doing() string {
 		return s.Phase
 	}
 	var missing []string
+	for _, p := range s.Parts {
+		if p.Address == nil {
+			missing = append(missing, "the server of part "+p.Part)
+		}
+	}
 	if len(s.UnownedShards) > 0 {
 		missing = append(missing, fmt.Sprintf("workers for %s of %d", shardNames(s.UnownedShards), s.Shards))
 	}
@@ -77,6 +85,14 @@ func (s *jobStatus) doing() string {
 		return "waiting for workers"
 	}
 	return "waiting for " + strings.Join(missing, ", and for ")
+}
+
+func (p *partStatus) text() string {
+	where := "not there"
+	if p.Address != nil {
+		where = *p.Address
+	}
+	return fmt.Sprintf("%s %s: chunks %d, received %s, sent %s", p.Part, where, p.Chunks, size(p.ReceivedBytes), size(p.SentBytes))
 }
 
 // progress is the step of how many.

@@ -54,7 +54,7 @@ func TestABadRegistryRefusesEverything(t *testing.T) {
 			"RegisterServer": func() error { _, err := r.RegisterServer(ctx, Server{"a", "h:1", 0, 1}); return err },
 			"Members":        func() error { _, _, err := r.Members(ctx); return err },
 			"Servers":        func() error { _, err := r.Servers(ctx); return err },
-			"WaitServers":    func() error { _, err := r.WaitServers(ctx, 1); return err },
+			"WaitServer":     func() error { _, err := r.WaitServer(ctx, 1); return err },
 			"Watch":          func() error { return r.Watch(ctx, func([]Member) {}) },
 			"LoadAssignment": func() error { _, err := r.LoadAssignment(ctx); return err },
 			"SaveAssignment": func() error { return r.SaveAssignment(ctx, Assignment{Number: 1}) },
@@ -94,8 +94,8 @@ func TestWhoRegistersIsChecked(t *testing.T) {
 			t.Errorf("RegisterServer(%+v) = %v, want %q", tc.server, err, tc.want)
 		}
 	}
-	if _, err := r.WaitServers(t.Context(), 0); err == nil || !strings.Contains(err.Error(), "0 parts") {
-		t.Errorf("WaitServers of 0 parts: %v", err)
+	if _, err := r.WaitServer(t.Context(), -1); err == nil || !strings.Contains(err.Error(), "part -1") {
+		t.Errorf("WaitServer of part -1: %v", err)
 	}
 }
 

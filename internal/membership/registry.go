@@ -131,44 +131,32 @@ func (r *Registry) decodeServers(entries []entry) []Server {
 	return servers
 }
 
-// WaitServers waits until every one of the given number of parts has a server
-// and returns them, one for each part in order; of several for one part, the one
-// registered last. Servers of a job of another number of parts don't count. When
-// ctx ends first, the error names the parts that are missing.
-func (r *Registry) WaitServers(ctx context.Context, parts int) ([]Server, error) {
+// WaitServer waits until a part has a server and returns it; of several, the one
+// registered last.
+func (r *Registry) WaitServer(ctx context.Context, part int) (Server, error) {
 	if r.bad != nil {
-		return nil, r.bad
+		return Server{}, r.bad
 	}
-	if parts < 1 {
-		return nil, fmt.Errorf("wait for servers of %d parts: want at least 1", parts)
+	if part < 0 {
+		return Server{}, fmt.Errorf("wait for the server of part %d: want at least 0", part)
 	}
-	found := make([]Server, parts)
-	var missing []string
+	var found Server
 	err := r.follow(ctx, r.servers(), func(entries []entry) bool {
 		// The newest last, so that it is the one that stays.
 		slices.SortFunc(entries, func(a, b entry) int { return cmp.Compare(a.modified, b.modified) })
-		clear(found)
+		found = Server{}
 		for _, e := range entries {
 			s, err := decodeServer(e)
 			if err != nil {
 				r.log.Warn("a key in etcd is no parameter server", "key", r.servers()+e.name, "err", err)
-			} else if s.Parts == parts {
-				found[s.Part] = s
+			} else if s.Part == part {
+				found = s
 			}
 		}
-		missing = nil
-		for part, s := range found {
-			if s.ID == "" {
-				missing = append(missing, fmt.Sprintf("%d/%d", part, parts))
-			}
-		}
-		return len(missing) == 0
+		return found.ID != ""
 	})
 	if err != nil {
-		if missing != nil {
-			return nil, fmt.Errorf("wait for the servers of parts %s: %w", strings.Join(missing, ", "), err)
-		}
-		return nil, fmt.Errorf("wait for servers: %w", err)
+		return Server{}, fmt.Errorf("wait for the server of part %d: %w", part, err)
 	}
 	return found, nil
 }

@@ -33,8 +33,8 @@ var behaviours = map[string]func(*testing.T, cluster){
 	"OthersValuesArePassedOver":         othersValuesArePassedOver,
 	"JobsAreApart":                      jobsAreApart,
 	"ServersAreFound":                   serversAreFound,
-	"WaitServersWaitsForEveryPart":      waitServersWaitsForEveryPart,
-	"WaitServersNamesWhatIsMissing":     waitServersNamesWhatIsMissing,
+	"WaitServerWaitsForItsPart":         waitServerWaitsForItsPart,
+	"WaitServerNamesWhatIsMissing":      waitServerNamesWhatIsMissing,
 	"AssignmentsFollowEachOther":        assignmentsFollowEachOther,
 	"OneOfManySaversWins":               oneOfManySaversWins,
 	"AnAssignmentOfAnotherKind":         anAssignmentOfAnotherKind,
@@ -351,45 +351,41 @@ func serversAreFound(t *testing.T, c cluster) {
 	}
 }
 
-func waitServersWaitsForEveryPart(t *testing.T, c cluster) {
+func waitServerWaitsForItsPart(t *testing.T, c cluster) {
 	ctx, r := deadline(t), registry(t, c.client(t))
-	s2, _ := serve(t, r, "z", 2, 3)
-	serve(t, r, "alone", 0, 1) // of another number of parts
+	serve(t, r, "z", 2, 3)
 	type result struct {
-		servers []membership.Server
-		err     error
+		server membership.Server
+		err    error
 	}
 	results := make(chan result, 1)
 	go func() {
-		servers, err := r.WaitServers(ctx, 3)
-		results <- result{servers, err}
+		server, err := r.WaitServer(ctx, 0)
+		results <- result{server, err}
 	}()
-	serve(t, r, "m", 0, 3)
-	// Registered later for the same part: a standby that took over.
-	s0, _ := serve(t, r, "b", 0, 3)
-	s1, _ := serve(t, r, "a", 1, 3)
-	got := <-results
-	if diff := cmp.Diff([]membership.Server{s0, s1, s2}, got.servers); diff != "" || got.err != nil {
-		t.Errorf("WaitServers: %v\n%s", got.err, diff)
+	serve(t, r, "a", 1, 3)
+	first, _ := serve(t, r, "m", 0, 3)
+	if got := <-results; got.err != nil || got.server != first {
+		t.Errorf("WaitServer: %+v, %v; want %+v", got.server, got.err, first)
 	}
-	// All are there now.
-	servers, err := r.WaitServers(ctx, 3)
-	if diff := cmp.Diff(got.servers, servers); diff != "" || err != nil {
-		t.Errorf("WaitServers again: %v\n%s", err, diff)
+	// Registered later for the same part: one that took over.
+	second, _ := serve(t, r, "b", 0, 3)
+	if got, err := r.WaitServer(ctx, 0); err != nil || got != second {
+		t.Errorf("WaitServer again: %+v, %v; want %+v", got, err, second)
 	}
 }
 
-func waitServersNamesWhatIsMissing(t *testing.T, c cluster) {
+func waitServerNamesWhatIsMissing(t *testing.T, c cluster) {
 	cli := c.client(t)
 	serve(t, registry(t, cli), "a", 1, 3)
 	ctx, cancel := context.WithCancel(deadline(t))
 	defer cancel()
 	// The wait is given up once it has seen what is there.
 	r := registry(t, behind(ctx, cli, &late{Watcher: cli.Watcher, first: cancel}))
-	got, err := r.WaitServers(ctx, 3)
-	want := "wait for the servers of parts 0/3, 2/3: context canceled"
-	if got != nil || err == nil || err.Error() != want || !errors.Is(err, context.Canceled) {
-		t.Errorf("WaitServers = %v, %v; want error %q", got, err, want)
+	got, err := r.WaitServer(ctx, 0)
+	want := "wait for the server of part 0: context canceled"
+	if got != (membership.Server{}) || err == nil || err.Error() != want || !errors.Is(err, context.Canceled) {
+		t.Errorf("WaitServer = %v, %v; want error %q", got, err, want)
 	}
 }
 

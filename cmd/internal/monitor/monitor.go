@@ -90,13 +90,15 @@ func buildInfo(program string) prometheus.Collector {
 	return info
 }
 
-// Serve starts to answer, with the metrics of c and the probes given.
+// Serve starts to answer, with the metrics of c, if any, and the probes given.
 func (m *Monitor) Serve(c prometheus.Collector, healthy, ready endpoint.Probe) error {
 	if m == nil {
 		return nil
 	}
-	if err := m.registry.Register(c); err != nil {
-		return fmt.Errorf("metrics: %w", err)
+	if c != nil {
+		if err := m.registry.Register(c); err != nil {
+			return fmt.Errorf("metrics: %w", err)
+		}
 	}
 	var ctx context.Context
 	ctx, m.stop = context.WithCancel(context.Background())

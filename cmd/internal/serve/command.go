@@ -23,6 +23,7 @@ import (
 func Command() *cobra.Command {
 	var o struct {
 		Options
+		parts     partOptions
 		logs      logs.Options
 		port      uint16
 		listen    []string
@@ -37,19 +38,32 @@ func Command() *cobra.Command {
 the gradients of its shards, applies them under one learning-rate schedule,
 evaluates each epoch, writes checkpoints, and ends when the job is done.`,
 		Example: `  paramserver --port 9000 --shards 8
-  worker --shard 0/8      # and 1/8 to 7/8, on this machine or others`,
+  worker --shard 0/8      # and 1/8 to 7/8, on this machine or others
+
+  paramserver --part 0/2                                            # two servers share the parameters
+  paramserver --part 1/2 --coordinator localhost:9000 --port 9002   # the second, anywhere`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			log, console, err := o.logs.Open(cmd.ErrOrStderr())
 			if err != nil {
 				return err
 			}
-			cfg, err := o.Config(cmd)
-			if err != nil {
+			if err := o.parts.parse(cmd); err != nil {
 				return err
 			}
 			addresses := o.listen
 			if len(addresses) == 0 || cmd.Flags().Changed("port") {
 				addresses = append([]string{fmt.Sprintf(":%d", o.port)}, addresses...)
+			}
+			if o.parts.index > 0 {
+				return servePart(cmd, &partServer{partOptions: o.parts, job: o.Job.Name, etcd: o.Etcd, advertise: o.advertise, log: log}, addresses, &o.http)
+			}
+			cfg, err := o.Config(cmd)
+			if err != nil {
+				return err
+			}
+			cfg.Parts = o.parts.count
+			if err := cfg.Validate(); err != nil {
+				return settings.Usage(err)
 			}
 			progress := telemetry.NewProgress(console, log, telemetry.Auto)
 			defer progress.Close()
@@ -103,6 +117,7 @@ evaluates each epoch, writes checkpoints, and ends when the job is done.`,
 	o.http.Define(cmd.Flags(), ":9001")
 	o.Define(cmd.Flags())
 	o.DefineAlone(cmd.Flags())
+	o.parts.define(cmd.Flags())
 	o.logs.Define(cmd.Flags())
 	cmd.Flags().BoolVar(&o.json, "json", false, "print the result as one line of JSON")
 	return cmd

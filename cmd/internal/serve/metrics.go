@@ -82,6 +82,15 @@ var values = []value{
 	counter("trained_images_total", "Images whose gradients this process has applied; its rate is the throughput.", func(r *musterv1.StatusResponse) float64 { return float64(r.GetSplit().GetImages()) }),
 	counter("contributions_repeated_total", "Contributions that came again and were dropped.", func(r *musterv1.StatusResponse) float64 { return float64(r.RepeatedContributions) }),
 	counter("gradient_received_bytes_total", "Payload of gradients received.", func(r *musterv1.StatusResponse) float64 { return float64(r.GradientBytes) }),
+	gauge("parts_connected", "Servers of the job's parts that are there, this one among them; absent in a job of one part.", func(r *musterv1.StatusResponse) float64 {
+		there := 0
+		for _, p := range r.Parts {
+			if p.Address != "" {
+				there++
+			}
+		}
+		return known(len(r.Parts) > 0, float64(there))
+	}),
 	counter("parameter_sent_bytes_total", "Payload of parameters sent.", func(r *musterv1.StatusResponse) float64 { return float64(r.ParameterBytes) }),
 }
 

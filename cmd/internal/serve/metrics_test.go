@@ -24,6 +24,7 @@ func training() *musterv1.StatusResponse {
 		Staleness: &musterv1.Staleness{Mean: 1.5, Max: 4, StepsAhead: 2},
 		Last:      &musterv1.Score{Loss: 2, Top1: 0.5, Top5: 0.75}, Best: &musterv1.Score{Top1: 0.625}, Checkpoint: "x", CheckpointStep: 20,
 		UnownedShards: []uint32{3}, RepeatedContributions: 1, RefusedNotFinite: 2, RefusedMalformed: 3, GradientBytes: 4, ParameterBytes: 5,
+		Parts: []*musterv1.PartStatus{{Address: "here"}, {}},
 		Split: &musterv1.TimeSplit{ComputeSeconds: 6, ExchangeSeconds: 7, WaitSeconds: 8, EvaluateSeconds: 9, Images: 2560},
 		Workers: []*musterv1.WorkerStatus{
 			{Worker: "a", Shards: []uint32{0, 1}, Connected: true, ComputeSeconds: 0.5, Images: 100},

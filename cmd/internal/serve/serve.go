@@ -169,7 +169,7 @@ func (h *Host) Close() {
 
 // Advertise tells etcd where the server is reached, until Close.
 func (h *Host) Advertise(ctx context.Context, address string) error {
-	server := membership.Server{ID: "server-" + strings.ToLower(rand.Text()[:8]), Address: address, Part: 0, Parts: 1}
+	server := membership.Server{ID: "server-" + strings.ToLower(rand.Text()[:8]), Address: address, Part: 0, Parts: h.Config.Parts}
 	lease, err := membership.Hold(ctx, h.log, func(ctx context.Context) (*membership.Lease, error) {
 		return h.registry.RegisterServer(ctx, server)
 	})

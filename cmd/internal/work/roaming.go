@@ -77,11 +77,11 @@ func (r *roaming) hold(ctx context.Context) (err error) {
 func (r *roaming) find(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
-	servers, err := r.registry.WaitServers(ctx, 1)
+	server, err := r.registry.WaitServer(ctx, 0)
 	if err != nil {
 		return fmt.Errorf("no parameter server in etcd: %w", err)
 	}
-	address := servers[0].Address
+	address := server.Address
 	if address == r.address {
 		return nil
 	}

@@ -818,7 +818,11 @@ type JoinResponse struct {
 	Data *DataInfo `protobuf:"bytes,4,opt,name=data,proto3" json:"data,omitempty"`
 	// The server's vectors of parameters, at even and at odd steps; absent where it
 	// shares none. In the answer to a worker that offers its own: those are mapped.
-	Shared        *SharedMemory `protobuf:"bytes,5,opt,name=shared,proto3" json:"shared,omitempty"`
+	Shared *SharedMemory `protobuf:"bytes,5,opt,name=shared,proto3" json:"shared,omitempty"`
+	// Where the job has several parts, in the answer to a worker that introduces itself:
+	// all of them, in the order of the vector, this server's being the first. The worker
+	// joins each of the others too, and opens a stream to it.
+	Parts         []*PartRange `protobuf:"bytes,6,rep,name=parts,proto3" json:"parts,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -888,6 +892,76 @@ func (x *JoinResponse) GetShared() *SharedMemory {
 	return nil
 }
 
+func (x *JoinResponse) GetParts() []*PartRange {
+	if x != nil {
+		return x.Parts
+	}
+	return nil
+}
+
+// PartRange says which server owns which chunks.
+type PartRange struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Where workers reach it: host:port or unix:///path. Empty: the server that answers.
+	Address string `protobuf:"bytes,1,opt,name=address,proto3" json:"address,omitempty"`
+	// Chunks [first, end) of the vector.
+	First         uint32 `protobuf:"varint,2,opt,name=first,proto3" json:"first,omitempty"`
+	End           uint32 `protobuf:"varint,3,opt,name=end,proto3" json:"end,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PartRange) Reset() {
+	*x = PartRange{}
+	mi := &file_muster_v1_muster_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PartRange) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PartRange) ProtoMessage() {}
+
+func (x *PartRange) ProtoReflect() protoreflect.Message {
+	mi := &file_muster_v1_muster_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PartRange.ProtoReflect.Descriptor instead.
+func (*PartRange) Descriptor() ([]byte, []int) {
+	return file_muster_v1_muster_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *PartRange) GetAddress() string {
+	if x != nil {
+		return x.Address
+	}
+	return ""
+}
+
+func (x *PartRange) GetFirst() uint32 {
+	if x != nil {
+		return x.First
+	}
+	return 0
+}
+
+func (x *PartRange) GetEnd() uint32 {
+	if x != nil {
+		return x.End
+	}
+	return 0
+}
+
 // Node names a node of the fixed binary tree over shards: [first, end).
 type Node struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -899,7 +973,7 @@ type Node struct {
 
 func (x *Node) Reset() {
 	*x = Node{}
-	mi := &file_muster_v1_muster_proto_msgTypes[6]
+	mi := &file_muster_v1_muster_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -911,7 +985,7 @@ func (x *Node) String() string {
 func (*Node) ProtoMessage() {}
 
 func (x *Node) ProtoReflect() protoreflect.Message {
-	mi := &file_muster_v1_muster_proto_msgTypes[6]
+	mi := &file_muster_v1_muster_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -924,7 +998,7 @@ func (x *Node) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Node.ProtoReflect.Descriptor instead.
 func (*Node) Descriptor() ([]byte, []int) {
-	return file_muster_v1_muster_proto_rawDescGZIP(), []int{6}
+	return file_muster_v1_muster_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *Node) GetFirst() uint32 {
@@ -964,7 +1038,7 @@ type GradientChunk struct {
 
 func (x *GradientChunk) Reset() {
 	*x = GradientChunk{}
-	mi := &file_muster_v1_muster_proto_msgTypes[7]
+	mi := &file_muster_v1_muster_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -976,7 +1050,7 @@ func (x *GradientChunk) String() string {
 func (*GradientChunk) ProtoMessage() {}
 
 func (x *GradientChunk) ProtoReflect() protoreflect.Message {
-	mi := &file_muster_v1_muster_proto_msgTypes[7]
+	mi := &file_muster_v1_muster_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -989,7 +1063,7 @@ func (x *GradientChunk) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GradientChunk.ProtoReflect.Descriptor instead.
 func (*GradientChunk) Descriptor() ([]byte, []int) {
-	return file_muster_v1_muster_proto_rawDescGZIP(), []int{7}
+	return file_muster_v1_muster_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *GradientChunk) GetStep() uint64 {
@@ -1056,7 +1130,7 @@ type ParametersChunk struct {
 
 func (x *ParametersChunk) Reset() {
 	*x = ParametersChunk{}
-	mi := &file_muster_v1_muster_proto_msgTypes[8]
+	mi := &file_muster_v1_muster_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1068,7 +1142,7 @@ func (x *ParametersChunk) String() string {
 func (*ParametersChunk) ProtoMessage() {}
 
 func (x *ParametersChunk) ProtoReflect() protoreflect.Message {
-	mi := &file_muster_v1_muster_proto_msgTypes[8]
+	mi := &file_muster_v1_muster_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1081,7 +1155,7 @@ func (x *ParametersChunk) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ParametersChunk.ProtoReflect.Descriptor instead.
 func (*ParametersChunk) Descriptor() ([]byte, []int) {
-	return file_muster_v1_muster_proto_rawDescGZIP(), []int{8}
+	return file_muster_v1_muster_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *ParametersChunk) GetStep() uint64 {
@@ -1136,7 +1210,7 @@ type Tally struct {
 
 func (x *Tally) Reset() {
 	*x = Tally{}
-	mi := &file_muster_v1_muster_proto_msgTypes[9]
+	mi := &file_muster_v1_muster_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1148,7 +1222,7 @@ func (x *Tally) String() string {
 func (*Tally) ProtoMessage() {}
 
 func (x *Tally) ProtoReflect() protoreflect.Message {
-	mi := &file_muster_v1_muster_proto_msgTypes[9]
+	mi := &file_muster_v1_muster_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1161,7 +1235,7 @@ func (x *Tally) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Tally.ProtoReflect.Descriptor instead.
 func (*Tally) Descriptor() ([]byte, []int) {
-	return file_muster_v1_muster_proto_rawDescGZIP(), []int{9}
+	return file_muster_v1_muster_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Tally) GetShard() uint32 {
@@ -1213,7 +1287,7 @@ type Tallies struct {
 
 func (x *Tallies) Reset() {
 	*x = Tallies{}
-	mi := &file_muster_v1_muster_proto_msgTypes[10]
+	mi := &file_muster_v1_muster_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1225,7 +1299,7 @@ func (x *Tallies) String() string {
 func (*Tallies) ProtoMessage() {}
 
 func (x *Tallies) ProtoReflect() protoreflect.Message {
-	mi := &file_muster_v1_muster_proto_msgTypes[10]
+	mi := &file_muster_v1_muster_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1238,7 +1312,7 @@ func (x *Tallies) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Tallies.ProtoReflect.Descriptor instead.
 func (*Tallies) Descriptor() ([]byte, []int) {
-	return file_muster_v1_muster_proto_rawDescGZIP(), []int{10}
+	return file_muster_v1_muster_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Tallies) GetStep() uint64 {
@@ -1278,6 +1352,7 @@ type ExchangeRequest struct {
 	//	*ExchangeRequest_Tallies
 	//	*ExchangeRequest_Gradient
 	//	*ExchangeRequest_Leave
+	//	*ExchangeRequest_Want
 	Message       isExchangeRequest_Message `protobuf_oneof:"message"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1285,7 +1360,7 @@ type ExchangeRequest struct {
 
 func (x *ExchangeRequest) Reset() {
 	*x = ExchangeRequest{}
-	mi := &file_muster_v1_muster_proto_msgTypes[11]
+	mi := &file_muster_v1_muster_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1297,7 +1372,7 @@ func (x *ExchangeRequest) String() string {
 func (*ExchangeRequest) ProtoMessage() {}
 
 func (x *ExchangeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_muster_v1_muster_proto_msgTypes[11]
+	mi := &file_muster_v1_muster_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1310,7 +1385,7 @@ func (x *ExchangeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExchangeRequest.ProtoReflect.Descriptor instead.
 func (*ExchangeRequest) Descriptor() ([]byte, []int) {
-	return file_muster_v1_muster_proto_rawDescGZIP(), []int{11}
+	return file_muster_v1_muster_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *ExchangeRequest) GetMessage() isExchangeRequest_Message {
@@ -1356,6 +1431,15 @@ func (x *ExchangeRequest) GetLeave() *Leave {
 	return nil
 }
 
+func (x *ExchangeRequest) GetWant() *Want {
+	if x != nil {
+		if x, ok := x.Message.(*ExchangeRequest_Want); ok {
+			return x.Want
+		}
+	}
+	return nil
+}
+
 type isExchangeRequest_Message interface {
 	isExchangeRequest_Message()
 }
@@ -1376,6 +1460,10 @@ type ExchangeRequest_Leave struct {
 	Leave *Leave `protobuf:"bytes,4,opt,name=leave,proto3,oneof"`
 }
 
+type ExchangeRequest_Want struct {
+	Want *Want `protobuf:"bytes,6,opt,name=want,proto3,oneof"`
+}
+
 func (*ExchangeRequest_Hello) isExchangeRequest_Message() {}
 
 func (*ExchangeRequest_Tallies) isExchangeRequest_Message() {}
@@ -1383,6 +1471,56 @@ func (*ExchangeRequest_Tallies) isExchangeRequest_Message() {}
 func (*ExchangeRequest_Gradient) isExchangeRequest_Message() {}
 
 func (*ExchangeRequest_Leave) isExchangeRequest_Message() {}
+
+func (*ExchangeRequest_Want) isExchangeRequest_Message() {}
+
+// Want asks for what the worker lacks of a step's parameters. Servers of parts are sent
+// it with each Work that the worker is given, since they give none. The server that
+// gives work repeats what it has given for the step, if anything: a part has refused
+// a contribution, and what it takes to compute that again may have been replaced.
+type Want struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Step          uint64                 `protobuf:"varint,1,opt,name=step,proto3" json:"step,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Want) Reset() {
+	*x = Want{}
+	mi := &file_muster_v1_muster_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Want) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Want) ProtoMessage() {}
+
+func (x *Want) ProtoReflect() protoreflect.Message {
+	mi := &file_muster_v1_muster_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Want.ProtoReflect.Descriptor instead.
+func (*Want) Descriptor() ([]byte, []int) {
+	return file_muster_v1_muster_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *Want) GetStep() uint64 {
+	if x != nil {
+		return x.Step
+	}
+	return 0
+}
 
 // Hello opens a stream.
 type Hello struct {
@@ -1396,7 +1534,7 @@ type Hello struct {
 
 func (x *Hello) Reset() {
 	*x = Hello{}
-	mi := &file_muster_v1_muster_proto_msgTypes[12]
+	mi := &file_muster_v1_muster_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1408,7 +1546,7 @@ func (x *Hello) String() string {
 func (*Hello) ProtoMessage() {}
 
 func (x *Hello) ProtoReflect() protoreflect.Message {
-	mi := &file_muster_v1_muster_proto_msgTypes[12]
+	mi := &file_muster_v1_muster_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1421,7 +1559,7 @@ func (x *Hello) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Hello.ProtoReflect.Descriptor instead.
 func (*Hello) Descriptor() ([]byte, []int) {
-	return file_muster_v1_muster_proto_rawDescGZIP(), []int{12}
+	return file_muster_v1_muster_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *Hello) GetSession() uint64 {
@@ -1448,7 +1586,7 @@ type Leave struct {
 
 func (x *Leave) Reset() {
 	*x = Leave{}
-	mi := &file_muster_v1_muster_proto_msgTypes[13]
+	mi := &file_muster_v1_muster_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1460,7 +1598,7 @@ func (x *Leave) String() string {
 func (*Leave) ProtoMessage() {}
 
 func (x *Leave) ProtoReflect() protoreflect.Message {
-	mi := &file_muster_v1_muster_proto_msgTypes[13]
+	mi := &file_muster_v1_muster_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1473,7 +1611,7 @@ func (x *Leave) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Leave.ProtoReflect.Descriptor instead.
 func (*Leave) Descriptor() ([]byte, []int) {
-	return file_muster_v1_muster_proto_rawDescGZIP(), []int{13}
+	return file_muster_v1_muster_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *Leave) GetReason() string {
@@ -1500,7 +1638,7 @@ type ExchangeResponse struct {
 
 func (x *ExchangeResponse) Reset() {
 	*x = ExchangeResponse{}
-	mi := &file_muster_v1_muster_proto_msgTypes[14]
+	mi := &file_muster_v1_muster_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1512,7 +1650,7 @@ func (x *ExchangeResponse) String() string {
 func (*ExchangeResponse) ProtoMessage() {}
 
 func (x *ExchangeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_muster_v1_muster_proto_msgTypes[14]
+	mi := &file_muster_v1_muster_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1525,7 +1663,7 @@ func (x *ExchangeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExchangeResponse.ProtoReflect.Descriptor instead.
 func (*ExchangeResponse) Descriptor() ([]byte, []int) {
-	return file_muster_v1_muster_proto_rawDescGZIP(), []int{14}
+	return file_muster_v1_muster_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *ExchangeResponse) GetMessage() isExchangeResponse_Message {
@@ -1628,7 +1766,7 @@ type Assignment struct {
 
 func (x *Assignment) Reset() {
 	*x = Assignment{}
-	mi := &file_muster_v1_muster_proto_msgTypes[15]
+	mi := &file_muster_v1_muster_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1640,7 +1778,7 @@ func (x *Assignment) String() string {
 func (*Assignment) ProtoMessage() {}
 
 func (x *Assignment) ProtoReflect() protoreflect.Message {
-	mi := &file_muster_v1_muster_proto_msgTypes[15]
+	mi := &file_muster_v1_muster_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1653,7 +1791,7 @@ func (x *Assignment) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Assignment.ProtoReflect.Descriptor instead.
 func (*Assignment) Descriptor() ([]byte, []int) {
-	return file_muster_v1_muster_proto_rawDescGZIP(), []int{15}
+	return file_muster_v1_muster_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *Assignment) GetNumber() uint64 {
@@ -1708,7 +1846,7 @@ type Work struct {
 
 func (x *Work) Reset() {
 	*x = Work{}
-	mi := &file_muster_v1_muster_proto_msgTypes[16]
+	mi := &file_muster_v1_muster_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1720,7 +1858,7 @@ func (x *Work) String() string {
 func (*Work) ProtoMessage() {}
 
 func (x *Work) ProtoReflect() protoreflect.Message {
-	mi := &file_muster_v1_muster_proto_msgTypes[16]
+	mi := &file_muster_v1_muster_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1733,7 +1871,7 @@ func (x *Work) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Work.ProtoReflect.Descriptor instead.
 func (*Work) Descriptor() ([]byte, []int) {
-	return file_muster_v1_muster_proto_rawDescGZIP(), []int{16}
+	return file_muster_v1_muster_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *Work) GetKind() WorkKind {
@@ -1786,7 +1924,7 @@ type Refusal struct {
 
 func (x *Refusal) Reset() {
 	*x = Refusal{}
-	mi := &file_muster_v1_muster_proto_msgTypes[17]
+	mi := &file_muster_v1_muster_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1798,7 +1936,7 @@ func (x *Refusal) String() string {
 func (*Refusal) ProtoMessage() {}
 
 func (x *Refusal) ProtoReflect() protoreflect.Message {
-	mi := &file_muster_v1_muster_proto_msgTypes[17]
+	mi := &file_muster_v1_muster_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1811,7 +1949,7 @@ func (x *Refusal) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Refusal.ProtoReflect.Descriptor instead.
 func (*Refusal) Descriptor() ([]byte, []int) {
-	return file_muster_v1_muster_proto_rawDescGZIP(), []int{17}
+	return file_muster_v1_muster_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *Refusal) GetReason() RefusalReason {
@@ -1864,7 +2002,7 @@ type Done struct {
 
 func (x *Done) Reset() {
 	*x = Done{}
-	mi := &file_muster_v1_muster_proto_msgTypes[18]
+	mi := &file_muster_v1_muster_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1876,7 +2014,7 @@ func (x *Done) String() string {
 func (*Done) ProtoMessage() {}
 
 func (x *Done) ProtoReflect() protoreflect.Message {
-	mi := &file_muster_v1_muster_proto_msgTypes[18]
+	mi := &file_muster_v1_muster_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1889,7 +2027,7 @@ func (x *Done) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Done.ProtoReflect.Descriptor instead.
 func (*Done) Descriptor() ([]byte, []int) {
-	return file_muster_v1_muster_proto_rawDescGZIP(), []int{18}
+	return file_muster_v1_muster_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *Done) GetSuccess() bool {
@@ -1931,7 +2069,7 @@ type PushRequest struct {
 
 func (x *PushRequest) Reset() {
 	*x = PushRequest{}
-	mi := &file_muster_v1_muster_proto_msgTypes[19]
+	mi := &file_muster_v1_muster_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1943,7 +2081,7 @@ func (x *PushRequest) String() string {
 func (*PushRequest) ProtoMessage() {}
 
 func (x *PushRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_muster_v1_muster_proto_msgTypes[19]
+	mi := &file_muster_v1_muster_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1956,7 +2094,7 @@ func (x *PushRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PushRequest.ProtoReflect.Descriptor instead.
 func (*PushRequest) Descriptor() ([]byte, []int) {
-	return file_muster_v1_muster_proto_rawDescGZIP(), []int{19}
+	return file_muster_v1_muster_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *PushRequest) GetSession() uint64 {
@@ -1992,7 +2130,7 @@ type PushResponse struct {
 
 func (x *PushResponse) Reset() {
 	*x = PushResponse{}
-	mi := &file_muster_v1_muster_proto_msgTypes[20]
+	mi := &file_muster_v1_muster_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2004,7 +2142,7 @@ func (x *PushResponse) String() string {
 func (*PushResponse) ProtoMessage() {}
 
 func (x *PushResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_muster_v1_muster_proto_msgTypes[20]
+	mi := &file_muster_v1_muster_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2017,7 +2155,7 @@ func (x *PushResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PushResponse.ProtoReflect.Descriptor instead.
 func (*PushResponse) Descriptor() ([]byte, []int) {
-	return file_muster_v1_muster_proto_rawDescGZIP(), []int{20}
+	return file_muster_v1_muster_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *PushResponse) GetRefusals() []*Refusal {
@@ -2044,7 +2182,7 @@ type PullRequest struct {
 
 func (x *PullRequest) Reset() {
 	*x = PullRequest{}
-	mi := &file_muster_v1_muster_proto_msgTypes[21]
+	mi := &file_muster_v1_muster_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2056,7 +2194,7 @@ func (x *PullRequest) String() string {
 func (*PullRequest) ProtoMessage() {}
 
 func (x *PullRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_muster_v1_muster_proto_msgTypes[21]
+	mi := &file_muster_v1_muster_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2069,7 +2207,7 @@ func (x *PullRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PullRequest.ProtoReflect.Descriptor instead.
 func (*PullRequest) Descriptor() ([]byte, []int) {
-	return file_muster_v1_muster_proto_rawDescGZIP(), []int{21}
+	return file_muster_v1_muster_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *PullRequest) GetChunks() []uint32 {
@@ -2091,7 +2229,7 @@ type PullResponse struct {
 
 func (x *PullResponse) Reset() {
 	*x = PullResponse{}
-	mi := &file_muster_v1_muster_proto_msgTypes[22]
+	mi := &file_muster_v1_muster_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2103,7 +2241,7 @@ func (x *PullResponse) String() string {
 func (*PullResponse) ProtoMessage() {}
 
 func (x *PullResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_muster_v1_muster_proto_msgTypes[22]
+	mi := &file_muster_v1_muster_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2116,7 +2254,7 @@ func (x *PullResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PullResponse.ProtoReflect.Descriptor instead.
 func (*PullResponse) Descriptor() ([]byte, []int) {
-	return file_muster_v1_muster_proto_rawDescGZIP(), []int{22}
+	return file_muster_v1_muster_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *PullResponse) GetStep() uint64 {
@@ -2141,7 +2279,7 @@ type StatusRequest struct {
 
 func (x *StatusRequest) Reset() {
 	*x = StatusRequest{}
-	mi := &file_muster_v1_muster_proto_msgTypes[23]
+	mi := &file_muster_v1_muster_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2153,7 +2291,7 @@ func (x *StatusRequest) String() string {
 func (*StatusRequest) ProtoMessage() {}
 
 func (x *StatusRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_muster_v1_muster_proto_msgTypes[23]
+	mi := &file_muster_v1_muster_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2166,7 +2304,7 @@ func (x *StatusRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatusRequest.ProtoReflect.Descriptor instead.
 func (*StatusRequest) Descriptor() ([]byte, []int) {
-	return file_muster_v1_muster_proto_rawDescGZIP(), []int{23}
+	return file_muster_v1_muster_proto_rawDescGZIP(), []int{25}
 }
 
 type StatusResponse struct {
@@ -2215,14 +2353,16 @@ type StatusResponse struct {
 	ParameterBytes uint64 `protobuf:"varint,28,opt,name=parameter_bytes,json=parameterBytes,proto3" json:"parameter_bytes,omitempty"`
 	// Of a job with relaxed synchronisation, in this process's life; absent before the
 	// first contribution was applied, and in others.
-	Staleness     *Staleness `protobuf:"bytes,29,opt,name=staleness,proto3" json:"staleness,omitempty"`
+	Staleness *Staleness `protobuf:"bytes,29,opt,name=staleness,proto3" json:"staleness,omitempty"`
+	// The servers of the job's parts, this one first; empty where it has one.
+	Parts         []*PartStatus `protobuf:"bytes,30,rep,name=parts,proto3" json:"parts,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *StatusResponse) Reset() {
 	*x = StatusResponse{}
-	mi := &file_muster_v1_muster_proto_msgTypes[24]
+	mi := &file_muster_v1_muster_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2234,7 +2374,7 @@ func (x *StatusResponse) String() string {
 func (*StatusResponse) ProtoMessage() {}
 
 func (x *StatusResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_muster_v1_muster_proto_msgTypes[24]
+	mi := &file_muster_v1_muster_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2247,7 +2387,7 @@ func (x *StatusResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatusResponse.ProtoReflect.Descriptor instead.
 func (*StatusResponse) Descriptor() ([]byte, []int) {
-	return file_muster_v1_muster_proto_rawDescGZIP(), []int{24}
+	return file_muster_v1_muster_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *StatusResponse) GetJob() *JobSpec {
@@ -2453,6 +2593,93 @@ func (x *StatusResponse) GetStaleness() *Staleness {
 	return nil
 }
 
+func (x *StatusResponse) GetParts() []*PartStatus {
+	if x != nil {
+		return x.Parts
+	}
+	return nil
+}
+
+// PartStatus is a server that owns a part of the vector.
+type PartStatus struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Where workers reach it; "here": the server that answers; empty: not there yet, or lost.
+	Address string `protobuf:"bytes,1,opt,name=address,proto3" json:"address,omitempty"`
+	// Chunks [first, end) of the vector.
+	First uint32 `protobuf:"varint,2,opt,name=first,proto3" json:"first,omitempty"`
+	End   uint32 `protobuf:"varint,3,opt,name=end,proto3" json:"end,omitempty"`
+	// Payload bytes received and sent in the life of its process.
+	GradientBytes  uint64 `protobuf:"varint,4,opt,name=gradient_bytes,json=gradientBytes,proto3" json:"gradient_bytes,omitempty"`
+	ParameterBytes uint64 `protobuf:"varint,5,opt,name=parameter_bytes,json=parameterBytes,proto3" json:"parameter_bytes,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
+}
+
+func (x *PartStatus) Reset() {
+	*x = PartStatus{}
+	mi := &file_muster_v1_muster_proto_msgTypes[27]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PartStatus) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PartStatus) ProtoMessage() {}
+
+func (x *PartStatus) ProtoReflect() protoreflect.Message {
+	mi := &file_muster_v1_muster_proto_msgTypes[27]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PartStatus.ProtoReflect.Descriptor instead.
+func (*PartStatus) Descriptor() ([]byte, []int) {
+	return file_muster_v1_muster_proto_rawDescGZIP(), []int{27}
+}
+
+func (x *PartStatus) GetAddress() string {
+	if x != nil {
+		return x.Address
+	}
+	return ""
+}
+
+func (x *PartStatus) GetFirst() uint32 {
+	if x != nil {
+		return x.First
+	}
+	return 0
+}
+
+func (x *PartStatus) GetEnd() uint32 {
+	if x != nil {
+		return x.End
+	}
+	return 0
+}
+
+func (x *PartStatus) GetGradientBytes() uint64 {
+	if x != nil {
+		return x.GradientBytes
+	}
+	return 0
+}
+
+func (x *PartStatus) GetParameterBytes() uint64 {
+	if x != nil {
+		return x.ParameterBytes
+	}
+	return 0
+}
+
 // Staleness is how far contributions were behind the parameters they were applied to.
 type Staleness struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -2469,7 +2696,7 @@ type Staleness struct {
 
 func (x *Staleness) Reset() {
 	*x = Staleness{}
-	mi := &file_muster_v1_muster_proto_msgTypes[25]
+	mi := &file_muster_v1_muster_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2481,7 +2708,7 @@ func (x *Staleness) String() string {
 func (*Staleness) ProtoMessage() {}
 
 func (x *Staleness) ProtoReflect() protoreflect.Message {
-	mi := &file_muster_v1_muster_proto_msgTypes[25]
+	mi := &file_muster_v1_muster_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2494,7 +2721,7 @@ func (x *Staleness) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Staleness.ProtoReflect.Descriptor instead.
 func (*Staleness) Descriptor() ([]byte, []int) {
-	return file_muster_v1_muster_proto_rawDescGZIP(), []int{25}
+	return file_muster_v1_muster_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *Staleness) GetMean() float64 {
@@ -2538,7 +2765,7 @@ type TimeSplit struct {
 
 func (x *TimeSplit) Reset() {
 	*x = TimeSplit{}
-	mi := &file_muster_v1_muster_proto_msgTypes[26]
+	mi := &file_muster_v1_muster_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2550,7 +2777,7 @@ func (x *TimeSplit) String() string {
 func (*TimeSplit) ProtoMessage() {}
 
 func (x *TimeSplit) ProtoReflect() protoreflect.Message {
-	mi := &file_muster_v1_muster_proto_msgTypes[26]
+	mi := &file_muster_v1_muster_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2563,7 +2790,7 @@ func (x *TimeSplit) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TimeSplit.ProtoReflect.Descriptor instead.
 func (*TimeSplit) Descriptor() ([]byte, []int) {
-	return file_muster_v1_muster_proto_rawDescGZIP(), []int{26}
+	return file_muster_v1_muster_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *TimeSplit) GetComputeSeconds() float64 {
@@ -2617,7 +2844,7 @@ type Score struct {
 
 func (x *Score) Reset() {
 	*x = Score{}
-	mi := &file_muster_v1_muster_proto_msgTypes[27]
+	mi := &file_muster_v1_muster_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2629,7 +2856,7 @@ func (x *Score) String() string {
 func (*Score) ProtoMessage() {}
 
 func (x *Score) ProtoReflect() protoreflect.Message {
-	mi := &file_muster_v1_muster_proto_msgTypes[27]
+	mi := &file_muster_v1_muster_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2642,7 +2869,7 @@ func (x *Score) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Score.ProtoReflect.Descriptor instead.
 func (*Score) Descriptor() ([]byte, []int) {
-	return file_muster_v1_muster_proto_rawDescGZIP(), []int{27}
+	return file_muster_v1_muster_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *Score) GetStep() uint64 {
@@ -2702,7 +2929,7 @@ type WorkerStatus struct {
 
 func (x *WorkerStatus) Reset() {
 	*x = WorkerStatus{}
-	mi := &file_muster_v1_muster_proto_msgTypes[28]
+	mi := &file_muster_v1_muster_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2714,7 +2941,7 @@ func (x *WorkerStatus) String() string {
 func (*WorkerStatus) ProtoMessage() {}
 
 func (x *WorkerStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_muster_v1_muster_proto_msgTypes[28]
+	mi := &file_muster_v1_muster_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2727,7 +2954,7 @@ func (x *WorkerStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WorkerStatus.ProtoReflect.Descriptor instead.
 func (*WorkerStatus) Descriptor() ([]byte, []int) {
-	return file_muster_v1_muster_proto_rawDescGZIP(), []int{28}
+	return file_muster_v1_muster_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *WorkerStatus) GetWorker() string {
@@ -2802,7 +3029,7 @@ type StopRequest struct {
 
 func (x *StopRequest) Reset() {
 	*x = StopRequest{}
-	mi := &file_muster_v1_muster_proto_msgTypes[29]
+	mi := &file_muster_v1_muster_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2814,7 +3041,7 @@ func (x *StopRequest) String() string {
 func (*StopRequest) ProtoMessage() {}
 
 func (x *StopRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_muster_v1_muster_proto_msgTypes[29]
+	mi := &file_muster_v1_muster_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2827,7 +3054,7 @@ func (x *StopRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StopRequest.ProtoReflect.Descriptor instead.
 func (*StopRequest) Descriptor() ([]byte, []int) {
-	return file_muster_v1_muster_proto_rawDescGZIP(), []int{29}
+	return file_muster_v1_muster_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *StopRequest) GetReason() string {
@@ -2847,7 +3074,7 @@ type StopResponse struct {
 
 func (x *StopResponse) Reset() {
 	*x = StopResponse{}
-	mi := &file_muster_v1_muster_proto_msgTypes[30]
+	mi := &file_muster_v1_muster_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2859,7 +3086,7 @@ func (x *StopResponse) String() string {
 func (*StopResponse) ProtoMessage() {}
 
 func (x *StopResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_muster_v1_muster_proto_msgTypes[30]
+	mi := &file_muster_v1_muster_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2872,7 +3099,7 @@ func (x *StopResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StopResponse.ProtoReflect.Descriptor instead.
 func (*StopResponse) Descriptor() ([]byte, []int) {
-	return file_muster_v1_muster_proto_rawDescGZIP(), []int{30}
+	return file_muster_v1_muster_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *StopResponse) GetStep() uint64 {
@@ -2897,7 +3124,7 @@ type CheckpointRequest struct {
 
 func (x *CheckpointRequest) Reset() {
 	*x = CheckpointRequest{}
-	mi := &file_muster_v1_muster_proto_msgTypes[31]
+	mi := &file_muster_v1_muster_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2909,7 +3136,7 @@ func (x *CheckpointRequest) String() string {
 func (*CheckpointRequest) ProtoMessage() {}
 
 func (x *CheckpointRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_muster_v1_muster_proto_msgTypes[31]
+	mi := &file_muster_v1_muster_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2922,7 +3149,7 @@ func (x *CheckpointRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckpointRequest.ProtoReflect.Descriptor instead.
 func (*CheckpointRequest) Descriptor() ([]byte, []int) {
-	return file_muster_v1_muster_proto_rawDescGZIP(), []int{31}
+	return file_muster_v1_muster_proto_rawDescGZIP(), []int{34}
 }
 
 type CheckpointResponse struct {
@@ -2935,7 +3162,7 @@ type CheckpointResponse struct {
 
 func (x *CheckpointResponse) Reset() {
 	*x = CheckpointResponse{}
-	mi := &file_muster_v1_muster_proto_msgTypes[32]
+	mi := &file_muster_v1_muster_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2947,7 +3174,7 @@ func (x *CheckpointResponse) String() string {
 func (*CheckpointResponse) ProtoMessage() {}
 
 func (x *CheckpointResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_muster_v1_muster_proto_msgTypes[32]
+	mi := &file_muster_v1_muster_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2960,7 +3187,7 @@ func (x *CheckpointResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckpointResponse.ProtoReflect.Descriptor instead.
 func (*CheckpointResponse) Descriptor() ([]byte, []int) {
-	return file_muster_v1_muster_proto_rawDescGZIP(), []int{32}
+	return file_muster_v1_muster_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *CheckpointResponse) GetStep() uint64 {
@@ -3040,13 +3267,18 @@ const file_muster_v1_muster_proto_rawDesc = "" +
 	"\x02fd\x18\x03 \x01(\rR\x02fd\x12\x14\n" +
 	"\x05token\x18\x04 \x01(\fR\x05token\x12\x18\n" +
 	"\avectors\x18\x05 \x01(\rR\avectors\x12\x16\n" +
-	"\x06values\x18\x06 \x01(\x04R\x06values\"\xc3\x01\n" +
+	"\x06values\x18\x06 \x01(\x04R\x06values\"\xef\x01\n" +
 	"\fJoinResponse\x12$\n" +
 	"\x03job\x18\x01 \x01(\v2\x12.muster.v1.JobSpecR\x03job\x12\x19\n" +
 	"\bjob_hash\x18\x02 \x01(\tR\ajobHash\x12\x18\n" +
 	"\asession\x18\x03 \x01(\x04R\asession\x12'\n" +
 	"\x04data\x18\x04 \x01(\v2\x13.muster.v1.DataInfoR\x04data\x12/\n" +
-	"\x06shared\x18\x05 \x01(\v2\x17.muster.v1.SharedMemoryR\x06shared\".\n" +
+	"\x06shared\x18\x05 \x01(\v2\x17.muster.v1.SharedMemoryR\x06shared\x12*\n" +
+	"\x05parts\x18\x06 \x03(\v2\x14.muster.v1.PartRangeR\x05parts\"M\n" +
+	"\tPartRange\x12\x18\n" +
+	"\aaddress\x18\x01 \x01(\tR\aaddress\x12\x14\n" +
+	"\x05first\x18\x02 \x01(\rR\x05first\x12\x10\n" +
+	"\x03end\x18\x03 \x01(\rR\x03end\".\n" +
 	"\x04Node\x12\x14\n" +
 	"\x05first\x18\x01 \x01(\rR\x05first\x12\x10\n" +
 	"\x03end\x18\x02 \x01(\rR\x03end\"\xdd\x01\n" +
@@ -3074,13 +3306,16 @@ const file_muster_v1_muster_proto_rawDesc = "" +
 	"\x04step\x18\x01 \x01(\x04R\x04step\x12'\n" +
 	"\x04kind\x18\x02 \x01(\x0e2\x13.muster.v1.WorkKindR\x04kind\x12*\n" +
 	"\atallies\x18\x03 \x03(\v2\x10.muster.v1.TallyR\atallies\x12'\n" +
-	"\x0fcompute_seconds\x18\x04 \x01(\x01R\x0ecomputeSeconds\"\xd8\x01\n" +
+	"\x0fcompute_seconds\x18\x04 \x01(\x01R\x0ecomputeSeconds\"\xff\x01\n" +
 	"\x0fExchangeRequest\x12(\n" +
 	"\x05hello\x18\x01 \x01(\v2\x10.muster.v1.HelloH\x00R\x05hello\x12.\n" +
 	"\atallies\x18\x02 \x01(\v2\x12.muster.v1.TalliesH\x00R\atallies\x126\n" +
 	"\bgradient\x18\x03 \x01(\v2\x18.muster.v1.GradientChunkH\x00R\bgradient\x12(\n" +
-	"\x05leave\x18\x04 \x01(\v2\x10.muster.v1.LeaveH\x00R\x05leaveB\t\n" +
-	"\amessage\"N\n" +
+	"\x05leave\x18\x04 \x01(\v2\x10.muster.v1.LeaveH\x00R\x05leave\x12%\n" +
+	"\x04want\x18\x06 \x01(\v2\x0f.muster.v1.WantH\x00R\x04wantB\t\n" +
+	"\amessage\"\x1a\n" +
+	"\x04Want\x12\x12\n" +
+	"\x04step\x18\x01 \x01(\x04R\x04step\"N\n" +
 	"\x05Hello\x12\x18\n" +
 	"\asession\x18\x01 \x01(\x04R\asession\x12+\n" +
 	"\x12have_step_plus_one\x18\x02 \x01(\x04R\x0fhaveStepPlusOne\"\x1f\n" +
@@ -3133,7 +3368,7 @@ const file_muster_v1_muster_proto_rawDesc = "" +
 	"\n" +
 	"parameters\x18\x02 \x03(\v2\x1a.muster.v1.ParametersChunkR\n" +
 	"parameters\"\x0f\n" +
-	"\rStatusRequest\"\x9c\b\n" +
+	"\rStatusRequest\"\xc9\b\n" +
 	"\x0eStatusResponse\x12$\n" +
 	"\x03job\x18\x01 \x01(\v2\x12.muster.v1.JobSpecR\x03job\x12\x19\n" +
 	"\bjob_hash\x18\x02 \x01(\tR\ajobHash\x12\x12\n" +
@@ -3167,7 +3402,15 @@ const file_muster_v1_muster_proto_rawDesc = "" +
 	"\x0fcheckpoint_step\x18\x1a \x01(\x04R\x0echeckpointStep\x12%\n" +
 	"\x0egradient_bytes\x18\x1b \x01(\x04R\rgradientBytes\x12'\n" +
 	"\x0fparameter_bytes\x18\x1c \x01(\x04R\x0eparameterBytes\x122\n" +
-	"\tstaleness\x18\x1d \x01(\v2\x14.muster.v1.StalenessR\tstaleness\"R\n" +
+	"\tstaleness\x18\x1d \x01(\v2\x14.muster.v1.StalenessR\tstaleness\x12+\n" +
+	"\x05parts\x18\x1e \x03(\v2\x15.muster.v1.PartStatusR\x05parts\"\x9e\x01\n" +
+	"\n" +
+	"PartStatus\x12\x18\n" +
+	"\aaddress\x18\x01 \x01(\tR\aaddress\x12\x14\n" +
+	"\x05first\x18\x02 \x01(\rR\x05first\x12\x10\n" +
+	"\x03end\x18\x03 \x01(\rR\x03end\x12%\n" +
+	"\x0egradient_bytes\x18\x04 \x01(\x04R\rgradientBytes\x12'\n" +
+	"\x0fparameter_bytes\x18\x05 \x01(\x04R\x0eparameterBytes\"R\n" +
 	"\tStaleness\x12\x12\n" +
 	"\x04mean\x18\x01 \x01(\x01R\x04mean\x12\x10\n" +
 	"\x03max\x18\x02 \x01(\x04R\x03max\x12\x1f\n" +
@@ -3246,7 +3489,7 @@ func file_muster_v1_muster_proto_rawDescGZIP() []byte {
 }
 
 var file_muster_v1_muster_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
-var file_muster_v1_muster_proto_msgTypes = make([]protoimpl.MessageInfo, 33)
+var file_muster_v1_muster_proto_msgTypes = make([]protoimpl.MessageInfo, 36)
 var file_muster_v1_muster_proto_goTypes = []any{
 	(Encoding)(0),              // 0: muster.v1.Encoding
 	(WorkKind)(0),              // 1: muster.v1.WorkKind
@@ -3257,33 +3500,36 @@ var file_muster_v1_muster_proto_goTypes = []any{
 	(*JoinRequest)(nil),        // 6: muster.v1.JoinRequest
 	(*SharedMemory)(nil),       // 7: muster.v1.SharedMemory
 	(*JoinResponse)(nil),       // 8: muster.v1.JoinResponse
-	(*Node)(nil),               // 9: muster.v1.Node
-	(*GradientChunk)(nil),      // 10: muster.v1.GradientChunk
-	(*ParametersChunk)(nil),    // 11: muster.v1.ParametersChunk
-	(*Tally)(nil),              // 12: muster.v1.Tally
-	(*Tallies)(nil),            // 13: muster.v1.Tallies
-	(*ExchangeRequest)(nil),    // 14: muster.v1.ExchangeRequest
-	(*Hello)(nil),              // 15: muster.v1.Hello
-	(*Leave)(nil),              // 16: muster.v1.Leave
-	(*ExchangeResponse)(nil),   // 17: muster.v1.ExchangeResponse
-	(*Assignment)(nil),         // 18: muster.v1.Assignment
-	(*Work)(nil),               // 19: muster.v1.Work
-	(*Refusal)(nil),            // 20: muster.v1.Refusal
-	(*Done)(nil),               // 21: muster.v1.Done
-	(*PushRequest)(nil),        // 22: muster.v1.PushRequest
-	(*PushResponse)(nil),       // 23: muster.v1.PushResponse
-	(*PullRequest)(nil),        // 24: muster.v1.PullRequest
-	(*PullResponse)(nil),       // 25: muster.v1.PullResponse
-	(*StatusRequest)(nil),      // 26: muster.v1.StatusRequest
-	(*StatusResponse)(nil),     // 27: muster.v1.StatusResponse
-	(*Staleness)(nil),          // 28: muster.v1.Staleness
-	(*TimeSplit)(nil),          // 29: muster.v1.TimeSplit
-	(*Score)(nil),              // 30: muster.v1.Score
-	(*WorkerStatus)(nil),       // 31: muster.v1.WorkerStatus
-	(*StopRequest)(nil),        // 32: muster.v1.StopRequest
-	(*StopResponse)(nil),       // 33: muster.v1.StopResponse
-	(*CheckpointRequest)(nil),  // 34: muster.v1.CheckpointRequest
-	(*CheckpointResponse)(nil), // 35: muster.v1.CheckpointResponse
+	(*PartRange)(nil),          // 9: muster.v1.PartRange
+	(*Node)(nil),               // 10: muster.v1.Node
+	(*GradientChunk)(nil),      // 11: muster.v1.GradientChunk
+	(*ParametersChunk)(nil),    // 12: muster.v1.ParametersChunk
+	(*Tally)(nil),              // 13: muster.v1.Tally
+	(*Tallies)(nil),            // 14: muster.v1.Tallies
+	(*ExchangeRequest)(nil),    // 15: muster.v1.ExchangeRequest
+	(*Want)(nil),               // 16: muster.v1.Want
+	(*Hello)(nil),              // 17: muster.v1.Hello
+	(*Leave)(nil),              // 18: muster.v1.Leave
+	(*ExchangeResponse)(nil),   // 19: muster.v1.ExchangeResponse
+	(*Assignment)(nil),         // 20: muster.v1.Assignment
+	(*Work)(nil),               // 21: muster.v1.Work
+	(*Refusal)(nil),            // 22: muster.v1.Refusal
+	(*Done)(nil),               // 23: muster.v1.Done
+	(*PushRequest)(nil),        // 24: muster.v1.PushRequest
+	(*PushResponse)(nil),       // 25: muster.v1.PushResponse
+	(*PullRequest)(nil),        // 26: muster.v1.PullRequest
+	(*PullResponse)(nil),       // 27: muster.v1.PullResponse
+	(*StatusRequest)(nil),      // 28: muster.v1.StatusRequest
+	(*StatusResponse)(nil),     // 29: muster.v1.StatusResponse
+	(*PartStatus)(nil),         // 30: muster.v1.PartStatus
+	(*Staleness)(nil),          // 31: muster.v1.Staleness
+	(*TimeSplit)(nil),          // 32: muster.v1.TimeSplit
+	(*Score)(nil),              // 33: muster.v1.Score
+	(*WorkerStatus)(nil),       // 34: muster.v1.WorkerStatus
+	(*StopRequest)(nil),        // 35: muster.v1.StopRequest
+	(*StopResponse)(nil),       // 36: muster.v1.StopResponse
+	(*CheckpointRequest)(nil),  // 37: muster.v1.CheckpointRequest
+	(*CheckpointResponse)(nil), // 38: muster.v1.CheckpointResponse
 }
 var file_muster_v1_muster_proto_depIdxs = []int32{
 	4,  // 0: muster.v1.JoinRequest.data:type_name -> muster.v1.DataInfo
@@ -3293,53 +3539,56 @@ var file_muster_v1_muster_proto_depIdxs = []int32{
 	3,  // 4: muster.v1.JoinResponse.job:type_name -> muster.v1.JobSpec
 	4,  // 5: muster.v1.JoinResponse.data:type_name -> muster.v1.DataInfo
 	7,  // 6: muster.v1.JoinResponse.shared:type_name -> muster.v1.SharedMemory
-	9,  // 7: muster.v1.GradientChunk.node:type_name -> muster.v1.Node
-	0,  // 8: muster.v1.GradientChunk.encoding:type_name -> muster.v1.Encoding
-	0,  // 9: muster.v1.ParametersChunk.encoding:type_name -> muster.v1.Encoding
-	1,  // 10: muster.v1.Tallies.kind:type_name -> muster.v1.WorkKind
-	12, // 11: muster.v1.Tallies.tallies:type_name -> muster.v1.Tally
-	15, // 12: muster.v1.ExchangeRequest.hello:type_name -> muster.v1.Hello
-	13, // 13: muster.v1.ExchangeRequest.tallies:type_name -> muster.v1.Tallies
-	10, // 14: muster.v1.ExchangeRequest.gradient:type_name -> muster.v1.GradientChunk
-	16, // 15: muster.v1.ExchangeRequest.leave:type_name -> muster.v1.Leave
-	18, // 16: muster.v1.ExchangeResponse.assignment:type_name -> muster.v1.Assignment
-	11, // 17: muster.v1.ExchangeResponse.parameters:type_name -> muster.v1.ParametersChunk
-	19, // 18: muster.v1.ExchangeResponse.work:type_name -> muster.v1.Work
-	20, // 19: muster.v1.ExchangeResponse.refusal:type_name -> muster.v1.Refusal
-	21, // 20: muster.v1.ExchangeResponse.done:type_name -> muster.v1.Done
-	1,  // 21: muster.v1.Work.kind:type_name -> muster.v1.WorkKind
-	2,  // 22: muster.v1.Refusal.reason:type_name -> muster.v1.RefusalReason
-	9,  // 23: muster.v1.Refusal.node:type_name -> muster.v1.Node
-	13, // 24: muster.v1.PushRequest.tallies:type_name -> muster.v1.Tallies
-	10, // 25: muster.v1.PushRequest.gradients:type_name -> muster.v1.GradientChunk
-	20, // 26: muster.v1.PushResponse.refusals:type_name -> muster.v1.Refusal
-	11, // 27: muster.v1.PullResponse.parameters:type_name -> muster.v1.ParametersChunk
-	3,  // 28: muster.v1.StatusResponse.job:type_name -> muster.v1.JobSpec
-	31, // 29: muster.v1.StatusResponse.workers:type_name -> muster.v1.WorkerStatus
-	29, // 30: muster.v1.StatusResponse.split:type_name -> muster.v1.TimeSplit
-	30, // 31: muster.v1.StatusResponse.last:type_name -> muster.v1.Score
-	30, // 32: muster.v1.StatusResponse.best:type_name -> muster.v1.Score
-	28, // 33: muster.v1.StatusResponse.staleness:type_name -> muster.v1.Staleness
-	5,  // 34: muster.v1.WorkerStatus.pinned:type_name -> muster.v1.PinnedShard
-	6,  // 35: muster.v1.MusterService.Join:input_type -> muster.v1.JoinRequest
-	14, // 36: muster.v1.MusterService.Exchange:input_type -> muster.v1.ExchangeRequest
-	22, // 37: muster.v1.MusterService.Push:input_type -> muster.v1.PushRequest
-	24, // 38: muster.v1.MusterService.Pull:input_type -> muster.v1.PullRequest
-	26, // 39: muster.v1.MusterService.Status:input_type -> muster.v1.StatusRequest
-	32, // 40: muster.v1.MusterService.Stop:input_type -> muster.v1.StopRequest
-	34, // 41: muster.v1.MusterService.Checkpoint:input_type -> muster.v1.CheckpointRequest
-	8,  // 42: muster.v1.MusterService.Join:output_type -> muster.v1.JoinResponse
-	17, // 43: muster.v1.MusterService.Exchange:output_type -> muster.v1.ExchangeResponse
-	23, // 44: muster.v1.MusterService.Push:output_type -> muster.v1.PushResponse
-	25, // 45: muster.v1.MusterService.Pull:output_type -> muster.v1.PullResponse
-	27, // 46: muster.v1.MusterService.Status:output_type -> muster.v1.StatusResponse
-	33, // 47: muster.v1.MusterService.Stop:output_type -> muster.v1.StopResponse
-	35, // 48: muster.v1.MusterService.Checkpoint:output_type -> muster.v1.CheckpointResponse
-	42, // [42:49] is the sub-list for method output_type
-	35, // [35:42] is the sub-list for method input_type
-	35, // [35:35] is the sub-list for extension type_name
-	35, // [35:35] is the sub-list for extension extendee
-	0,  // [0:35] is the sub-list for field type_name
+	9,  // 7: muster.v1.JoinResponse.parts:type_name -> muster.v1.PartRange
+	10, // 8: muster.v1.GradientChunk.node:type_name -> muster.v1.Node
+	0,  // 9: muster.v1.GradientChunk.encoding:type_name -> muster.v1.Encoding
+	0,  // 10: muster.v1.ParametersChunk.encoding:type_name -> muster.v1.Encoding
+	1,  // 11: muster.v1.Tallies.kind:type_name -> muster.v1.WorkKind
+	13, // 12: muster.v1.Tallies.tallies:type_name -> muster.v1.Tally
+	17, // 13: muster.v1.ExchangeRequest.hello:type_name -> muster.v1.Hello
+	14, // 14: muster.v1.ExchangeRequest.tallies:type_name -> muster.v1.Tallies
+	11, // 15: muster.v1.ExchangeRequest.gradient:type_name -> muster.v1.GradientChunk
+	18, // 16: muster.v1.ExchangeRequest.leave:type_name -> muster.v1.Leave
+	16, // 17: muster.v1.ExchangeRequest.want:type_name -> muster.v1.Want
+	20, // 18: muster.v1.ExchangeResponse.assignment:type_name -> muster.v1.Assignment
+	12, // 19: muster.v1.ExchangeResponse.parameters:type_name -> muster.v1.ParametersChunk
+	21, // 20: muster.v1.ExchangeResponse.work:type_name -> muster.v1.Work
+	22, // 21: muster.v1.ExchangeResponse.refusal:type_name -> muster.v1.Refusal
+	23, // 22: muster.v1.ExchangeResponse.done:type_name -> muster.v1.Done
+	1,  // 23: muster.v1.Work.kind:type_name -> muster.v1.WorkKind
+	2,  // 24: muster.v1.Refusal.reason:type_name -> muster.v1.RefusalReason
+	10, // 25: muster.v1.Refusal.node:type_name -> muster.v1.Node
+	14, // 26: muster.v1.PushRequest.tallies:type_name -> muster.v1.Tallies
+	11, // 27: muster.v1.PushRequest.gradients:type_name -> muster.v1.GradientChunk
+	22, // 28: muster.v1.PushResponse.refusals:type_name -> muster.v1.Refusal
+	12, // 29: muster.v1.PullResponse.parameters:type_name -> muster.v1.ParametersChunk
+	3,  // 30: muster.v1.StatusResponse.job:type_name -> muster.v1.JobSpec
+	34, // 31: muster.v1.StatusResponse.workers:type_name -> muster.v1.WorkerStatus
+	32, // 32: muster.v1.StatusResponse.split:type_name -> muster.v1.TimeSplit
+	33, // 33: muster.v1.StatusResponse.last:type_name -> muster.v1.Score
+	33, // 34: muster.v1.StatusResponse.best:type_name -> muster.v1.Score
+	31, // 35: muster.v1.StatusResponse.staleness:type_name -> muster.v1.Staleness
+	30, // 36: muster.v1.StatusResponse.parts:type_name -> muster.v1.PartStatus
+	5,  // 37: muster.v1.WorkerStatus.pinned:type_name -> muster.v1.PinnedShard
+	6,  // 38: muster.v1.MusterService.Join:input_type -> muster.v1.JoinRequest
+	15, // 39: muster.v1.MusterService.Exchange:input_type -> muster.v1.ExchangeRequest
+	24, // 40: muster.v1.MusterService.Push:input_type -> muster.v1.PushRequest
+	26, // 41: muster.v1.MusterService.Pull:input_type -> muster.v1.PullRequest
+	28, // 42: muster.v1.MusterService.Status:input_type -> muster.v1.StatusRequest
+	35, // 43: muster.v1.MusterService.Stop:input_type -> muster.v1.StopRequest
+	37, // 44: muster.v1.MusterService.Checkpoint:input_type -> muster.v1.CheckpointRequest
+	8,  // 45: muster.v1.MusterService.Join:output_type -> muster.v1.JoinResponse
+	19, // 46: muster.v1.MusterService.Exchange:output_type -> muster.v1.ExchangeResponse
+	25, // 47: muster.v1.MusterService.Push:output_type -> muster.v1.PushResponse
+	27, // 48: muster.v1.MusterService.Pull:output_type -> muster.v1.PullResponse
+	29, // 49: muster.v1.MusterService.Status:output_type -> muster.v1.StatusResponse
+	36, // 50: muster.v1.MusterService.Stop:output_type -> muster.v1.StopResponse
+	38, // 51: muster.v1.MusterService.Checkpoint:output_type -> muster.v1.CheckpointResponse
+	45, // [45:52] is the sub-list for method output_type
+	38, // [38:45] is the sub-list for method input_type
+	38, // [38:38] is the sub-list for extension type_name
+	38, // [38:38] is the sub-list for extension extendee
+	0,  // [0:38] is the sub-list for field type_name
 }
 
 func init() { file_muster_v1_muster_proto_init() }
@@ -3347,13 +3596,14 @@ func file_muster_v1_muster_proto_init() {
 	if File_muster_v1_muster_proto != nil {
 		return
 	}
-	file_muster_v1_muster_proto_msgTypes[11].OneofWrappers = []any{
+	file_muster_v1_muster_proto_msgTypes[12].OneofWrappers = []any{
 		(*ExchangeRequest_Hello)(nil),
 		(*ExchangeRequest_Tallies)(nil),
 		(*ExchangeRequest_Gradient)(nil),
 		(*ExchangeRequest_Leave)(nil),
+		(*ExchangeRequest_Want)(nil),
 	}
-	file_muster_v1_muster_proto_msgTypes[14].OneofWrappers = []any{
+	file_muster_v1_muster_proto_msgTypes[16].OneofWrappers = []any{
 		(*ExchangeResponse_Assignment)(nil),
 		(*ExchangeResponse_Parameters)(nil),
 		(*ExchangeResponse_Work)(nil),
@@ -3366,7 +3616,7 @@ func file_muster_v1_muster_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_muster_v1_muster_proto_rawDesc), len(file_muster_v1_muster_proto_rawDesc)),
 			NumEnums:      3,
-			NumMessages:   33,
+			NumMessages:   36,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
