@@ -24,6 +24,7 @@ type benchExchangeOptions struct {
 	workers    []int
 	transports []string
 	encodings  []string
+	parts      []int
 	shards     int
 	turns      int
 	json       bool
@@ -53,6 +54,7 @@ All figures are medians; ratios are the step's time to the raw copy's.`,
 		fs.IntSliceVar(&o.workers, "workers", []int{1, 2, 4}, "numbers of `workers` to measure")
 		fs.StringSliceVar(&o.transports, "transport", []string{all}, "`transports` to measure: all, or of "+strings.Join(bench.Transports, ", ")+" (local: worker and server share the process; memory: they share memory)")
 		fs.StringSliceVar(&o.encodings, "encoding", []string{all}, "`encodings` to measure: all, or of "+strings.Join(wire.Encodings, ", ")+" (local and memory: gradients are in place, as bfloat16s with bf16, as float32 with int8)")
+		fs.IntSliceVar(&o.parts, "parts", []int{1}, "numbers of `servers` that share the parameters to measure; more than 1 over unix and tcp alone")
 		fs.IntVar(&o.shards, "shards", 8, "logical `shards`, at least as many as workers")
 	})
 	settings.Group(cmd.Flags(), "Measurement", func(fs *pflag.FlagSet) {
@@ -68,12 +70,12 @@ func (o *benchExchangeOptions) run(cmd *cobra.Command) error {
 	if err != nil {
 		return err
 	}
-	if err := o.check(cmd); err != nil {
-		return err
-	}
 	network, err := model.New(o.network, model.Options{})
 	if err != nil {
 		return settings.Usage(err)
+	}
+	if err := o.check(cmd, network); err != nil {
+		return err
 	}
 	dir, err := os.MkdirTemp("", "muster-bench-")
 	if err != nil {
@@ -88,24 +90,26 @@ func (o *benchExchangeOptions) run(cmd *cobra.Command) error {
 			if err != nil {
 				return err
 			}
-			log.Info("measuring", "network", o.network, "workers", workers, "encoding", name, "transports", strings.Join(o.transports, ","))
-			of, err := os.MkdirTemp(dir, "")
-			if err != nil {
-				return err
-			}
-			x, err := bench.MeasureExchange(cmd.Context(), bench.ExchangeConfig{
-				Network: network, Shards: o.shards, Workers: workers, Encoding: encoding, Transports: o.transports, Turns: o.turns, Dir: of,
-			})
-			if err != nil {
-				return err
-			}
-			if o.json {
-				if err := printExchangeJSON(cmd.OutOrStdout(), x); err != nil {
+			for _, parts := range o.parts {
+				log.Info("measuring", "network", o.network, "workers", workers, "parts", parts, "encoding", name, "transports", strings.Join(o.transports, ","))
+				of, err := os.MkdirTemp(dir, "")
+				if err != nil {
 					return err
 				}
-				continue
+				x, err := bench.MeasureExchange(cmd.Context(), bench.ExchangeConfig{
+					Network: network, Shards: o.shards, Workers: workers, Parts: parts, Encoding: encoding, Transports: o.transports, Turns: o.turns, Dir: of,
+				})
+				if err != nil {
+					return err
+				}
+				if o.json {
+					if err := printExchangeJSON(cmd.OutOrStdout(), x); err != nil {
+						return err
+					}
+					continue
+				}
+				measured = append(measured, x)
 			}
-			measured = append(measured, x)
 		}
 	}
 	if o.json {
@@ -115,7 +119,7 @@ func (o *benchExchangeOptions) run(cmd *cobra.Command) error {
 }
 
 // check refuses what can't be measured, and puts the names that all stands for in its place.
-func (o *benchExchangeOptions) check(cmd *cobra.Command) error {
+func (o *benchExchangeOptions) check(cmd *cobra.Command, network *model.Network) error {
 	origin := func(name string) string { return settings.Origin(cmd, name) }
 	if o.shards < 1 {
 		return settings.Usagef("%s %d: at least 1 shard is needed", origin("shards"), o.shards)
@@ -125,6 +129,14 @@ func (o *benchExchangeOptions) check(cmd *cobra.Command) error {
 	}
 	if len(o.workers) == 0 {
 		return settings.Usagef("%s: at least one number of workers is needed", origin("workers"))
+	}
+	if len(o.parts) == 0 {
+		return settings.Usagef("%s: at least one number of servers is needed", origin("parts"))
+	}
+	for _, n := range o.parts {
+		if chunks := network.Layout.Chunks(); n < 1 || n > chunks {
+			return settings.Usagef("%s %d: 1 to %d are possible, the chunks that %s has", origin("parts"), n, chunks, o.network)
+		}
 	}
 	for _, n := range o.workers {
 		if n < 1 || n > o.shards {
@@ -151,16 +163,19 @@ func (o *benchExchangeOptions) check(cmd *cobra.Command) error {
 			}
 		}
 	}
+	if slices.Max(o.parts) > 1 && !slices.Contains(o.transports, "unix") && !slices.Contains(o.transports, "tcp") {
+		return settings.Usagef("%s %d with transport %s: several servers are reached over unix and tcp alone", origin("parts"), slices.Max(o.parts), strings.Join(o.transports, ","))
+	}
 	return nil
 }
 
 // printExchange prints a row for each transport, encoding and number of workers.
 func printExchange(out io.Writer, measured []*bench.Exchanges) error {
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(w, "workers\ttransport\tencoding\tms/step\tof raw TCP\tof raw unix\tof memcpy\tMB garbage\tCPU s\tMB up\tMB down\t")
+	fmt.Fprintln(w, "workers\tparts\ttransport\tencoding\tms/step\tof raw TCP\tof raw unix\tof memcpy\tMB garbage\tCPU s\tMB up\tMB down\t")
 	for _, x := range measured {
 		for _, s := range x.Steps {
-			fmt.Fprintf(w, "%d\t%s\t%v\t%.1f\t%.2f\t%.2f\t%.2f\t%.2f\t%.3f\t%.1f\t%.1f\t\n", x.Config.Workers, s.Transport, x.Config.Encoding, milliseconds(s.Time),
+			fmt.Fprintf(w, "%d\t%d\t%s\t%v\t%.1f\t%.2f\t%.2f\t%.2f\t%.2f\t%.3f\t%.1f\t%.1f\t\n", x.Config.Workers, x.Config.Parts, s.Transport, x.Config.Encoding, milliseconds(s.Time),
 				s.Time.Seconds()/x.TCP.Seconds(), s.Time.Seconds()/x.Unix.Seconds(), s.Time.Seconds()/x.Memcpy.Seconds(), float64(s.Garbage)/1e6, s.CPU.Seconds(),
 				float64(s.Up)/1e6, float64(s.Down)/1e6)
 		}
@@ -172,8 +187,8 @@ func printExchange(out io.Writer, measured []*bench.Exchanges) error {
 	fmt.Fprintf(out, "\n%s, %d shards; MB of gradients up and of parameters down for one worker; update included; medians of %d turns.\n",
 		x.Config.Network.Name, x.Config.Shards, x.Config.Turns)
 	for _, x := range measured {
-		fmt.Fprintf(out, "Raw, %d connections, beside %v, %.1f MB there and back: TCP %.1f ms, unix %.1f ms; copied in memory %.1f ms.\n",
-			x.Config.Workers, x.Config.Encoding, float64(x.Bytes)/1e6, milliseconds(x.TCP), milliseconds(x.Unix), milliseconds(x.Memcpy))
+		fmt.Fprintf(out, "Raw, %d connections, beside %v and %d servers, %.1f MB there and back: TCP %.1f ms, unix %.1f ms; copied in memory %.1f ms.\n",
+			x.Config.Workers, x.Config.Encoding, x.Config.Parts, float64(x.Bytes)/1e6, milliseconds(x.TCP), milliseconds(x.Unix), milliseconds(x.Memcpy))
 	}
 	return nil
 }
@@ -205,7 +220,7 @@ type exchangeLine struct {
 func printExchangeJSON(out io.Writer, x *bench.Exchanges) error {
 	for _, s := range x.Steps {
 		line := exchangeLine{
-			Workers: x.Config.Workers, Transport: s.Transport, Encoding: x.Config.Encoding.String(), Parts: 1,
+			Workers: x.Config.Workers, Transport: s.Transport, Encoding: x.Config.Encoding.String(), Parts: x.Config.Parts,
 			RatioTCP: s.Time.Seconds() / x.TCP.Seconds(), Garbage: s.Garbage, CPUSeconds: s.CPU.Seconds(),
 			RatioUnix: s.Time.Seconds() / x.Unix.Seconds(), RatioMemcpy: s.Time.Seconds() / x.Memcpy.Seconds(),
 			Milliseconds: milliseconds(s.Time), TCPMS: milliseconds(x.TCP), UnixMS: milliseconds(x.Unix), MemcpyMS: milliseconds(x.Memcpy),

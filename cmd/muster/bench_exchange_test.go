@@ -2,7 +2,9 @@ package main
 
 import (
 	"encoding/json"
+	"fmt"
 	"math"
+	"slices"
 	"strings"
 	"testing"
 
@@ -15,6 +17,37 @@ import (
 // benchExchangeArguments measure in no time.
 func benchExchangeArguments(more string) []string {
 	return strings.Fields("bench exchange --network lenet5 --turns 3 --log-level error " + more)
+}
+
+func TestBenchExchangeMeasuresSeveralServers(t *testing.T) {
+	args := strings.Fields("bench exchange --network alexnet-cifar --workers 2 --parts 1,3 --turns 1 --transport local,unix,tcp --encoding f32 --log-level error --json")
+	status, stdout, stderr := muster(t.Context(), args...)
+	if status != settings.StatusDone {
+		t.Fatalf("status %d: %s", status, stderr)
+	}
+	var got []string
+	for line := range strings.Lines(stdout) {
+		var l exchangeLine
+		if err := json.Unmarshal([]byte(line), &l); err != nil {
+			t.Fatal(err)
+		}
+		got = append(got, fmt.Sprint(l.Parts, l.Transport))
+		if l.DownBytes == 0 || l.Milliseconds <= 0 {
+			t.Errorf("measured was %+v", l)
+		}
+	}
+	if want := []string{"1local", "1unix", "1tcp", "3unix", "3tcp"}; !slices.Equal(got, want) {
+		t.Errorf("measured %v, want %v", got, want)
+	}
+	for more, want := range map[string]string{
+		"--parts 2":                   "--parts 2: 1 to 1 are possible, the chunks that lenet5 has",
+		"--parts 0":                   "--parts 0: 1 to 1",
+		"--network alexnet --parts 2": "--parts 2 with transport local: several servers are reached over unix and tcp alone",
+	} {
+		if status, _, stderr := muster(t.Context(), benchExchangeArguments("--transport local "+more)...); status != settings.StatusUsage || !strings.Contains(stderr, want) {
+			t.Errorf("%s: status %d, %q; want %q", more, status, stderr, want)
+		}
+	}
 }
 
 func TestBenchExchangePrintsALineForEachTransportEncodingAndNumberOfWorkers(t *testing.T) {

@@ -30,6 +30,7 @@ type ExchangeConfig struct {
 	Network    *model.Network
 	Shards     int // at least Workers
 	Workers    int
+	Parts      int // servers that share the parameters; more than 1: over unix and tcp alone
 	Encoding   wire.Encoding
 	Transports []string // of Transports
 	Turns      int
@@ -75,6 +76,10 @@ func MeasureExchange(ctx context.Context, cfg ExchangeConfig) (*Exchanges, error
 		return nil, fmt.Errorf("bench: %w", err)
 	}
 	defer registries.Close()
+	if cfg.Parts > 1 {
+		cfg.Transports = slices.DeleteFunc(slices.Clone(cfg.Transports), func(s string) bool { return s == "local" || s == "memory" })
+		x.Config = cfg
+	}
 	var parties []*party
 	defer func() {
 		for _, p := range parties {

@@ -58,6 +58,9 @@ func dataOf(shards uint32) *musterv1.DataInfo {
 	}
 }
 
+// assembly is how long the servers of all parts may take to be there.
+const assembly = 10 * time.Second
+
 func newIdle(ctx context.Context, link worker.Link, id string, layout *params.Layout, shards uint32, encoding wire.Encoding, sums []float32) (*idle, error) {
 	req := &musterv1.JoinRequest{Worker: id, Device: "none", Encodings: wire.Spoken()}
 	offer, err := link.Join(ctx, req)
@@ -66,6 +69,10 @@ func newIdle(ctx context.Context, link worker.Link, id string, layout *params.La
 	}
 	req.Job, req.Layout, req.Data = offer.JobHash, layout.Fingerprint(), dataOf(shards)
 	joined, err := link.Join(ctx, req)
+	for until := time.Now().Add(assembly); err != nil && !errors.Is(err, worker.ErrRefused) && time.Now().Before(until); {
+		time.Sleep(10 * time.Millisecond) // a part is not there yet
+		joined, err = link.Join(ctx, req)
+	}
 	if err != nil {
 		return nil, err
 	}

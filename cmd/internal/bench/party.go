@@ -65,6 +65,7 @@ func newParty(ctx context.Context, cfg ExchangeConfig, transport string, at regi
 	config := paramserver.DefaultConfig()
 	config.CheckpointDir, config.CheckpointEvery = p.dir, 0
 	config.SharedMemory = transport == "memory"
+	config.Parts = max(cfg.Parts, 1)
 	config.Job = &musterv1.JobSpec{
 		Name: transport, Network: cfg.Network.Name, Activation: "relu", Shards: uint32(cfg.Shards), Batch: uint32(imagesOfShard * cfg.Shards), Epochs: 1, Seed: 1,
 		LearningRate: 1e-3, Momentum: 0.9, WeightDecay: 2e-4, Schedule: "constant", Augment: "none", InputSize: uint32(cfg.Network.Preprocess.Side),
@@ -77,21 +78,15 @@ func newParty(ctx context.Context, cfg ExchangeConfig, transport string, at regi
 	p.ending.Go(func() { _, _ = server.Run(inner) }) // its workers hear of its end
 	dial := func() (worker.Link, error) { return inprocess.Link(server), nil }
 	if transport != "local" {
-		network, address := "tcp", "127.0.0.1:0"
-		if transport != "tcp" {
-			network, address = "unix", filepath.Join(p.dir, "socket")
-		}
-		l, err := net.Listen(network, address)
+		l, target, err := p.listen(cfg, transport, "socket")
 		if err != nil {
 			return nil, err
 		}
-		if cfg.wrap != nil {
-			l = cfg.wrap(l)
-		}
 		p.ending.Go(func() { _ = server.Serve(inner, l) })
-		target := l.Addr().String()
-		if transport != "tcp" {
-			target = "unix://" + target
+		for part := 1; part < config.Parts; part++ {
+			if err := p.startPart(inner, cfg, transport, target, part); err != nil {
+				return nil, err
+			}
 		}
 		dial = func() (worker.Link, error) {
 			return worker.Dial(target, worker.DialOptions{SharedMemory: transport == "memory"})
@@ -123,6 +118,45 @@ func newParty(ctx context.Context, cfg ExchangeConfig, transport string, at regi
 		}
 	}
 	return p, p.share(ctx, server)
+}
+
+// listen opens a socket for workers, and tells how it is reached.
+func (p *party) listen(cfg ExchangeConfig, transport, name string) (l net.Listener, target string, err error) {
+	if transport == "tcp" {
+		l, err = net.Listen("tcp", "127.0.0.1:0")
+	} else {
+		l, err = net.Listen("unix", filepath.Join(p.dir, name))
+	}
+	if err != nil {
+		return nil, "", err
+	}
+	target = l.Addr().String()
+	if transport != "tcp" {
+		target = "unix://" + target
+	}
+	if cfg.wrap != nil {
+		l = cfg.wrap(l)
+	}
+	return l, target, nil
+}
+
+// startPart starts the server of another part, which the one at target coordinates.
+func (p *party) startPart(ctx context.Context, cfg ExchangeConfig, transport, target string, index int) error {
+	l, address, err := p.listen(cfg, transport, fmt.Sprintf("part-%d", index))
+	if err != nil {
+		return err
+	}
+	part, err := paramserver.NewPart(paramserver.PartConfig{Index: index, Count: cfg.Parts, Address: address},
+		func(ctx context.Context) (paramserver.Coordinator, error) {
+			return paramserver.DialCoordinator(ctx, target)
+		},
+		func(ctx context.Context, s *paramserver.Server) error { return s.Serve(ctx, l) })
+	if err != nil {
+		l.Close()
+		return err
+	}
+	p.ending.Go(func() { _ = part.Run(ctx) }) // its workers hear of its end
+	return nil
 }
 
 // share has those workers that own shards at first, perhaps one alone, make a step
