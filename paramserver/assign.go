@@ -217,6 +217,7 @@ func pinName(pinned, shards int) string {
 // etcd must not stop training.
 type saver struct {
 	registry *membership.Registry
+	term     uint64 // in which this server leads; 0: there are no terms
 	log      *slog.Logger
 	newest   chan membership.Assignment // holds at most the newest
 }
@@ -253,7 +254,7 @@ func (v *saver) write(ctx context.Context, a membership.Assignment) {
 	stored, err := v.registry.LoadAssignment(ctx)
 	if err == nil {
 		a.Number = stored.Number + 1
-		err = v.registry.SaveAssignment(ctx, a)
+		err = v.registry.SaveAssignment(ctx, a, v.term)
 	}
 	if err != nil && !errors.Is(err, context.Canceled) {
 		v.log.Warn("assignment was not written to etcd; training goes on with it", "assignment", a.Number, "err", err)

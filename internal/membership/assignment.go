@@ -49,30 +49,57 @@ func (a Assignment) Unowned() []int {
 
 // SaveAssignment stores a, whose number must be one more than that of the
 // stored assignment (1, if there is none); otherwise the error is ErrConflict.
-// After an error of another kind the assignment may or may not have been stored.
-func (r *Registry) SaveAssignment(ctx context.Context, a Assignment) error {
+// It is ErrDeposed if a leader of a higher term than the caller's has been made;
+// term 0 is that of a caller who has none and may always save. After an error of
+// another kind the assignment may or may not have been stored.
+func (r *Registry) SaveAssignment(ctx context.Context, a Assignment, term uint64) error {
+	if err := r.saveAssignment(ctx, a, term); err != nil {
+		return fmt.Errorf("save assignment %d: %w", a.Number, err)
+	}
+	return nil
+}
+
+func (r *Registry) saveAssignment(ctx context.Context, a Assignment, term uint64) error {
 	stored, revision, err := r.loadAssignment(ctx)
 	if err != nil {
 		return err
 	}
+	conditions := []clientv3.Cmp{clientv3.Compare(clientv3.ModRevision(r.assignment()), "=", revision)}
+	if term != 0 {
+		resp, err := r.cli.Get(ctx, r.term())
+		if err != nil {
+			return err
+		}
+		counted, err := r.checkTerm(resp, term)
+		if err != nil {
+			return err
+		}
+		conditions = append(conditions, clientv3.Compare(clientv3.ModRevision(r.term()), "=", counted))
+	}
 	if a.Number != stored.Number+1 {
-		return fmt.Errorf("save assignment %d over %d: %w", a.Number, stored.Number, ErrConflict)
+		return fmt.Errorf("over %d: %w", stored.Number, ErrConflict)
 	}
 	encoded, err := json.Marshal(a)
 	if err != nil {
-		return fmt.Errorf("save assignment %d: %w", a.Number, err)
+		return err
 	}
-	resp, err := r.cli.Txn(ctx).
-		If(clientv3.Compare(clientv3.ModRevision(r.assignment()), "=", revision)).
+	resp, err := r.cli.Txn(ctx).If(conditions...).
 		Then(clientv3.OpPut(r.assignment(), string(encoded))).
+		Else(clientv3.OpGet(r.term())).
 		Commit()
 	if err != nil {
-		return fmt.Errorf("save assignment %d: %w", a.Number, err)
+		return err
 	}
-	if !resp.Succeeded {
-		return fmt.Errorf("save assignment %d: %w", a.Number, ErrConflict)
+	if resp.Succeeded {
+		return nil
 	}
-	return nil
+	// Whoever has lost an assignment to a new leader is to learn of that.
+	if term != 0 {
+		if _, err := r.checkTerm((*clientv3.GetResponse)(resp.Responses[0].GetResponseRange()), term); err != nil {
+			return err
+		}
+	}
+	return ErrConflict
 }
 
 // LoadAssignment returns the stored assignment, the zero one if there is none.

@@ -5,22 +5,27 @@
 //
 //	/muster/<job>/workers/<id>   a Member, for as long as its Lease lives
 //	/muster/<job>/servers/<id>   a Server, for as long as its Lease lives
+//	/muster/<job>/leader         the Leader, for as long as its Lease lives
+//	/muster/<job>/term           the term of the last leader, for good
 //	/muster/<job>/assignment     the numbered Assignment, for good
 //
-// Assign, a pure function, says which worker owns which shard; the leader saves
-// what it says with SaveAssignment.
+// Of several parameter servers one leads: whoever Lead was first for. Assign, a
+// pure function, says which worker owns which shard; the leader saves what it says
+// with SaveAssignment.
 //
 // Invariants:
-//  1. A key of a worker or server lives exactly as long as the lease under
+//  1. A key of a worker, server or leader lives exactly as long as the lease under
 //     which it was written last.
 //  2. Assignments are numbered without gaps: number k is saved only over number
 //     k-1, so of two who try, one is told ErrConflict.
-//  3. Assign depends on nothing but its arguments.
+//  3. Each leader has a higher term than all before it; of a leader's assignments
+//     none is saved once there is one of a higher term.
+//  4. Assign depends on nothing but its arguments.
 //
-// Goroutines: Register and RegisterServer start one each, owned by the returned
+// Goroutines: Register, RegisterServer and Lead start one each, owned by the returned
 // Lease, which Release and Abandon end and wait for. Nothing else starts any.
 //
-// Electing the leader, telling workers what they own, and the times after which
+// Trying again to lead, telling workers what they own, and the times after which
 // a lost worker's shard is handed over are left to others. The package imports
 // nothing of the project; membership/embedded runs an etcd inside the process.
 package membership

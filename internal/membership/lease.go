@@ -56,34 +56,64 @@ func (r *Registry) hold(ctx context.Context, key string, value any) (*Lease, err
 	if err != nil {
 		return nil, fmt.Errorf("register %s: %w", key, err)
 	}
-	seconds := int64((r.ttl + time.Second - 1) / time.Second)
-	grant, err := r.cli.Grant(ctx, seconds)
+	l, err := r.grant(ctx, key)
 	if err != nil {
-		return nil, fmt.Errorf("register %s: lease: %w", key, err)
+		return nil, fmt.Errorf("register %s: %w", key, err)
 	}
-	running, stop := context.WithCancel(context.WithoutCancel(ctx))
-	renewed, err := r.cli.KeepAlive(running, grant.ID)
-	if err == nil {
-		_, err = r.cli.Put(ctx, key, string(encoded), clientv3.WithLease(grant.ID))
-	}
-	if err != nil {
-		stop()
+	if _, err := r.cli.Put(ctx, key, string(encoded), clientv3.WithLease(l.id)); err != nil {
 		revoke, cancel := context.WithTimeout(context.WithoutCancel(ctx), revokeTimeout)
 		defer cancel()
-		_, revokeErr := r.cli.Revoke(revoke, grant.ID)
-		return nil, fmt.Errorf("register %s: %w", key, errors.Join(err, revokeErr))
+		return nil, fmt.Errorf("register %s: %w", key, errors.Join(err, l.Release(revoke)))
 	}
-	l := &Lease{cli: r.cli, id: grant.ID, key: key, stop: stop, lost: make(chan struct{})}
-	go l.renew(renewed)
 	return l, nil
 }
 
-// renew takes in what the client reports of each renewal, which ends when the
-// lease has expired, the client was closed, or stop was called.
-func (l *Lease) renew(renewed <-chan *clientv3.LeaseKeepAliveResponse) {
+// grant makes a lease for key, under which nothing is written yet, and keeps it
+// alive until Release or Abandon.
+func (r *Registry) grant(ctx context.Context, key string) (*Lease, error) {
+	seconds := int64((r.ttl + time.Second - 1) / time.Second)
+	asked := time.Now()
+	grant, err := r.cli.Grant(ctx, seconds)
+	if err != nil {
+		return nil, fmt.Errorf("lease: %w", err)
+	}
+	running, stop := context.WithCancel(context.WithoutCancel(ctx))
+	l := &Lease{cli: r.cli, id: grant.ID, key: key, stop: stop, lost: make(chan struct{})}
+	renewed, err := r.cli.KeepAlive(running, grant.ID)
+	if err != nil {
+		stop()
+		return nil, fmt.Errorf("lease: %w", err) // it runs out by itself
+	}
+	ttl := time.Duration(grant.TTL) * time.Second
+	go l.renew(renewed, ttl, ttl-time.Since(asked))
+	return l, nil
+}
+
+// renew takes in what the client reports of each renewal. That ends when the
+// lease has expired, the client was closed, or stop was called. The client renews
+// after a third of the time to live, which it looks for twice a second: a lease
+// of 2 s every second or so. But it notes that answers stay away up to a second
+// late, when another may lead already; so left, the time that the lease still
+// has, is measured here.
+func (l *Lease) renew(renewed <-chan *clientv3.LeaseKeepAliveResponse, ttl, left time.Duration) {
 	defer close(l.lost)
 	defer l.stop()
-	for range renewed {
+	expiry := time.NewTimer(left)
+	defer expiry.Stop()
+	for {
+		select {
+		case _, ok := <-renewed:
+			if !ok {
+				return
+			}
+			expiry.Reset(ttl)
+		case <-expiry.C:
+			if len(renewed) == 0 {
+				return
+			}
+			// The process stood still; if too long, the next renewal tells.
+			expiry.Reset(ttl)
+		}
 	}
 }
 

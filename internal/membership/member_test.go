@@ -56,8 +56,11 @@ func TestABadRegistryRefusesEverything(t *testing.T) {
 			"Servers":        func() error { _, err := r.Servers(ctx); return err },
 			"WaitServer":     func() error { _, err := r.WaitServer(ctx, 1); return err },
 			"Watch":          func() error { return r.Watch(ctx, func([]Member) {}) },
+			"Lead":           func() error { _, _, err := r.Lead(ctx, Server{"a", "h:1", 0, 1}, 0); return err },
+			"Leader":         func() error { _, _, err := r.Leader(ctx); return err },
+			"WatchLeader":    func() error { return r.WatchLeader(ctx, func(Leader, bool) bool { return true }) },
 			"LoadAssignment": func() error { _, err := r.LoadAssignment(ctx); return err },
-			"SaveAssignment": func() error { return r.SaveAssignment(ctx, Assignment{Number: 1}) },
+			"SaveAssignment": func() error { return r.SaveAssignment(ctx, Assignment{Number: 1}, 0) },
 		} {
 			if err := call(); err == nil || !strings.Contains(err.Error(), tc.want) {
 				t.Errorf("%s of job %q, %v: %v, want %q", name, tc.job, tc.ttl, err, tc.want)
@@ -92,6 +95,9 @@ func TestWhoRegistersIsChecked(t *testing.T) {
 	} {
 		if _, err := r.RegisterServer(t.Context(), tc.server); err == nil || !strings.Contains(err.Error(), tc.want) {
 			t.Errorf("RegisterServer(%+v) = %v, want %q", tc.server, err, tc.want)
+		}
+		if _, _, err := r.Lead(t.Context(), tc.server, 0); err == nil || !strings.Contains(err.Error(), tc.want) {
+			t.Errorf("Lead(%+v) = %v, want %q", tc.server, err, tc.want)
 		}
 	}
 	if _, err := r.WaitServer(t.Context(), -1); err == nil || !strings.Contains(err.Error(), "part -1") {

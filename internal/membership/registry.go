@@ -23,8 +23,10 @@ type Registry struct {
 }
 
 // NewRegistry returns the registry of a job. ttl is how long a worker or server
-// stays registered without a sign of life: at least a second, and counted by
-// etcd in whole seconds. A job name or ttl that can't be used is reported by
+// stays registered, or a leader leads, without a sign of life: at least a second,
+// and counted by etcd in whole seconds. etcd itself has a least one, which it
+// takes instead of a lower: three halves of its election timeout, rounded up to
+// seconds. So that is 2 s by etcd's defaults, and 1 s where it is embedded. A job name or ttl that can't be used is reported by
 // every method; see ValidateJob to ask before.
 func NewRegistry(cli *clientv3.Client, job string, ttl time.Duration, log *slog.Logger) *Registry {
 	bad := ValidateJob(job)
@@ -37,6 +39,8 @@ func NewRegistry(cli *clientv3.Client, job string, ttl time.Duration, log *slog.
 func (r *Registry) workers() string    { return r.prefix + "workers/" }
 func (r *Registry) servers() string    { return r.prefix + "servers/" }
 func (r *Registry) assignment() string { return r.prefix + "assignment" }
+func (r *Registry) leader() string     { return r.prefix + "leader" }
+func (r *Registry) term() string       { return r.prefix + "term" }
 
 // entry is a key of a worker or server and its value.
 type entry struct {

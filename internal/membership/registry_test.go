@@ -38,6 +38,16 @@ var behaviours = map[string]func(*testing.T, cluster){
 	"AssignmentsFollowEachOther":        assignmentsFollowEachOther,
 	"OneOfManySaversWins":               oneOfManySaversWins,
 	"AnAssignmentOfAnotherKind":         anAssignmentOfAnotherKind,
+	"OneOfManyCandidatesLeads":          oneOfManyCandidatesLeads,
+	"WhoComesFirstLeads":                whoComesFirstLeads,
+	"ALostLeaseGivesWay":                aLostLeaseGivesWay,
+	"AServerTakesItsOwnKeyOver":         aServerTakesItsOwnKeyOver,
+	"TermsGrowBeyondTheLeast":           termsGrowBeyondTheLeast,
+	"WatchLeaderShowsEachChange":        watchLeaderShowsEachChange,
+	"WatchLeaderSurvivesCompaction":     watchLeaderSurvivesCompaction,
+	"LeadershipOfAnotherKind":           leadershipOfAnotherKind,
+	"ADeposedServerSavesNothing":        aDeposedServerSavesNothing,
+	"AServerDeposedWhileItSaves":        aServerDeposedWhileItSaves,
 }
 
 func membersComeInOrderOfArrival(t *testing.T, c cluster) {
@@ -259,7 +269,7 @@ func watchSurvivesARestart(t *testing.T, c cluster) {
 	w.expect("")
 	worker(t, r, "a")
 	w.expect("a")
-	if err := r.SaveAssignment(ctx, membership.Assignment{Number: 1, Owner: []string{"a"}}); err != nil {
+	if err := r.SaveAssignment(ctx, membership.Assignment{Number: 1, Owner: []string{"a"}}, 0); err != nil {
 		t.Fatal(err)
 	}
 	c.restart(t)
@@ -307,7 +317,7 @@ func jobsAreApart(t *testing.T, c cluster) {
 	other := membership.NewRegistry(cli, job(t)+".2", time.Second, slog.New(slog.DiscardHandler))
 	worker(t, one, "a")
 	worker(t, other, "b")
-	if err := one.SaveAssignment(ctx, membership.Assignment{Number: 1}); err != nil {
+	if err := one.SaveAssignment(ctx, membership.Assignment{Number: 1}, 0); err != nil {
 		t.Fatal(err)
 	}
 	if got, _, err := one.Members(ctx); ids(got) != "a" || err != nil {
@@ -414,7 +424,7 @@ func assignmentsFollowEachOther(t *testing.T, c cluster) {
 		{second, true, second},
 		{first, false, second},
 	} {
-		err := r.SaveAssignment(ctx, step.save)
+		err := r.SaveAssignment(ctx, step.save, 0)
 		if step.ok && err != nil || !step.ok && !errors.Is(err, membership.ErrConflict) {
 			t.Errorf("SaveAssignment(%d) = %v, want ok=%v", step.save.Number, err, step.ok)
 		}
@@ -431,7 +441,7 @@ func oneOfManySaversWins(t *testing.T, c cluster) {
 		for i := range savers {
 			r := registry(t, cli)
 			all.Go(func() {
-				errs[i] = r.SaveAssignment(ctx, membership.Assignment{Number: round, Owner: []string{fmt.Sprint(i)}})
+				errs[i] = r.SaveAssignment(ctx, membership.Assignment{Number: round, Owner: []string{fmt.Sprint(i)}}, 0)
 			})
 		}
 		all.Wait()
@@ -461,7 +471,7 @@ func anAssignmentOfAnotherKind(t *testing.T, c cluster) {
 	if _, err := r.LoadAssignment(ctx); err == nil || !strings.Contains(err.Error(), key) {
 		t.Errorf("LoadAssignment of nonsense: %v", err)
 	}
-	if err := r.SaveAssignment(ctx, membership.Assignment{Number: 1}); err == nil || errors.Is(err, membership.ErrConflict) {
+	if err := r.SaveAssignment(ctx, membership.Assignment{Number: 1}, 0); err == nil || errors.Is(err, membership.ErrConflict) {
 		t.Errorf("SaveAssignment over nonsense: %v", err)
 	}
 }

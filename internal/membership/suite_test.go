@@ -62,6 +62,7 @@ func suite(t *testing.T, c cluster) {
 	})
 	if c.survives() {
 		t.Run("WatchSurvivesARestart", func(t *testing.T) { watchSurvivesARestart(t, c) })
+		t.Run("LeadershipSurvivesARestart", func(t *testing.T) { leadershipSurvivesARestart(t, c) })
 	}
 }
 
