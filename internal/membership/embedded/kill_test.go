@@ -38,7 +38,7 @@ func writeForever(dir string) error {
 	if _, err := r.Register(ctx, membership.Member{ID: "dead", Pinned: -1}); err != nil {
 		return err
 	}
-	if err := r.SaveAssignment(ctx, membership.Assignment{Number: 1, Owner: []string{"dead"}}); err != nil {
+	if err := r.SaveAssignment(ctx, membership.Assignment{Number: 1, Owner: []string{"dead"}}, 0); err != nil {
 		return err
 	}
 	for i := 1; ; i++ {
@@ -86,7 +86,7 @@ func TestWhatWasAcknowledgedSurvivesAKill(t *testing.T) {
 	}
 	gone(t, r)
 	// The next write goes on where the killed process was.
-	if err := r.SaveAssignment(deadline(t), membership.Assignment{Number: 2, Owner: []string{""}}); err != nil {
+	if err := r.SaveAssignment(deadline(t), membership.Assignment{Number: 2, Owner: []string{""}}, 0); err != nil {
 		t.Error(err)
 	}
 }
