@@ -11,6 +11,8 @@ import (
 	"path/filepath"
 	"regexp"
 	"strconv"
+	"sync/atomic"
+	"time"
 
 	"github.com/google/renameio/v2"
 )
@@ -24,22 +26,31 @@ const supersededPrefix = "superseded-"
 
 // temporary matches the names of files that are being written, or were when
 // their process died.
-var temporary = regexp.MustCompile(`^\.(step-\d{10,20}|best)\.ckpt\d+$`)
+var temporary = regexp.MustCompile(`^\.((step-\d{10,20}|best)\.ckpt|term)\d+$`)
 
 // Store is the directory of one job's checkpoints: step-0000000123.ckpt, the
-// newest of them, and best.ckpt. One Store writes to a directory at a time;
-// its methods are not safe for concurrent use. Readers in other processes need
-// no Store: see Find.
+// newest of them, and best.ckpt. One Store writes to a directory at a time, or
+// several of which each has called Lead in a term of its own: of these, the one of
+// the highest term. A Store on which Lead was never called has no term; it
+// neither heeds terms that are noted nor notes any. But for Lead and Term its
+// methods are not safe for concurrent use. Readers in other processes need no
+// Store: see Find.
 type Store struct {
-	dir  string
-	keep int
-	log  *slog.Logger
-	link func(old, new string) error // os.Link, but in tests
+	dir      string
+	keep     int
+	log      *slog.Logger
+	link     func(old, new string) error // os.Link, but in tests
+	patience time.Duration               // lockPatience, but in tests
+
+	term  atomic.Uint64 // of the last Lead; 0: none
+	swept bool          // temporary files of others have been removed, or are left to Lead
 }
 
 // Open makes the directory if it is not there, and removes temporary files that
-// a killed process left. keep is how many of the newest checkpoints remain
-// besides best.ckpt, at least 1. A nil log drops all messages.
+// a killed process left. Where a term is noted a leader may be writing one, and
+// they are left to Lead, or to the first Save of a Store that has no term. keep is
+// how many of the newest checkpoints remain besides best.ckpt, at least 1. A nil
+// log drops all messages.
 func Open(dir string, keep int, log *slog.Logger) (*Store, error) {
 	if keep < 1 {
 		return nil, fmt.Errorf("checkpoint: keep %d: at least 1 is allowed", keep)
@@ -47,21 +58,55 @@ func Open(dir string, keep int, log *slog.Logger) (*Store, error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return nil, fmt.Errorf("checkpoint directory: %w", err)
 	}
-	s := &Store{dir: dir, keep: keep, log: orDiscard(log), link: os.Link}
-	entries, err := os.ReadDir(dir)
+	s := &Store{dir: dir, keep: keep, log: orDiscard(log), link: os.Link, patience: lockPatience}
+	// Listed before the look for a term: who leads has noted that before it writes.
+	unfinished, err := s.unfinished()
 	if err != nil {
 		return nil, fmt.Errorf("checkpoint directory: %w", err)
 	}
-	for _, e := range entries {
-		if !temporary.MatchString(e.Name()) {
-			continue
-		}
-		if err := os.Remove(filepath.Join(dir, e.Name())); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return nil, fmt.Errorf("checkpoint directory: %w", err)
-		}
-		s.log.Info("removed an unfinished checkpoint", "file", e.Name())
+	if _, err := os.Lstat(filepath.Join(dir, termName)); err == nil {
+		return s, nil
 	}
+	if err := s.remove(unfinished); err != nil {
+		return nil, fmt.Errorf("checkpoint directory: %w", err)
+	}
+	s.swept = true
 	return s, nil
+}
+
+// sweep removes all temporary files.
+func (s *Store) sweep() error {
+	s.swept = true
+	unfinished, err := s.unfinished()
+	if err != nil {
+		return err
+	}
+	return s.remove(unfinished)
+}
+
+// unfinished returns the names of temporary files.
+func (s *Store) unfinished() ([]string, error) {
+	entries, err := os.ReadDir(s.dir)
+	if err != nil {
+		return nil, err
+	}
+	var names []string
+	for _, e := range entries {
+		if temporary.MatchString(e.Name()) {
+			names = append(names, e.Name())
+		}
+	}
+	return names, nil
+}
+
+func (s *Store) remove(names []string) error {
+	for _, name := range names {
+		if err := os.Remove(filepath.Join(s.dir, name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+		s.log.Info("removed an unfinished checkpoint", "file", name)
+	}
+	return nil
 }
 
 // Dir returns the directory.
@@ -90,28 +135,59 @@ func (s *Store) Newest() (*State, string, error) {
 // Checkpoints of later steps belong to a course the job has left by going back;
 // they are renamed to superseded-step-*.ckpt, which nobody reads on resuming.
 //
+// If Lead was called, and a higher term is noted by the time that the file is to
+// become visible, the error wraps ErrDeposed, and nothing was put in place, deleted
+// or renamed.
+//
 // state must not change until Save returns.
 func (s *Store) Save(ctx context.Context, state *State, best bool) (string, error) {
 	path := filepath.Join(s.dir, stepName(state.Step))
+	if err := s.save(ctx, path, state, best); err != nil {
+		return "", fmt.Errorf("checkpoint of step %d: %w", state.Step, err)
+	}
+	return path, nil
+}
+
+func (s *Store) save(ctx context.Context, path string, state *State, best bool) error {
+	if s.term.Load() == 0 && !s.swept {
+		if err := s.sweep(); err != nil {
+			return err
+		}
+	}
 	file, err := s.write(ctx, path, state)
 	if err != nil {
-		return "", err
+		return err
 	}
 	defer file.Cleanup()
+	var copied string
+	if best {
+		if copied, err = s.copyForBest(ctx, file.Name(), state); err != nil {
+			return err
+		}
+		defer os.Remove(copied) // which is gone when all went well
+	}
+	// All is flushed already, so the lock is held for a moment only. Deleting is
+	// part of it: a server deposed in between would take its successor's files for
+	// those of a course that the job has left.
+	release, err := s.enter(ctx)
+	if err != nil {
+		return err
+	}
+	defer release()
 	if best {
 		// First, so that a checkpoint that calls itself the best is never newer than best.ckpt.
-		if err := s.setBest(ctx, file.Name(), state); err != nil {
-			return "", err
+		if err := os.Rename(copied, filepath.Join(s.dir, bestName)); err != nil {
+			return fmt.Errorf("as the best: %w", err)
 		}
 	}
 	if err := file.CloseAtomicallyReplace(); err != nil {
-		return "", fmt.Errorf("checkpoint of step %d: %w", state.Step, err)
+		return err
 	}
 	if err := syncDir(s.dir); err != nil {
-		return "", fmt.Errorf("checkpoint of step %d: %w", state.Step, err)
+		return err
 	}
 	s.prune(state.Step)
-	return path, nil
+	return nil
 }
 
 // write writes state to a temporary file beside path and flushes it to the
@@ -119,40 +195,40 @@ func (s *Store) Save(ctx context.Context, state *State, best bool) (string, erro
 func (s *Store) write(ctx context.Context, path string, state *State) (*renameio.PendingFile, error) {
 	file, err := renameio.NewPendingFile(path, renameio.WithTempDir(s.dir), renameio.WithPermissions(0o644))
 	if err != nil {
-		return nil, fmt.Errorf("checkpoint of step %d: %w", state.Step, err)
+		return nil, err
 	}
 	if err = Encode(contextWriter{ctx, file}, state); err == nil {
 		err = file.Sync()
 	}
 	if err != nil {
 		file.Cleanup()
-		return nil, fmt.Errorf("checkpoint of step %d: %w", state.Step, err)
+		return nil, err
 	}
 	return file, nil
 }
 
-// setBest makes best.ckpt the file written at source: by a hard link, or by
-// writing it once more where the file system has none.
-func (s *Store) setBest(ctx context.Context, source string, state *State) error {
-	path := filepath.Join(s.dir, bestName)
+// copyForBest makes a temporary file that may become best.ckpt of the file written
+// at source, and returns its path: by a hard link, or by writing it once more where
+// the file system has none.
+func (s *Store) copyForBest(ctx context.Context, source string, state *State) (string, error) {
 	link := filepath.Join(s.dir, "."+bestName+strconv.FormatUint(state.Step, 10))
+	if term := s.term.Load(); term != 0 {
+		// Another server may be at the same step. A step has 20 digits at most.
+		link = filepath.Join(s.dir, fmt.Sprintf(".%s%d%020d", bestName, term, state.Step))
+	}
 	os.Remove(link)
-	if err := s.link(source, link); err != nil {
-		file, err := s.write(ctx, path, state)
-		if err != nil {
-			return err
-		}
-		defer file.Cleanup()
-		if err := file.CloseAtomicallyReplace(); err != nil {
-			return fmt.Errorf("best checkpoint: %w", err)
-		}
-		return nil
+	if s.link(source, link) == nil {
+		return link, nil
 	}
-	if err := os.Rename(link, path); err != nil {
-		os.Remove(link)
-		return fmt.Errorf("best checkpoint: %w", err)
+	file, err := s.write(ctx, filepath.Join(s.dir, bestName), state)
+	if err != nil {
+		return "", fmt.Errorf("as the best: %w", err)
 	}
-	return nil
+	if err := file.Close(); err != nil {
+		os.Remove(file.Name())
+		return "", fmt.Errorf("as the best: %w", err)
+	}
+	return file.Name(), nil
 }
 
 // prune deletes all but the newest checkpoints and sets later ones aside. The
