@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/muster-train/muster/internal/membership"
@@ -217,7 +218,7 @@ func pinName(pinned, shards int) string {
 // etcd must not stop training.
 type saver struct {
 	registry *membership.Registry
-	term     uint64 // in which this server leads; 0: there are no terms
+	term     atomic.Uint64 // in which this server leads; 0: there are no terms
 	log      *slog.Logger
 	newest   chan membership.Assignment // holds at most the newest
 }
@@ -254,7 +255,7 @@ func (v *saver) write(ctx context.Context, a membership.Assignment) {
 	stored, err := v.registry.LoadAssignment(ctx)
 	if err == nil {
 		a.Number = stored.Number + 1
-		err = v.registry.SaveAssignment(ctx, a, v.term)
+		err = v.registry.SaveAssignment(ctx, a, v.term.Load())
 	}
 	if err != nil && !errors.Is(err, context.Canceled) {
 		v.log.Warn("assignment was not written to etcd; training goes on with it", "assignment", a.Number, "err", err)

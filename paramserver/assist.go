@@ -56,45 +56,53 @@ func (v partsService) Assist(stream grpc.BidiStreamingServer[musterv1.AssistRequ
 			}
 		}
 	}()
-	return a.deliver(stream.Context(), stream.Send)
+	return a.orders.deliver(stream.Context(), stream.Send, func(v Version) error {
+		return sendState(v, a.own, a.layout, func(m *musterv1.PartState) error {
+			return stream.Send(&musterv1.AssistResponse{Message: &musterv1.AssistResponse_State{State: m}})
+		})
+	})
 }
 
-// deliver sends the orders, in order, until the other side is gone or the job is done.
-func (a *assistant) deliver(ctx context.Context, send func(*musterv1.AssistResponse) error) error {
-	for {
-		orders, wake, err := a.take()
-		if err != nil {
-			return err
-		}
-		for i, o := range orders {
-			if err := a.do(o, send); err != nil {
-				for _, left := range orders[i+1:] {
-					left.release()
-				}
-				return err
-			}
-			if o.message.GetDone() != nil {
-				return nil
-			}
-		}
-		if len(orders) > 0 {
-			continue
-		}
-		select {
-		case <-wake:
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-	}
+// standbyService is what the server that leads is to standbys.
+type standbyService struct {
+	musterv1.UnimplementedStandbyServiceServer
+	server *Server
 }
 
-func (a *assistant) do(o order, send func(*musterv1.AssistResponse) error) error {
-	if o.state == nil {
-		return send(o.message)
+// Follow serves a standby: this goroutine sends, another receives.
+func (v standbyService) Follow(stream grpc.BidiStreamingServer[musterv1.FollowRequest, musterv1.FollowResponse]) error {
+	s := v.server
+	first, err := stream.Recv()
+	if err != nil {
+		return err
 	}
-	defer o.state.Release()
-	return sendState(*o.state, a.own, a.layout, func(m *musterv1.PartState) error {
-		return send(&musterv1.AssistResponse{Message: &musterv1.AssistResponse_State{State: m}})
+	hello := first.GetHello()
+	if hello == nil {
+		return status.Error(codes.InvalidArgument, "follow: the first message must be hello")
+	}
+	f, err := s.follow(stream.Context(), hello)
+	if err != nil {
+		return asStatus(err)
+	}
+	defer s.unfollow(f)
+	go func() {
+		for {
+			m, err := stream.Recv()
+			if err == nil {
+				err = f.receive(m)
+			}
+			if err != nil {
+				f.orders.fail(err)
+				f.poke()
+				return
+			}
+		}
+	}()
+	all := chunkRange{0, s.network.Layout.Chunks()}
+	return f.orders.deliver(stream.Context(), stream.Send, func(v Version) error {
+		return sendState(v, all, s.network.Layout, func(m *musterv1.PartState) error {
+			return stream.Send(&musterv1.FollowResponse{Message: &musterv1.FollowResponse_State{State: m}})
+		})
 	})
 }
 
@@ -127,16 +135,53 @@ func (v partService) Checkpoint(context.Context, *musterv1.CheckpointRequest) (*
 	return nil, v.elsewhere()
 }
 
-// DialCoordinator opens the stream of a part's server to the one that coordinates, at
-// host:port or unix:///path. Refusals are *RefusedError.
-func DialCoordinator(ctx context.Context, address string) (Coordinator, error) {
-	conn, err := grpc.NewClient(address,
+// dialServer makes a connection to another server, at host:port or unix:///path.
+func dialServer(address string) (*grpc.ClientConn, error) {
+	return grpc.NewClient(address,
 		grpc.WithTransportCredentials(insecure.NewCredentials()),
 		grpc.WithInitialWindowSize(windowBytes),
 		grpc.WithInitialConnWindowSize(windowBytes),
 		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxMessageBytes)),
 		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: 2 * silence, Timeout: silence}),
 	)
+}
+
+// DialLeading opens the stream of a standby to the server that leads. Refusals are *RefusedError.
+func DialLeading(ctx context.Context, address string) (Leading, error) {
+	conn, err := dialServer(address)
+	if err != nil {
+		return nil, err
+	}
+	stream, err := musterv1.NewStandbyServiceClient(conn).Follow(ctx)
+	if err != nil {
+		conn.Close()
+		return nil, fromStatus(err)
+	}
+	return &following{conn, stream}, nil
+}
+
+// following is a Leading over gRPC.
+type following struct {
+	conn   *grpc.ClientConn
+	stream grpc.BidiStreamingClient[musterv1.FollowRequest, musterv1.FollowResponse]
+}
+
+func (f *following) Send(m *musterv1.FollowRequest) error { return f.stream.Send(m) }
+
+func (f *following) Recv() (*musterv1.FollowResponse, error) {
+	m, err := f.stream.Recv()
+	if errors.Is(err, io.EOF) {
+		return nil, io.ErrUnexpectedEOF // it says that the job is done before it ends the stream
+	}
+	return m, fromStatus(err)
+}
+
+func (f *following) Close() { f.conn.Close() }
+
+// DialCoordinator opens the stream of a part's server to the one that coordinates.
+// Refusals are *RefusedError.
+func DialCoordinator(ctx context.Context, address string) (Coordinator, error) {
+	conn, err := dialServer(address)
 	if err != nil {
 		return nil, err
 	}

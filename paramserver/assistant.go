@@ -11,8 +11,7 @@ import (
 )
 
 // assistant is the connected server of another part, as the coordinator sees it.
-// The loop posts orders, which never waits; one goroutine takes them with next,
-// another brings what the other side says to receive.
+// One goroutine delivers its orders, another brings what the other side says to receive.
 type assistant struct {
 	part    int
 	address string
@@ -20,19 +19,11 @@ type assistant struct {
 	layout  *params.Layout
 	poke    func() // tells the loop that something was said
 
+	orders *orders[*musterv1.AssistResponse]
+
 	mu          sync.Mutex // guards the fields below
-	orders      []order
-	wake        chan struct{} // closed, and made anew, with each order
 	last        saying
 	collections []*collection // asked for and not whole, in order
-	fault       error         // why it is gone; nil: it isn't
-}
-
-// order is what the other side is told next: a message, or the state of its chunks
-// at a version, which is released once all are sent.
-type order struct {
-	message *musterv1.AssistResponse
-	state   *Version
 }
 
 // saying is what the other side has said last.
@@ -41,52 +32,24 @@ type saying struct {
 	diverged              bool
 	refused               *musterv1.PartRefused
 	gradients, parameters uint64 // payload bytes
+	course                uint64 // of the job, that all of this is of
 }
 
 func newAssistant(part int, address string, own chunkRange, layout *params.Layout, poke func()) *assistant {
-	return &assistant{part: part, address: address, own: own, layout: layout, poke: poke, wake: make(chan struct{})}
-}
-
-// post adds an order.
-func (a *assistant) post(o order) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if a.fault != nil {
-		o.release()
-		return
-	}
-	a.orders = append(a.orders, o)
-	close(a.wake)
-	a.wake = make(chan struct{})
-}
-
-func (o order) release() {
-	if o.state != nil {
-		o.state.Release()
-	}
+	return &assistant{part: part, address: address, own: own, layout: layout, poke: poke, orders: newOrders[*musterv1.AssistResponse]()}
 }
 
 // setUp has the other side begin, or begin anew, with a job's state at the store's
 // newest step.
-func (a *assistant) setUp(job *musterv1.JobSpec, hash string, store *Store) {
+func (a *assistant) setUp(job *musterv1.JobSpec, hash string, store *Store, course uint64) {
 	a.mu.Lock()
-	a.last.gathered, a.last.diverged, a.last.refused = 0, false, nil
+	a.last.gathered, a.last.diverged, a.last.refused, a.last.course = 0, false, nil, course
 	a.mu.Unlock()
 	v := store.Hold()
-	a.post(order{message: &musterv1.AssistResponse{Message: &musterv1.AssistResponse_Job{Job: &musterv1.PartJob{
-		Job: job, JobHash: hash, Layout: a.layout.Fingerprint(), First: uint32(a.own.first), End: uint32(a.own.end), Step: uint64(v.Step),
-	}}}})
-	a.post(order{state: &v})
-}
-
-// take returns the orders that wait, or a channel that is closed once there are some;
-// its error is why the other side is gone.
-func (a *assistant) take() ([]order, <-chan struct{}, error) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	orders := a.orders
-	a.orders = nil
-	return orders, a.wake, a.fault
+	a.orders.post(&musterv1.AssistResponse{Message: &musterv1.AssistResponse_Job{Job: &musterv1.PartJob{
+		Job: job, JobHash: hash, Layout: a.layout.Fingerprint(), First: uint32(a.own.first), End: uint32(a.own.end), Step: uint64(v.Step), Course: course,
+	}}})
+	a.orders.add(order[*musterv1.AssistResponse]{state: &v})
 }
 
 // said is what the other side has said last.
@@ -105,11 +68,15 @@ func (a *assistant) receive(r *musterv1.AssistRequest) error {
 	switch m := r.GetMessage().(type) {
 	case *musterv1.AssistRequest_Gathered:
 		g := m.Gathered
-		a.last.gathered, a.last.diverged = g.Step+1, g.Diverged
 		a.last.gradients, a.last.parameters = g.GradientBytes, g.ParameterBytes
+		if g.Course == a.last.course {
+			a.last.gathered, a.last.diverged = g.Step+1, g.Diverged
+		}
 		return nil
 	case *musterv1.AssistRequest_Refused:
-		a.last.refused = m.Refused
+		if m.Refused.Course == a.last.course {
+			a.last.refused = m.Refused
+		}
 		return nil
 	case *musterv1.AssistRequest_State:
 		if len(a.collections) == 0 {
@@ -127,35 +94,24 @@ func (a *assistant) receive(r *musterv1.AssistRequest) error {
 // collect asks for the state of the other side's chunks at the newest step.
 func (a *assistant) collect(c *collection) {
 	a.mu.Lock()
-	fault := a.fault
-	if fault == nil {
-		a.collections = append(a.collections, c)
-	}
-	a.mu.Unlock()
-	if fault != nil {
-		c.fail(fault)
+	defer a.mu.Unlock()
+	if err := a.orders.gone(); err != nil {
+		c.fail(err)
 		return
 	}
-	a.post(order{message: &musterv1.AssistResponse{Message: &musterv1.AssistResponse_Collect{Collect: &musterv1.PartCollect{Step: uint64(c.step)}}}})
+	a.collections = append(a.collections, c)
+	a.orders.post(&musterv1.AssistResponse{Message: &musterv1.AssistResponse_Collect{Collect: &musterv1.PartCollect{Step: uint64(c.step)}}})
 }
 
 // fail notes that the other side is gone: whoever waits for its state is told why.
 func (a *assistant) fail(err error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.fault != nil {
-		return
-	}
-	a.fault = err
+	a.orders.fail(err)
 	for _, c := range a.collections {
 		c.fail(err)
 	}
-	for _, o := range a.orders {
-		o.release()
-	}
-	a.collections, a.orders = nil, nil
-	close(a.wake)
-	a.wake = make(chan struct{})
+	a.collections = nil
 }
 
 // collection gathers the state of a part's chunks in the coordinator's vectors, whose

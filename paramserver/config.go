@@ -13,6 +13,7 @@ import (
 	"github.com/muster-train/muster/internal/wire"
 	"github.com/muster-train/muster/model"
 	"github.com/muster-train/muster/model/device"
+	"github.com/muster-train/muster/paramserver/checkpoint"
 	"github.com/muster-train/muster/paramserver/optim"
 	musterv1 "github.com/muster-train/muster/proto/muster/v1"
 )
@@ -24,11 +25,13 @@ type Config struct {
 
 	Parts int // servers of the job, of which this one is the first and coordinates
 
-	CheckpointDir   string        // directory of the job's checkpoints
-	CheckpointEvery time.Duration // least time between checkpoints within an epoch; 0: none but at the ends of epochs
-	CheckpointSteps int           // steps between checkpoints; 0: by time
-	Keep            int           // newest checkpoints to keep beside the best one, at least 1
-	Resume          string        // auto: the newest in CheckpointDir if any; none: begin anew; else a checkpoint's path
+	CheckpointDir   string            // directory of the job's checkpoints
+	CheckpointEvery time.Duration     // least time between checkpoints within an epoch; 0: none but at the ends of epochs
+	CheckpointSteps int               // steps between checkpoints; 0: by time
+	Keep            int               // newest checkpoints to keep beside the best one, at least 1
+	State           *checkpoint.State // to go on from, instead of what Resume says: a standby's, which is taken over; nil: none
+	Term            uint64            // of the leadership under which this server runs; 0: there are no terms
+	Resume          string            // auto: the newest in CheckpointDir if any; none: begin anew; else a checkpoint's path
 
 	SessionGrace time.Duration // how long a worker without a connection keeps its shards, its lease notwithstanding
 	ShardTimeout time.Duration // how long a pinned shard waits for its worker before another may take it

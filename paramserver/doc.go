@@ -15,6 +15,9 @@
 // A job of several parts has a server for each: part.go is the server of any but the
 // first, which parts.go makes coordinate the others by orders to each (assistant.go).
 //
+// Standbys follow a server that leads by election (followers.go) and have every step
+// that it has published (standby.go), so that a server made of what one has goes on.
+//
 // Invariants:
 //  1. A contribution counts exactly once or not at all: Round or Window decides, by name.
 //  2. The sum over shards is params' tree, whatever order contributions come in
@@ -31,6 +34,7 @@
 //  5. A checkpoint is the whole state at one step, of all parts.
 //  6. No part is more than a round ahead of another: each publishes a step once all
 //     have made their chunks of it.
+//  7. No step is published that a standby, unless it has been sent away, has not.
 //
 // Goroutines, all started and awaited by Run: the loop, which alone touches
 // Round, Window, assignment and phase; lanes, each of which does the arithmetic of its

@@ -23,6 +23,7 @@ type Result struct {
 	Already    bool   // the job had been finished before
 	Request    string // why a Stop call ended it; empty: none did
 	Split      Split
+	Standbys   int        // that had every step when the job ended here
 	Staleness  *Staleness // nil: gradients were applied together
 	// Torn tells that steps were under way when the job was stopped, and could not be made
 	// whole: the state was not saved, and the job goes on from Resumes, the step of Checkpoint.
@@ -34,8 +35,35 @@ type Result struct {
 // early; the state has been saved.
 var ErrStopped = errors.New("stopped")
 
+// ErrDeposed is what Run returns when another server leads the job: what this one has
+// done since is that one's to do again, with the same bits.
+var ErrDeposed = errors.New("another server leads the job")
+
 // ErrNotFinite is what Run returns when gradients stayed NaN or infinite.
 var ErrNotFinite = errors.New("gradients are not finite")
+
+// Depose ends the job here, because another server leads it, of a higher term.
+func (s *Server) Depose(leader string, term uint64) {
+	_ = s.do(context.Background(), func() { s.depose(fmt.Sprintf("%s, of term %d", leader, term)) })
+}
+
+// Lead notes that this server leads in a new term.
+func (s *Server) Lead(ctx context.Context, term uint64) (err error) {
+	if ended := s.do(ctx, func() {
+		s.cfg.Term = term
+		s.saver.term.Store(term)
+		err = s.checkpoints.Lead(term)
+	}); ended != nil {
+		return ended
+	}
+	return err
+}
+
+func (s *Server) depose(leader string) {
+	if s.failure == nil {
+		s.failure = fmt.Errorf("%w: %s; this one is of term %d", ErrDeposed, leader, s.cfg.Term)
+	}
+}
 
 // dismiss tells every worker that the job has ended, and waits a little for
 // them to go.
@@ -49,7 +77,7 @@ func (s *Server) dismiss(err error, r Result) {
 		s.handover.Stop()
 	}
 	// A server that was stopped comes back: its workers and the other parts wait for it.
-	comesBack := errors.Is(err, ErrStopped) && s.stop == ""
+	comesBack := errors.Is(err, ErrStopped) && s.stop == "" || errors.Is(err, ErrDeposed)
 	if !comesBack {
 		s.done = done
 	}
@@ -60,10 +88,13 @@ func (s *Server) dismiss(err error, r Result) {
 	}
 	if !comesBack {
 		s.order(&musterv1.AssistResponse{Message: &musterv1.AssistResponse_Done{Done: done}})
+		for _, f := range s.followers {
+			f.orders.add(order[*musterv1.FollowResponse]{message: &musterv1.FollowResponse{Message: &musterv1.FollowResponse_Done{Done: done}}, last: true})
+		}
 	}
 	patience := time.NewTimer(dismissTimeout)
 	defer patience.Stop()
-	for len(s.sessions) > 0 || !comesBack && (s.onTheirWay() || len(s.missing()) < len(s.others)) {
+	for len(s.sessions) > 0 || !comesBack && (s.onTheirWay() || len(s.missing()) < len(s.others) || len(s.followers) > 0) {
 		select {
 		case f := <-s.events:
 			f()
@@ -126,12 +157,18 @@ func (s *Server) result() Result {
 	step, samples := s.store.At()
 	v := s.store.Hold()
 	defer v.Release()
+	standbys := 0
+	for _, f := range s.followers {
+		if f.admitted {
+			standbys++
+		}
+	}
 	path, saved := s.saving.newestStep()
 	return Result{
 		Step: step, Samples: samples, Hash: params.Hash(v.Parameters),
 		Epochs: s.history, Best: s.best, Checkpoint: path, Synthetic: s.data.Synthetic,
 		Already: step == s.resumed && s.trained(), Request: s.stop, Split: s.meter.split,
-		Staleness: s.stale(), Torn: s.relaxed.torn, Resumes: saved,
+		Standbys: standbys, Staleness: s.stale(), Torn: s.relaxed.torn, Resumes: saved,
 	}
 }
 
@@ -143,7 +180,7 @@ func (s *Server) giveUp(step params.Step, node params.Node) {
 		return
 	}
 	s.part.tell(&musterv1.AssistRequest{Message: &musterv1.AssistRequest_Refused{Refused: &musterv1.PartRefused{
-		Step: uint64(step), Node: &musterv1.Node{First: uint32(node.First), End: uint32(node.End)},
+		Step: uint64(step), Node: &musterv1.Node{First: uint32(node.First), End: uint32(node.End)}, Course: s.part.course,
 	}}})
 }
 

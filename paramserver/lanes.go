@@ -33,6 +33,8 @@ type lanes struct {
 	slots   [][]*wire.Payload // by chunk, then slot; a lane touches those of its chunks alone
 	applied chan<- struct{}   // told of each chunk that has become whole
 
+	followed atomic.Pointer[[]*follower] // standbys that are sent every sum; nil: none
+
 	alone    atomic.Uint64 // contributions that were applied by themselves
 	diverged atomic.Bool   // an update made parameters NaN or infinite
 }
@@ -121,6 +123,12 @@ func (l *lanes) do(t task, room *room) {
 		t.values = l.add(t.chunk, t.values, l.take(t.chunk, slot), room)
 	}
 	if t.outcome.Complete {
+		if f := l.followed.Load(); f != nil && len(*f) > 0 {
+			step, _ := l.store.At()
+			for _, f := range *f {
+				f.send(step, t.chunk, l.live(t.chunk, t.values, room[0]))
+			}
+		}
 		if !l.store.Apply(t.chunk, l.whole(t, room), t.scale, t.rate) {
 			l.diverged.Store(true)
 		}

@@ -64,7 +64,8 @@ type Part struct {
 
 // part is what the server of a part other than the first has beside a Server.
 type part struct {
-	name string // 1/2
+	name   string // 1/2
+	course uint64 // of the job; the loop's
 	// tell sends to the coordinator. It does not wait for the loop.
 	tell func(*musterv1.AssistRequest)
 
@@ -250,6 +251,7 @@ func (p *Part) setUp(ctx context.Context, job *musterv1.PartJob) error {
 	clear(s.joins)
 	s.store.Settle()
 	p.step, p.expected = params.Step(job.Step), own.first
+	s.part.course = job.Course
 	return nil
 }
 
@@ -335,7 +337,7 @@ func (p *Part) made() {
 	}
 	p.tell(&musterv1.AssistRequest{Message: &musterv1.AssistRequest_Gathered{Gathered: &musterv1.PartGathered{
 		Step: uint64(s.round.step), Diverged: s.lanes.diverged.Load(),
-		GradientBytes: s.traffic.gradients.Load(), ParameterBytes: s.traffic.parameters.Load(),
+		GradientBytes: s.traffic.gradients.Load(), ParameterBytes: s.traffic.parameters.Load(), Course: s.part.course,
 	}}})
 }
 

@@ -135,8 +135,9 @@ func (s *Server) assemble(ctx context.Context) error {
 			return err
 		}
 	}
+	s.course++
 	for _, a := range s.others {
-		a.setUp(s.job, s.hash, s.store)
+		a.setUp(s.job, s.hash, s.store, s.course)
 	}
 	s.assembled = true
 	return nil
@@ -147,7 +148,7 @@ func (s *Server) assemble(ctx context.Context) error {
 func (s *Server) order(m *musterv1.AssistResponse) {
 	for _, a := range s.others {
 		if a != nil {
-			a.post(order{message: m})
+			a.orders.add(order[*musterv1.AssistResponse]{message: m, last: m.GetDone() != nil})
 		}
 	}
 }

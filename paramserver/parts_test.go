@@ -64,6 +64,7 @@ type otherPart struct {
 	cancel context.CancelFunc
 	layout *params.Layout
 	w, v   []float32 // its state, in the whole vector
+	course uint64
 }
 
 func assist(t *testing.T, conn *grpc.ClientConn, hello *musterv1.PartHello) *otherPart {
@@ -116,7 +117,7 @@ func (o *otherPart) setUp(s *Server, step uint64) {
 	if job == nil || job.JobHash != s.hash || job.First != 1 || job.End != 2 || job.Step != step || job.Layout != s.network.Layout.Fingerprint() {
 		o.t.Fatalf("job %v, want that of the server, with chunk 1 at step %d", job, step)
 	}
-	o.layout = s.network.Layout
+	o.layout, o.course = s.network.Layout, job.Course
 	o.w, o.v = make([]float32, o.layout.Size()), make([]float32, o.layout.Size())
 	state := o.recv().GetState()
 	r := o.layout.Chunk(1)
@@ -138,7 +139,7 @@ func (o *otherPart) round(step uint64, rate, scale float32, images ...uint32) {
 }
 
 func (o *otherPart) gathered(step uint64) {
-	o.send(&musterv1.AssistRequest{Message: &musterv1.AssistRequest_Gathered{Gathered: &musterv1.PartGathered{Step: step, GradientBytes: 11, ParameterBytes: 13}}})
+	o.send(&musterv1.AssistRequest{Message: &musterv1.AssistRequest_Gathered{Gathered: &musterv1.PartGathered{Step: step, GradientBytes: 11, ParameterBytes: 13, Course: o.course}}})
 }
 
 func (o *otherPart) commit(step uint64) {
@@ -323,12 +324,13 @@ func TestALostPartTakesTheJobBack(t *testing.T) {
 			contribute(p, w)
 			lose(o)
 
-			o = assist(t, conn, helloOfOne)
+			before := o.course
 			for {
-				if _, err := o.stream.Recv(); err == nil {
+				o = assist(t, conn, helloOfOne)
+				if job, err := o.stream.Recv(); err == nil {
+					o.course = job.GetJob().GetCourse()
 					break
-				}
-				o = assist(t, conn, helloOfOne) // the loss has not been noticed yet
+				} // else the loss has not been noticed yet
 			}
 			o.layout = r.network.Layout
 			o.w, o.v = make([]float32, o.layout.Size()), make([]float32, o.layout.Size())
@@ -342,6 +344,15 @@ func TestALostPartTakesTheJobBack(t *testing.T) {
 			}
 			contribute(p, w)
 			o.round(1, 0.5, 0.5, 1, 1)
+			now := o.course
+			o.course = before
+			o.gathered(1) // said of the course that was given up: it doesn't count
+			o.course = now
+			for look(t, r.Server).Parts[1].GradientBytes != 11 {
+			}
+			if at, _ := r.store.At(); at != 1 {
+				t.Errorf("step %d, though its part has not made it", at)
+			}
 			o.gathered(1)
 			o.commit(2)
 		})
@@ -351,10 +362,10 @@ func TestALostPartTakesTheJobBack(t *testing.T) {
 func TestAPartThatDivergesEndsTheJob(t *testing.T) {
 	for name, say := range map[string]func(o *otherPart){
 		"an update": func(o *otherPart) {
-			o.send(&musterv1.AssistRequest{Message: &musterv1.AssistRequest_Gathered{Gathered: &musterv1.PartGathered{Step: 0, Diverged: true}}})
+			o.send(&musterv1.AssistRequest{Message: &musterv1.AssistRequest_Gathered{Gathered: &musterv1.PartGathered{Step: 0, Diverged: true, Course: o.course}}})
 		},
 		"contributions": func(o *otherPart) {
-			o.send(&musterv1.AssistRequest{Message: &musterv1.AssistRequest_Refused{Refused: &musterv1.PartRefused{Step: 0, Node: &musterv1.Node{First: 1, End: 2}}}})
+			o.send(&musterv1.AssistRequest{Message: &musterv1.AssistRequest_Refused{Refused: &musterv1.PartRefused{Step: 0, Node: &musterv1.Node{First: 1, End: 2}, Course: o.course}}})
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

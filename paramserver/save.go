@@ -33,7 +33,15 @@ func (s *Server) restore() error {
 	if s.checkpoints, err = checkpoint.Open(s.cfg.CheckpointDir, s.cfg.Keep, s.cfg.Log); err != nil {
 		return err
 	}
-	state, path, err := s.findState()
+	if s.cfg.Term > 0 {
+		if err := s.checkpoints.Lead(s.cfg.Term); err != nil {
+			return err
+		}
+	}
+	state, path, err := s.cfg.State, "memory", error(nil)
+	if state == nil {
+		state, path, err = s.findState()
+	}
 	if err != nil {
 		return err
 	}
@@ -46,8 +54,12 @@ func (s *Server) restore() error {
 	if err := s.checkSameJob(state, path); err != nil {
 		return err
 	}
-	n := len(state.History)
-	s.saving = newWriter(s.checkpoints, path, written{params.Step(state.Step), state.Final, n > 0 && state.History[n-1].Step == state.Step})
+	if s.cfg.State != nil {
+		s.saving = newWriter(s.checkpoints, "", written{})
+	} else {
+		n := len(state.History)
+		s.saving = newWriter(s.checkpoints, path, written{params.Step(state.Step), state.Final, n > 0 && state.History[n-1].Step == state.Step})
+	}
 	s.startStore(params.Step(state.Step), state.Samples, state.Parameters, state.Momentum)
 	s.data, s.history, s.best = state.Data, state.History, state.Best
 	s.counts.notFinite, s.counts.before = state.NotFinite, state.NotFinite
@@ -191,17 +203,21 @@ func (s *Server) saveDue() bool {
 func (s *Server) snapshot() snapshot {
 	v, wait := s.holdWhole()
 	s.relaxed.savedAt = v.Step
+	best := s.best != nil && s.best.Step == uint64(v.Step)
+	return snapshot{&checkpoint.State{
+		Meta: s.meta(v.Step, v.Samples), Layout: s.network.Layout, Parameters: v.Parameters, Momentum: v.Momentum,
+	}, s.scored(), best, wait, v.Release}
+}
+
+// meta is what a checkpoint of a step says about itself.
+func (s *Server) meta(step params.Step, samples uint64) checkpoint.Meta {
 	job, err := protojson.Marshal(s.job)
 	if err != nil {
 		job = json.RawMessage("{}") // a message of plain fields always marshals
 	}
-	best := s.best != nil && s.best.Step == uint64(v.Step)
-	return snapshot{&checkpoint.State{
-		Meta: checkpoint.Meta{
-			Job: job, JobHash: s.hash, Network: s.job.Network, Schedule: s.job.Schedule, Data: s.data,
-			Step: uint64(v.Step), Samples: v.Samples, Best: s.best, History: s.history, Running: s.meter.running(),
-			NotFinite: s.counts.notFinite, Final: s.trained(),
-		},
-		Layout: s.network.Layout, Parameters: v.Parameters, Momentum: v.Momentum,
-	}, s.scored(), best, wait, v.Release}
+	return checkpoint.Meta{
+		Job: job, JobHash: s.hash, Network: s.job.Network, Schedule: s.job.Schedule, Data: s.data,
+		Step: uint64(step), Samples: samples, Best: s.best, History: s.history, Running: s.meter.running(),
+		NotFinite: s.counts.notFinite, Final: s.trained(),
+	}
 }

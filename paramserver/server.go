@@ -54,6 +54,7 @@ type Server struct {
 	best     *checkpoint.Score
 	started  time.Time
 	resumed  params.Step // step at which this process took the job up
+	takenUp  bool        // Config.State is, or will be, in a checkpoint
 
 	phase   string // waiting, training, evaluating, done, stopped, failed
 	kind    musterv1.WorkKind
@@ -70,6 +71,11 @@ type Server struct {
 
 	others    []*assistant // servers of the other parts, from part 1 on; nil: not there
 	assembled bool         // all are there, and have been told how the job stands
+	course    uint64       // how often they have
+
+	followers []*follower // standbys
+	offered   params.Step // step that they have been told to publish last
+	patience  *time.Timer // fires when those that lag are sent away; nil: none does
 
 	joins      map[uint64]*joined  // by session
 	sessions   map[string]*session // by worker
@@ -132,6 +138,7 @@ func New(cfg Config, registry *membership.Registry) (*Server, error) {
 	s.relaxed.savedAt = s.resumed
 	s.startLanes()
 	s.saver = newSaver(registry, cfg.Log)
+	s.saver.term.Store(cfg.Term)
 	return s, nil
 }
 
@@ -256,6 +263,10 @@ func (s *Server) loop(ctx context.Context) error {
 	if err := s.awaitData(ctx); err != nil {
 		return err
 	}
+	if s.cfg.State != nil && !s.takenUp {
+		s.takenUp = true
+		s.saveInBackground() // nobody may have it but this process
+	}
 	train := s.train
 	if s.sync.Relaxed {
 		train = s.trainRelaxed
@@ -299,6 +310,7 @@ func (s *Server) train(ctx context.Context) error {
 	s.scale = 1 / float32(round.Images())
 	s.store.Begin()
 	s.beginParts(round)
+	s.beginFollowers(round)
 	if err := s.gather(ctx, round, musterv1.WorkKind_WORK_KIND_GRADIENT, "training"); err != nil {
 		return err
 	}
@@ -326,6 +338,7 @@ func (s *Server) evaluate(ctx context.Context) error {
 		return err
 	}
 	s.score(round.Sum())
+	s.tellFollowers(s.metaMessage())
 	return nil
 }
 
@@ -340,7 +353,7 @@ func (s *Server) gather(ctx context.Context, round *Round, kind musterv1.WorkKin
 	for _, worker := range sortedKeys(s.sessions) {
 		s.tell(s.sessions[worker])
 	}
-	for !round.Complete() || len(round.chunks) > 0 && (s.applied < s.own.len() || !s.gathered(round.step)) {
+	for !s.complete(round) {
 		if err := s.serveEvent(ctx); err != nil {
 			return err
 		}
@@ -348,6 +361,15 @@ func (s *Server) gather(ctx context.Context, round *Round, kind musterv1.WorkKin
 	s.meter.end(kind)
 	s.round = nil
 	return nil
+}
+
+// complete tells whether a round has everything: what Round gathers, all chunks applied
+// here and in other parts, and by standbys.
+func (s *Server) complete(round *Round) bool {
+	if !round.Complete() || len(round.chunks) == 0 {
+		return round.Complete()
+	}
+	return s.applied == s.own.len() && s.gathered(round.step) && s.followed(round)
 }
 
 // awaitData serves events until a worker has told what the training data are.

@@ -52,6 +52,7 @@ func (s *Server) Serve(ctx context.Context, listeners ...net.Listener) error {
 	if s.part == nil {
 		musterv1.RegisterMusterServiceServer(g, service{server: s})
 		musterv1.RegisterPartsServiceServer(g, partsService{server: s})
+		musterv1.RegisterStandbyServiceServer(g, standbyService{server: s})
 	} else {
 		musterv1.RegisterMusterServiceServer(g, partService{service{server: s}})
 	}

@@ -34,6 +34,10 @@ func (s *Server) status() *musterv1.StatusResponse {
 		},
 	}
 	r.Parts = s.partStatus(r)
+	r.Term = s.cfg.Term
+	for _, f := range s.followers {
+		r.Standbys = append(r.Standbys, &musterv1.StandbyStatus{Server: f.server, Address: f.address, Following: f.admitted})
+	}
 	if c := s.stale(); c != nil {
 		r.Staleness = &musterv1.Staleness{Mean: c.Mean, Max: c.Max, StepsAhead: uint32(c.Ahead)}
 	}

@@ -65,6 +65,9 @@ batches are counted from 0; null is what is not known yet, or is no number.
   parts                               part, address (null: not there), chunks,
                                       received_bytes, sent_bytes of each server,
                                       where several share the parameters
+  term                                in which the server leads; 0: no election
+  standbys                            server, address, following (it has every
+                                      step) of those that would take its place
   time                                compute_seconds, exchange_seconds,
                                       wait_seconds, evaluate_seconds, and the
                                       images trained on meanwhile

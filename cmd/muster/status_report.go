@@ -48,6 +48,9 @@ type jobStatus struct {
 	Parts   []partStatus   `json:"parts"` // empty: the server has the whole job
 	Time    timeStatus     `json:"time"`
 
+	Term     uint64          `json:"term"` // 0: there is no election
+	Standbys []standbyStatus `json:"standbys"`
+
 	RefusedNotFinite      uint64 `json:"refused_not_finite"`
 	RefusedMalformed      uint64 `json:"refused_malformed"`
 	RepeatedContributions uint64 `json:"repeated_contributions"`
@@ -93,6 +96,13 @@ type partStatus struct {
 	SentBytes     uint64  `json:"sent_bytes"`
 }
 
+// standbyStatus is a server that follows the one that leads.
+type standbyStatus struct {
+	Server    string `json:"server"`
+	Address   string `json:"address"`
+	Following bool   `json:"following"`
+}
+
 // timeStatus is where the time of the server's process went.
 type timeStatus struct {
 	ComputeSeconds  float64 `json:"compute_seconds"`
@@ -113,6 +123,7 @@ func statusOf(r *musterv1.StatusResponse) *jobStatus {
 		Job: job.Name, JobHash: r.JobHash, Network: job.Network, Shards: job.Shards, BatchSize: job.Batch, Epochs: job.Epochs, Seed: job.Seed,
 		Phase: r.Phase, UnownedShards: ascending(r.UnownedShards), Step: r.Step, ResumedStep: r.ResumedStep, Epoch: r.Epoch, Batch: r.Batch, Samples: r.Samples,
 		LastEvaluation: scoreOf(r.Last), BestEvaluation: scoreOf(r.Best), Workers: []workerStatus{}, Parts: []partStatus{},
+		Term: r.Term, Standbys: []standbyStatus{},
 		Time: timeStatus{
 			ComputeSeconds: secondsOf(split.GetComputeSeconds()), ExchangeSeconds: secondsOf(split.GetExchangeSeconds()),
 			WaitSeconds: secondsOf(split.GetWaitSeconds()), EvaluateSeconds: secondsOf(split.GetEvaluateSeconds()), Images: split.GetImages(),
@@ -123,6 +134,9 @@ func statusOf(r *musterv1.StatusResponse) *jobStatus {
 	}
 	if c := r.Staleness; c != nil {
 		s.StalenessMean, s.StalenessMax, s.StepsAhead = finite(c.Mean), &c.Max, &c.StepsAhead
+	}
+	for _, b := range r.Standbys {
+		s.Standbys = append(s.Standbys, standbyStatus{b.Server, b.Address, b.Following})
 	}
 	for i, p := range r.Parts {
 		part := partStatus{Part: fmt.Sprintf("%d/%d", i, len(r.Parts)), Chunks: p.End - p.First, ReceivedBytes: p.GradientBytes, SentBytes: p.ParameterBytes}

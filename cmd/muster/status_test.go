@@ -252,6 +252,22 @@ func TestStatusTellsOfParts(t *testing.T) {
 	}
 }
 
+func TestStatusTellsOfStandbys(t *testing.T) {
+	s := statusOf(changed(func(r *musterv1.StatusResponse) {
+		r.Term = 7
+		r.Standbys = []*musterv1.StandbyStatus{{Server: "server-b", Address: "10.0.0.8:9000", Following: true}, {Server: "server-c", Address: "10.0.0.9:9000"}}
+	}))
+	for _, row := range []string{"standbys", "server-b at 10.0.0.8:9000: has every step", "server-c at 10.0.0.9:9000: waits for the next step"} {
+		if got := s.text(); !strings.Contains(got, row) {
+			t.Errorf("no %q in:\n%s", row, got)
+		}
+	}
+	got, err := json.Marshal(s)
+	if want := `"term":7,"standbys":[{"server":"server-b","address":"10.0.0.8:9000","following":true},{"server":"server-c","address":"10.0.0.9:9000","following":false}]`; err != nil || !strings.Contains(string(got), want) {
+		t.Errorf("%s, %v; want %s in it", got, err, want)
+	}
+}
+
 func TestStatusAsJSON(t *testing.T) {
 	for _, tc := range []struct {
 		name string
@@ -266,12 +282,12 @@ func TestStatusAsJSON(t *testing.T) {
 			`{"worker":"worker-11-abcdef","host":"node-1","device":"cpu/8 avx2","shards":[0,1,2,3,5],"pinned_shard":null,"connected":true,"transport":"memory","compute_seconds":0.1184,"images":36400},` +
 			`{"worker":"worker-7-ghijkl","host":"node-2","device":"cpu/16 avx2","shards":[4],"pinned_shard":4,"connected":true,"transport":"stream","compute_seconds":1.26,"images":7280},` +
 			`{"worker":"worker-9-mnopqr","host":"","device":"","shards":[6,7],"pinned_shard":null,"connected":false,"transport":"","compute_seconds":null,"images":14560}],"parts":[],` +
-			`"time":{"compute_seconds":90,"exchange_seconds":20.04,"wait_seconds":9.96,"evaluate_seconds":0.25,"images":58240},` +
+			`"time":{"compute_seconds":90,"exchange_seconds":20.04,"wait_seconds":9.96,"evaluate_seconds":0.25,"images":58240},"term":0,"standbys":[],` +
 			`"refused_not_finite":2,"refused_malformed":1,"repeated_contributions":1234,"received_bytes":3221225472,"sent_bytes":1500,"staleness_mean":null,"staleness_max":null,"steps_ahead":null}`},
 		{"nothing", &musterv1.StatusResponse{}, `{"job":"","job_hash":"","network":"","shards":0,"batch_size":0,"epochs":0,"seed":0,"synthetic":null,` +
 			`"phase":"","unowned_shards":[],"step":0,"total_steps":null,"resumed_step":0,"epoch":0,"batch":0,"batches":null,"samples":0,` +
 			`"learning_rate":null,"loss":null,"accuracy":null,"images_per_second":null,"remaining_seconds":null,"last_evaluation":null,"best_evaluation":null,` +
-			`"checkpoint":null,"checkpoint_step":null,"workers":[],"parts":[],"time":{"compute_seconds":0,"exchange_seconds":0,"wait_seconds":0,"evaluate_seconds":0,"images":0},` +
+			`"checkpoint":null,"checkpoint_step":null,"workers":[],"parts":[],"time":{"compute_seconds":0,"exchange_seconds":0,"wait_seconds":0,"evaluate_seconds":0,"images":0},"term":0,"standbys":[],` +
 			`"refused_not_finite":0,"refused_malformed":0,"repeated_contributions":0,"received_bytes":0,"sent_bytes":0,"staleness_mean":null,"staleness_max":null,"steps_ahead":null}`},
 	} {
 		got, err := json.Marshal(statusOf(tc.in))
@@ -292,7 +308,7 @@ func TestStatusAsJSON(t *testing.T) {
 
 func TestHelpExplainsEveryFieldOfTheJSON(t *testing.T) {
 	help := statusCommand().Long
-	for _, typ := range []reflect.Type{reflect.TypeFor[jobStatus](), reflect.TypeFor[scoreStatus](), reflect.TypeFor[workerStatus](), reflect.TypeFor[partStatus](), reflect.TypeFor[timeStatus]()} {
+	for _, typ := range []reflect.Type{reflect.TypeFor[jobStatus](), reflect.TypeFor[scoreStatus](), reflect.TypeFor[workerStatus](), reflect.TypeFor[partStatus](), reflect.TypeFor[standbyStatus](), reflect.TypeFor[timeStatus]()} {
 		for i := range typ.NumField() {
 			if tag, ok := typ.Field(i).Tag.Lookup("json"); ok && !regexp.MustCompile(`\b`+tag+`\b`).MatchString(help) {
 				t.Errorf("the help says nothing of %s, a field of %s", tag, typ.Name())

@@ -35,6 +35,9 @@ func (s *jobStatus) text() string {
 		row("staleness", s.staleness())
 	}
 	row("faults", s.faults())
+	for i, b := range s.Standbys {
+		row([]string{"standbys", ""}[min(i, 1)], b.text())
+	}
 	for i, p := range s.Parts {
 		row([]string{"parts", ""}[min(i, 1)], p.text())
 	}
@@ -85,6 +88,14 @@ func (s *jobStatus) doing() string {
 		return "waiting for workers"
 	}
 	return "waiting for " + strings.Join(missing, ", and for ")
+}
+
+func (b *standbyStatus) text() string {
+	state := "has every step"
+	if !b.Following {
+		state = "waits for the next step"
+	}
+	return fmt.Sprintf("%s at %s: %s", b.Server, b.Address, state)
 }
 
 func (p *partStatus) text() string {

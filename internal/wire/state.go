@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"hash/crc32"
 	"math"
+	"slices"
 
 	musterv1 "github.com/muster-train/muster/proto/muster/v1"
 )
@@ -52,4 +53,24 @@ func readFloats(dst []float32, b []byte) {
 	for i := range dst {
 		dst[i] = math.Float32frombits(binary.LittleEndian.Uint32(b[4*i:]))
 	}
+}
+
+// NewFollowSum makes the message of the sum of a chunk's live values at a step, which
+// it copies.
+func NewFollowSum(step uint64, chunk int, live []float32) *musterv1.FollowSum {
+	payload := slices.Clone(bytesOf(live))
+	return &musterv1.FollowSum{Step: step, Chunk: uint32(chunk), Checksum: Checksum(payload), Payload: payload}
+}
+
+// ReadFollowSum checks the sum of a chunk and writes its live values to dst, whose
+// length must be theirs. Errors wrap ErrMalformed; dst is then not changed.
+func ReadFollowSum(dst []float32, m *musterv1.FollowSum) error {
+	if len(m.Payload) != 4*len(dst) {
+		return fmt.Errorf("%w: %d bytes, want %d", ErrMalformed, len(m.Payload), 4*len(dst))
+	}
+	if got := Checksum(m.Payload); got != m.Checksum {
+		return fmt.Errorf("%w: checksum %08x, the message says %08x", ErrMalformed, got, m.Checksum)
+	}
+	readFloats(dst, m.Payload)
+	return nil
 }

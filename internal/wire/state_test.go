@@ -45,3 +45,25 @@ func TestADamagedStateChangesNothing(t *testing.T) {
 		}
 	}
 }
+
+func TestASumComesAsItWasOrNotAtAll(t *testing.T) {
+	live := []float32{1, -2, float32(math.Copysign(0, -1))}
+	m := NewFollowSum(12, 3, live)
+	live[0] = 7 // it was copied
+	got := make([]float32, 3)
+	if err := ReadFollowSum(got, m); err != nil || m.Step != 12 || m.Chunk != 3 || got[0] != 1 || got[1] != -2 || !math.Signbit(float64(got[2])) {
+		t.Errorf("%v: step %d, chunk %d, %v", err, m.Step, m.Chunk, got)
+	}
+	for name, damage := range map[string]func(){
+		"a bit":           func() { m.Payload[2] ^= 1 },
+		"too few values":  func() { m.Payload = m.Payload[:8] },
+		"too many values": func() { m.Payload = append(m.Payload, 0, 0, 0, 0) },
+	} {
+		m = NewFollowSum(12, 3, live)
+		damage()
+		got = []float32{9, 9, 9}
+		if err := ReadFollowSum(got, m); !errors.Is(err, ErrMalformed) || !slices.Equal(got, []float32{9, 9, 9}) {
+			t.Errorf("%s: %v, %v", name, err, got)
+		}
+	}
+}

@@ -24,6 +24,7 @@ func Command() *cobra.Command {
 	var o struct {
 		Options
 		parts     partOptions
+		standby   bool
 		logs      logs.Options
 		port      uint16
 		listen    []string
@@ -61,6 +62,9 @@ evaluates each epoch, writes checkpoints, and ends when the job is done.`,
 			if err != nil {
 				return err
 			}
+			if o.standby && len(o.Etcd) == 0 {
+				return settings.Usagef("%s needs --etcd: the etcd inside a parameter server dies with it, and nobody could tell that a standby is to take its place", settings.Origin(cmd, "standby"))
+			}
 			cfg.Parts = o.parts.count
 			if err := cfg.Validate(); err != nil {
 				return settings.Usage(err)
@@ -87,8 +91,11 @@ evaluates each epoch, writes checkpoints, and ends when the job is done.`,
 				return err
 			}
 			defer watch.Close()
-			host, err := Open(cmd.Context(), cfg, o.Etcd)
-			if err != nil {
+			if o.advertise == "" {
+				o.advertise = reachable(listeners[0])
+			}
+			host, err := OpenLeading(cmd.Context(), cfg, o.Etcd, o.advertise, o.standby)
+			if err != nil || host == nil {
 				closeAll(listeners)
 				return err
 			}
@@ -96,9 +103,6 @@ evaluates each epoch, writes checkpoints, and ends when the job is done.`,
 			if err := host.Monitor(watch); err != nil {
 				closeAll(listeners)
 				return err
-			}
-			if o.advertise == "" {
-				o.advertise = reachable(listeners[0])
 			}
 			log.Info("parameter server ready", "job", paramserver.Describe(host.Config.Job), "address", o.advertise, "checkpoints", host.Config.CheckpointDir)
 			result, err := host.Run(cmd.Context(), o.advertise, listeners)
@@ -118,6 +122,9 @@ evaluates each epoch, writes checkpoints, and ends when the job is done.`,
 	o.Define(cmd.Flags())
 	o.DefineAlone(cmd.Flags())
 	o.parts.define(cmd.Flags())
+	settings.Group(cmd.Flags(), "Job", func(fs *pflag.FlagSet) {
+		fs.BoolVar(&o.standby, "standby", false, "follow the server that leads the job, and take its place when it dies (needs --etcd)")
+	})
 	o.logs.Define(cmd.Flags())
 	cmd.Flags().BoolVar(&o.json, "json", false, "print the result as one line of JSON")
 	return cmd
@@ -180,6 +187,10 @@ func Report(out io.Writer, asJSON bool, job *musterv1.JobSpec, r paramserver.Res
 	}
 	if !stopped {
 		return nil
+	}
+	if r.Standbys > 0 && r.Request == "" && !asJSON {
+		_, err := fmt.Fprintf(out, "stopped at step %d; a standby has the state and takes the job over\n", r.Step)
+		return err
 	}
 	message := fmt.Sprintf("stopped at step %d", r.Step)
 	if r.Torn {

@@ -89,6 +89,7 @@ type Host struct {
 	Server   *paramserver.Server
 	Config   paramserver.Config
 	registry *membership.Registry
+	leading  *leadership // nil: there is no election, since etcd is within this process
 	log      *slog.Logger
 	closers  []func()
 }
@@ -122,15 +123,71 @@ func Open(ctx context.Context, cfg paramserver.Config, endpoints []string) (*Hos
 		h.Close()
 		return nil, err
 	}
+	if err := h.open(etcd); err != nil {
+		return nil, err
+	}
+	return h, nil
+}
+
+// OpenLeading is Open for a server that leads the job by election, where etcd is
+// external, and is reached at address. A standby follows who leads first, and takes its
+// place; a nil Host without an error tells that the job was done meanwhile.
+func OpenLeading(ctx context.Context, cfg paramserver.Config, endpoints []string, address string, follow bool) (*Host, error) {
+	if len(endpoints) == 0 {
+		return Open(ctx, cfg, endpoints)
+	}
+	h := &Host{Config: cfg, log: cfg.Log}
+	etcd, err := h.etcd(ctx, endpoints)
+	if err != nil {
+		h.Close()
+		return nil, err
+	}
+	leaders := membership.NewRegistry(etcd, cfg.Job.Name, leaderTTL, cfg.Log)
+	self := membership.Server{ID: newID(), Address: address, Part: 0, Parts: cfg.Parts}
+	if follow {
+		b := &standby{cfg: cfg, registry: leaders, self: self, log: cfg.Log}
+		h.leading, h.Config.State, err = b.await(ctx)
+	} else {
+		var least uint64
+		if least, err = termOf(cfg.CheckpointDir); err == nil {
+			h.leading, err = takeLead(ctx, leaders, self, least, cfg.Log)
+		}
+	}
+	var other *membership.LedError
+	switch {
+	case errors.As(err, &other):
+		err = settings.Usagef("job %q is led by server %s at %s; --standby follows it, to take its place", cfg.Job.Name, other.ID, other.Address)
+	case err != nil && ctx.Err() != nil:
+		err = &settings.Stopped{Message: "stopped before this server led the job"}
+	}
+	if err != nil || h.leading == nil {
+		h.Close()
+		return nil, err
+	}
+	h.closers = append(h.closers, h.leading.give)
+	h.Config.Term = h.leading.term
+	if err := h.open(etcd); err != nil {
+		return nil, err
+	}
+	h.leading.keep(h.Server)
+	return h, nil
+}
+
+// newID is a name of a server process.
+func newID() string { return "server-" + strings.ToLower(rand.Text()[:8]) }
+
+// open makes the server over an etcd; where it fails, the host is closed.
+func (h *Host) open(etcd *clientv3.Client) error {
+	cfg := h.Config
 	h.registry = membership.NewRegistry(etcd, cfg.Job.Name, leaseTTL, cfg.Log)
+	var err error
 	if h.Server, err = paramserver.New(cfg, h.registry); err != nil {
 		h.Close()
 		if errors.Is(err, paramserver.ErrOtherJob) || errors.Is(err, checkpoint.ErrNone) || errors.Is(err, fs.ErrNotExist) {
 			err = settings.Usage(err)
 		}
-		return nil, err
 	}
-	return h, nil
+	return err
 }
 
 // etcd reaches the etcd that was named, or starts one of its own.
@@ -169,7 +226,7 @@ func (h *Host) Close() {
 
 // Advertise tells etcd where the server is reached, until Close.
 func (h *Host) Advertise(ctx context.Context, address string) error {
-	server := membership.Server{ID: "server-" + strings.ToLower(rand.Text()[:8]), Address: address, Part: 0, Parts: h.Config.Parts}
+	server := membership.Server{ID: newID(), Address: address, Part: 0, Parts: h.Config.Parts}
 	lease, err := membership.Hold(ctx, h.log, func(ctx context.Context) (*membership.Lease, error) {
 		return h.registry.RegisterServer(ctx, server)
 	})

@@ -2355,7 +2355,11 @@ type StatusResponse struct {
 	// first contribution was applied, and in others.
 	Staleness *Staleness `protobuf:"bytes,29,opt,name=staleness,proto3" json:"staleness,omitempty"`
 	// The servers of the job's parts, this one first; empty where it has one.
-	Parts         []*PartStatus `protobuf:"bytes,30,rep,name=parts,proto3" json:"parts,omitempty"`
+	Parts []*PartStatus `protobuf:"bytes,30,rep,name=parts,proto3" json:"parts,omitempty"`
+	// Term in which the server leads; 0: there is no election.
+	Term uint64 `protobuf:"varint,31,opt,name=term,proto3" json:"term,omitempty"`
+	// Servers that follow it, to take its place.
+	Standbys      []*StandbyStatus `protobuf:"bytes,32,rep,name=standbys,proto3" json:"standbys,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2600,6 +2604,84 @@ func (x *StatusResponse) GetParts() []*PartStatus {
 	return nil
 }
 
+func (x *StatusResponse) GetTerm() uint64 {
+	if x != nil {
+		return x.Term
+	}
+	return 0
+}
+
+func (x *StatusResponse) GetStandbys() []*StandbyStatus {
+	if x != nil {
+		return x.Standbys
+	}
+	return nil
+}
+
+// StandbyStatus is a server that follows the one that leads.
+type StandbyStatus struct {
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	Server string                 `protobuf:"bytes,1,opt,name=server,proto3" json:"server,omitempty"`
+	// Where workers would reach it.
+	Address string `protobuf:"bytes,2,opt,name=address,proto3" json:"address,omitempty"`
+	// It has the state, and every step that has been published. Otherwise it is waited for
+	// at the next step's beginning.
+	Following     bool `protobuf:"varint,3,opt,name=following,proto3" json:"following,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *StandbyStatus) Reset() {
+	*x = StandbyStatus{}
+	mi := &file_muster_v1_muster_proto_msgTypes[27]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *StandbyStatus) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*StandbyStatus) ProtoMessage() {}
+
+func (x *StandbyStatus) ProtoReflect() protoreflect.Message {
+	mi := &file_muster_v1_muster_proto_msgTypes[27]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use StandbyStatus.ProtoReflect.Descriptor instead.
+func (*StandbyStatus) Descriptor() ([]byte, []int) {
+	return file_muster_v1_muster_proto_rawDescGZIP(), []int{27}
+}
+
+func (x *StandbyStatus) GetServer() string {
+	if x != nil {
+		return x.Server
+	}
+	return ""
+}
+
+func (x *StandbyStatus) GetAddress() string {
+	if x != nil {
+		return x.Address
+	}
+	return ""
+}
+
+func (x *StandbyStatus) GetFollowing() bool {
+	if x != nil {
+		return x.Following
+	}
+	return false
+}
+
 // PartStatus is a server that owns a part of the vector.
 type PartStatus struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -2617,7 +2699,7 @@ type PartStatus struct {
 
 func (x *PartStatus) Reset() {
 	*x = PartStatus{}
-	mi := &file_muster_v1_muster_proto_msgTypes[27]
+	mi := &file_muster_v1_muster_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2629,7 +2711,7 @@ func (x *PartStatus) String() string {
 func (*PartStatus) ProtoMessage() {}
 
 func (x *PartStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_muster_v1_muster_proto_msgTypes[27]
+	mi := &file_muster_v1_muster_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2642,7 +2724,7 @@ func (x *PartStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PartStatus.ProtoReflect.Descriptor instead.
 func (*PartStatus) Descriptor() ([]byte, []int) {
-	return file_muster_v1_muster_proto_rawDescGZIP(), []int{27}
+	return file_muster_v1_muster_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *PartStatus) GetAddress() string {
@@ -2696,7 +2778,7 @@ type Staleness struct {
 
 func (x *Staleness) Reset() {
 	*x = Staleness{}
-	mi := &file_muster_v1_muster_proto_msgTypes[28]
+	mi := &file_muster_v1_muster_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2708,7 +2790,7 @@ func (x *Staleness) String() string {
 func (*Staleness) ProtoMessage() {}
 
 func (x *Staleness) ProtoReflect() protoreflect.Message {
-	mi := &file_muster_v1_muster_proto_msgTypes[28]
+	mi := &file_muster_v1_muster_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2721,7 +2803,7 @@ func (x *Staleness) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Staleness.ProtoReflect.Descriptor instead.
 func (*Staleness) Descriptor() ([]byte, []int) {
-	return file_muster_v1_muster_proto_rawDescGZIP(), []int{28}
+	return file_muster_v1_muster_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *Staleness) GetMean() float64 {
@@ -2765,7 +2847,7 @@ type TimeSplit struct {
 
 func (x *TimeSplit) Reset() {
 	*x = TimeSplit{}
-	mi := &file_muster_v1_muster_proto_msgTypes[29]
+	mi := &file_muster_v1_muster_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2777,7 +2859,7 @@ func (x *TimeSplit) String() string {
 func (*TimeSplit) ProtoMessage() {}
 
 func (x *TimeSplit) ProtoReflect() protoreflect.Message {
-	mi := &file_muster_v1_muster_proto_msgTypes[29]
+	mi := &file_muster_v1_muster_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2790,7 +2872,7 @@ func (x *TimeSplit) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TimeSplit.ProtoReflect.Descriptor instead.
 func (*TimeSplit) Descriptor() ([]byte, []int) {
-	return file_muster_v1_muster_proto_rawDescGZIP(), []int{29}
+	return file_muster_v1_muster_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *TimeSplit) GetComputeSeconds() float64 {
@@ -2844,7 +2926,7 @@ type Score struct {
 
 func (x *Score) Reset() {
 	*x = Score{}
-	mi := &file_muster_v1_muster_proto_msgTypes[30]
+	mi := &file_muster_v1_muster_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2856,7 +2938,7 @@ func (x *Score) String() string {
 func (*Score) ProtoMessage() {}
 
 func (x *Score) ProtoReflect() protoreflect.Message {
-	mi := &file_muster_v1_muster_proto_msgTypes[30]
+	mi := &file_muster_v1_muster_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2869,7 +2951,7 @@ func (x *Score) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Score.ProtoReflect.Descriptor instead.
 func (*Score) Descriptor() ([]byte, []int) {
-	return file_muster_v1_muster_proto_rawDescGZIP(), []int{30}
+	return file_muster_v1_muster_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *Score) GetStep() uint64 {
@@ -2929,7 +3011,7 @@ type WorkerStatus struct {
 
 func (x *WorkerStatus) Reset() {
 	*x = WorkerStatus{}
-	mi := &file_muster_v1_muster_proto_msgTypes[31]
+	mi := &file_muster_v1_muster_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2941,7 +3023,7 @@ func (x *WorkerStatus) String() string {
 func (*WorkerStatus) ProtoMessage() {}
 
 func (x *WorkerStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_muster_v1_muster_proto_msgTypes[31]
+	mi := &file_muster_v1_muster_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2954,7 +3036,7 @@ func (x *WorkerStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WorkerStatus.ProtoReflect.Descriptor instead.
 func (*WorkerStatus) Descriptor() ([]byte, []int) {
-	return file_muster_v1_muster_proto_rawDescGZIP(), []int{31}
+	return file_muster_v1_muster_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *WorkerStatus) GetWorker() string {
@@ -3029,7 +3111,7 @@ type StopRequest struct {
 
 func (x *StopRequest) Reset() {
 	*x = StopRequest{}
-	mi := &file_muster_v1_muster_proto_msgTypes[32]
+	mi := &file_muster_v1_muster_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3041,7 +3123,7 @@ func (x *StopRequest) String() string {
 func (*StopRequest) ProtoMessage() {}
 
 func (x *StopRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_muster_v1_muster_proto_msgTypes[32]
+	mi := &file_muster_v1_muster_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3054,7 +3136,7 @@ func (x *StopRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StopRequest.ProtoReflect.Descriptor instead.
 func (*StopRequest) Descriptor() ([]byte, []int) {
-	return file_muster_v1_muster_proto_rawDescGZIP(), []int{32}
+	return file_muster_v1_muster_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *StopRequest) GetReason() string {
@@ -3074,7 +3156,7 @@ type StopResponse struct {
 
 func (x *StopResponse) Reset() {
 	*x = StopResponse{}
-	mi := &file_muster_v1_muster_proto_msgTypes[33]
+	mi := &file_muster_v1_muster_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3086,7 +3168,7 @@ func (x *StopResponse) String() string {
 func (*StopResponse) ProtoMessage() {}
 
 func (x *StopResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_muster_v1_muster_proto_msgTypes[33]
+	mi := &file_muster_v1_muster_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3099,7 +3181,7 @@ func (x *StopResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StopResponse.ProtoReflect.Descriptor instead.
 func (*StopResponse) Descriptor() ([]byte, []int) {
-	return file_muster_v1_muster_proto_rawDescGZIP(), []int{33}
+	return file_muster_v1_muster_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *StopResponse) GetStep() uint64 {
@@ -3124,7 +3206,7 @@ type CheckpointRequest struct {
 
 func (x *CheckpointRequest) Reset() {
 	*x = CheckpointRequest{}
-	mi := &file_muster_v1_muster_proto_msgTypes[34]
+	mi := &file_muster_v1_muster_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3136,7 +3218,7 @@ func (x *CheckpointRequest) String() string {
 func (*CheckpointRequest) ProtoMessage() {}
 
 func (x *CheckpointRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_muster_v1_muster_proto_msgTypes[34]
+	mi := &file_muster_v1_muster_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3149,7 +3231,7 @@ func (x *CheckpointRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckpointRequest.ProtoReflect.Descriptor instead.
 func (*CheckpointRequest) Descriptor() ([]byte, []int) {
-	return file_muster_v1_muster_proto_rawDescGZIP(), []int{34}
+	return file_muster_v1_muster_proto_rawDescGZIP(), []int{35}
 }
 
 type CheckpointResponse struct {
@@ -3162,7 +3244,7 @@ type CheckpointResponse struct {
 
 func (x *CheckpointResponse) Reset() {
 	*x = CheckpointResponse{}
-	mi := &file_muster_v1_muster_proto_msgTypes[35]
+	mi := &file_muster_v1_muster_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3174,7 +3256,7 @@ func (x *CheckpointResponse) String() string {
 func (*CheckpointResponse) ProtoMessage() {}
 
 func (x *CheckpointResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_muster_v1_muster_proto_msgTypes[35]
+	mi := &file_muster_v1_muster_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3187,7 +3269,7 @@ func (x *CheckpointResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckpointResponse.ProtoReflect.Descriptor instead.
 func (*CheckpointResponse) Descriptor() ([]byte, []int) {
-	return file_muster_v1_muster_proto_rawDescGZIP(), []int{35}
+	return file_muster_v1_muster_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *CheckpointResponse) GetStep() uint64 {
@@ -3368,7 +3450,7 @@ const file_muster_v1_muster_proto_rawDesc = "" +
 	"\n" +
 	"parameters\x18\x02 \x03(\v2\x1a.muster.v1.ParametersChunkR\n" +
 	"parameters\"\x0f\n" +
-	"\rStatusRequest\"\xc9\b\n" +
+	"\rStatusRequest\"\x93\t\n" +
 	"\x0eStatusResponse\x12$\n" +
 	"\x03job\x18\x01 \x01(\v2\x12.muster.v1.JobSpecR\x03job\x12\x19\n" +
 	"\bjob_hash\x18\x02 \x01(\tR\ajobHash\x12\x12\n" +
@@ -3403,7 +3485,13 @@ const file_muster_v1_muster_proto_rawDesc = "" +
 	"\x0egradient_bytes\x18\x1b \x01(\x04R\rgradientBytes\x12'\n" +
 	"\x0fparameter_bytes\x18\x1c \x01(\x04R\x0eparameterBytes\x122\n" +
 	"\tstaleness\x18\x1d \x01(\v2\x14.muster.v1.StalenessR\tstaleness\x12+\n" +
-	"\x05parts\x18\x1e \x03(\v2\x15.muster.v1.PartStatusR\x05parts\"\x9e\x01\n" +
+	"\x05parts\x18\x1e \x03(\v2\x15.muster.v1.PartStatusR\x05parts\x12\x12\n" +
+	"\x04term\x18\x1f \x01(\x04R\x04term\x124\n" +
+	"\bstandbys\x18  \x03(\v2\x18.muster.v1.StandbyStatusR\bstandbys\"_\n" +
+	"\rStandbyStatus\x12\x16\n" +
+	"\x06server\x18\x01 \x01(\tR\x06server\x12\x18\n" +
+	"\aaddress\x18\x02 \x01(\tR\aaddress\x12\x1c\n" +
+	"\tfollowing\x18\x03 \x01(\bR\tfollowing\"\x9e\x01\n" +
 	"\n" +
 	"PartStatus\x12\x18\n" +
 	"\aaddress\x18\x01 \x01(\tR\aaddress\x12\x14\n" +
@@ -3489,7 +3577,7 @@ func file_muster_v1_muster_proto_rawDescGZIP() []byte {
 }
 
 var file_muster_v1_muster_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
-var file_muster_v1_muster_proto_msgTypes = make([]protoimpl.MessageInfo, 36)
+var file_muster_v1_muster_proto_msgTypes = make([]protoimpl.MessageInfo, 37)
 var file_muster_v1_muster_proto_goTypes = []any{
 	(Encoding)(0),              // 0: muster.v1.Encoding
 	(WorkKind)(0),              // 1: muster.v1.WorkKind
@@ -3521,15 +3609,16 @@ var file_muster_v1_muster_proto_goTypes = []any{
 	(*PullResponse)(nil),       // 27: muster.v1.PullResponse
 	(*StatusRequest)(nil),      // 28: muster.v1.StatusRequest
 	(*StatusResponse)(nil),     // 29: muster.v1.StatusResponse
-	(*PartStatus)(nil),         // 30: muster.v1.PartStatus
-	(*Staleness)(nil),          // 31: muster.v1.Staleness
-	(*TimeSplit)(nil),          // 32: muster.v1.TimeSplit
-	(*Score)(nil),              // 33: muster.v1.Score
-	(*WorkerStatus)(nil),       // 34: muster.v1.WorkerStatus
-	(*StopRequest)(nil),        // 35: muster.v1.StopRequest
-	(*StopResponse)(nil),       // 36: muster.v1.StopResponse
-	(*CheckpointRequest)(nil),  // 37: muster.v1.CheckpointRequest
-	(*CheckpointResponse)(nil), // 38: muster.v1.CheckpointResponse
+	(*StandbyStatus)(nil),      // 30: muster.v1.StandbyStatus
+	(*PartStatus)(nil),         // 31: muster.v1.PartStatus
+	(*Staleness)(nil),          // 32: muster.v1.Staleness
+	(*TimeSplit)(nil),          // 33: muster.v1.TimeSplit
+	(*Score)(nil),              // 34: muster.v1.Score
+	(*WorkerStatus)(nil),       // 35: muster.v1.WorkerStatus
+	(*StopRequest)(nil),        // 36: muster.v1.StopRequest
+	(*StopResponse)(nil),       // 37: muster.v1.StopResponse
+	(*CheckpointRequest)(nil),  // 38: muster.v1.CheckpointRequest
+	(*CheckpointResponse)(nil), // 39: muster.v1.CheckpointResponse
 }
 var file_muster_v1_muster_proto_depIdxs = []int32{
 	4,  // 0: muster.v1.JoinRequest.data:type_name -> muster.v1.DataInfo
@@ -3563,32 +3652,33 @@ var file_muster_v1_muster_proto_depIdxs = []int32{
 	22, // 28: muster.v1.PushResponse.refusals:type_name -> muster.v1.Refusal
 	12, // 29: muster.v1.PullResponse.parameters:type_name -> muster.v1.ParametersChunk
 	3,  // 30: muster.v1.StatusResponse.job:type_name -> muster.v1.JobSpec
-	34, // 31: muster.v1.StatusResponse.workers:type_name -> muster.v1.WorkerStatus
-	32, // 32: muster.v1.StatusResponse.split:type_name -> muster.v1.TimeSplit
-	33, // 33: muster.v1.StatusResponse.last:type_name -> muster.v1.Score
-	33, // 34: muster.v1.StatusResponse.best:type_name -> muster.v1.Score
-	31, // 35: muster.v1.StatusResponse.staleness:type_name -> muster.v1.Staleness
-	30, // 36: muster.v1.StatusResponse.parts:type_name -> muster.v1.PartStatus
-	5,  // 37: muster.v1.WorkerStatus.pinned:type_name -> muster.v1.PinnedShard
-	6,  // 38: muster.v1.MusterService.Join:input_type -> muster.v1.JoinRequest
-	15, // 39: muster.v1.MusterService.Exchange:input_type -> muster.v1.ExchangeRequest
-	24, // 40: muster.v1.MusterService.Push:input_type -> muster.v1.PushRequest
-	26, // 41: muster.v1.MusterService.Pull:input_type -> muster.v1.PullRequest
-	28, // 42: muster.v1.MusterService.Status:input_type -> muster.v1.StatusRequest
-	35, // 43: muster.v1.MusterService.Stop:input_type -> muster.v1.StopRequest
-	37, // 44: muster.v1.MusterService.Checkpoint:input_type -> muster.v1.CheckpointRequest
-	8,  // 45: muster.v1.MusterService.Join:output_type -> muster.v1.JoinResponse
-	19, // 46: muster.v1.MusterService.Exchange:output_type -> muster.v1.ExchangeResponse
-	25, // 47: muster.v1.MusterService.Push:output_type -> muster.v1.PushResponse
-	27, // 48: muster.v1.MusterService.Pull:output_type -> muster.v1.PullResponse
-	29, // 49: muster.v1.MusterService.Status:output_type -> muster.v1.StatusResponse
-	36, // 50: muster.v1.MusterService.Stop:output_type -> muster.v1.StopResponse
-	38, // 51: muster.v1.MusterService.Checkpoint:output_type -> muster.v1.CheckpointResponse
-	45, // [45:52] is the sub-list for method output_type
-	38, // [38:45] is the sub-list for method input_type
-	38, // [38:38] is the sub-list for extension type_name
-	38, // [38:38] is the sub-list for extension extendee
-	0,  // [0:38] is the sub-list for field type_name
+	35, // 31: muster.v1.StatusResponse.workers:type_name -> muster.v1.WorkerStatus
+	33, // 32: muster.v1.StatusResponse.split:type_name -> muster.v1.TimeSplit
+	34, // 33: muster.v1.StatusResponse.last:type_name -> muster.v1.Score
+	34, // 34: muster.v1.StatusResponse.best:type_name -> muster.v1.Score
+	32, // 35: muster.v1.StatusResponse.staleness:type_name -> muster.v1.Staleness
+	31, // 36: muster.v1.StatusResponse.parts:type_name -> muster.v1.PartStatus
+	30, // 37: muster.v1.StatusResponse.standbys:type_name -> muster.v1.StandbyStatus
+	5,  // 38: muster.v1.WorkerStatus.pinned:type_name -> muster.v1.PinnedShard
+	6,  // 39: muster.v1.MusterService.Join:input_type -> muster.v1.JoinRequest
+	15, // 40: muster.v1.MusterService.Exchange:input_type -> muster.v1.ExchangeRequest
+	24, // 41: muster.v1.MusterService.Push:input_type -> muster.v1.PushRequest
+	26, // 42: muster.v1.MusterService.Pull:input_type -> muster.v1.PullRequest
+	28, // 43: muster.v1.MusterService.Status:input_type -> muster.v1.StatusRequest
+	36, // 44: muster.v1.MusterService.Stop:input_type -> muster.v1.StopRequest
+	38, // 45: muster.v1.MusterService.Checkpoint:input_type -> muster.v1.CheckpointRequest
+	8,  // 46: muster.v1.MusterService.Join:output_type -> muster.v1.JoinResponse
+	19, // 47: muster.v1.MusterService.Exchange:output_type -> muster.v1.ExchangeResponse
+	25, // 48: muster.v1.MusterService.Push:output_type -> muster.v1.PushResponse
+	27, // 49: muster.v1.MusterService.Pull:output_type -> muster.v1.PullResponse
+	29, // 50: muster.v1.MusterService.Status:output_type -> muster.v1.StatusResponse
+	37, // 51: muster.v1.MusterService.Stop:output_type -> muster.v1.StopResponse
+	39, // 52: muster.v1.MusterService.Checkpoint:output_type -> muster.v1.CheckpointResponse
+	46, // [46:53] is the sub-list for method output_type
+	39, // [39:46] is the sub-list for method input_type
+	39, // [39:39] is the sub-list for extension type_name
+	39, // [39:39] is the sub-list for extension extendee
+	0,  // [0:39] is the sub-list for field type_name
 }
 
 func init() { file_muster_v1_muster_proto_init() }
@@ -3616,7 +3706,7 @@ func file_muster_v1_muster_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_muster_v1_muster_proto_rawDesc), len(file_muster_v1_muster_proto_rawDesc)),
 			NumEnums:      3,
-			NumMessages:   36,
+			NumMessages:   37,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -361,7 +361,10 @@ type PartJob struct {
 	First uint32 `protobuf:"varint,4,opt,name=first,proto3" json:"first,omitempty"`
 	End   uint32 `protobuf:"varint,5,opt,name=end,proto3" json:"end,omitempty"`
 	// Step of the state that follows, chunk by chunk.
-	Step          uint64 `protobuf:"varint,6,opt,name=step,proto3" json:"step,omitempty"`
+	Step uint64 `protobuf:"varint,6,opt,name=step,proto3" json:"step,omitempty"`
+	// Told apart by it is what the part says of this course of the job, and of one
+	// before from which the job has gone back.
+	Course        uint64 `protobuf:"varint,7,opt,name=course,proto3" json:"course,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -434,6 +437,13 @@ func (x *PartJob) GetEnd() uint32 {
 func (x *PartJob) GetStep() uint64 {
 	if x != nil {
 		return x.Step
+	}
+	return 0
+}
+
+func (x *PartJob) GetCourse() uint64 {
+	if x != nil {
+		return x.Course
 	}
 	return 0
 }
@@ -599,8 +609,10 @@ type PartGathered struct {
 	// Payload bytes received and sent in the life of the process.
 	GradientBytes  uint64 `protobuf:"varint,3,opt,name=gradient_bytes,json=gradientBytes,proto3" json:"gradient_bytes,omitempty"`
 	ParameterBytes uint64 `protobuf:"varint,4,opt,name=parameter_bytes,json=parameterBytes,proto3" json:"parameter_bytes,omitempty"`
-	unknownFields  protoimpl.UnknownFields
-	sizeCache      protoimpl.SizeCache
+	// That of the job.
+	Course        uint64 `protobuf:"varint,5,opt,name=course,proto3" json:"course,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *PartGathered) Reset() {
@@ -661,12 +673,21 @@ func (x *PartGathered) GetParameterBytes() uint64 {
 	return 0
 }
 
+func (x *PartGathered) GetCourse() uint64 {
+	if x != nil {
+		return x.Course
+	}
+	return 0
+}
+
 // PartRefused tells that a contribution was refused, as often as the job bears: its
 // values stay NaN or infinite. The job ends.
 type PartRefused struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Step          uint64                 `protobuf:"varint,1,opt,name=step,proto3" json:"step,omitempty"`
-	Node          *Node                  `protobuf:"bytes,2,opt,name=node,proto3" json:"node,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Step  uint64                 `protobuf:"varint,1,opt,name=step,proto3" json:"step,omitempty"`
+	Node  *Node                  `protobuf:"bytes,2,opt,name=node,proto3" json:"node,omitempty"`
+	// That of the job.
+	Course        uint64 `protobuf:"varint,3,opt,name=course,proto3" json:"course,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -713,6 +734,13 @@ func (x *PartRefused) GetNode() *Node {
 		return x.Node
 	}
 	return nil
+}
+
+func (x *PartRefused) GetCourse() uint64 {
+	if x != nil {
+		return x.Course
+	}
+	return 0
 }
 
 // PartCommit publishes a step: all parts have made their chunks of it.
@@ -827,14 +855,15 @@ const file_muster_v1_parts_proto_rawDesc = "" +
 	"\tPartHello\x12\x14\n" +
 	"\x05index\x18\x01 \x01(\rR\x05index\x12\x14\n" +
 	"\x05count\x18\x02 \x01(\rR\x05count\x12\x18\n" +
-	"\aaddress\x18\x03 \x01(\tR\aaddress\"\x9e\x01\n" +
+	"\aaddress\x18\x03 \x01(\tR\aaddress\"\xb6\x01\n" +
 	"\aPartJob\x12$\n" +
 	"\x03job\x18\x01 \x01(\v2\x12.muster.v1.JobSpecR\x03job\x12\x19\n" +
 	"\bjob_hash\x18\x02 \x01(\tR\ajobHash\x12\x16\n" +
 	"\x06layout\x18\x03 \x01(\tR\x06layout\x12\x14\n" +
 	"\x05first\x18\x04 \x01(\rR\x05first\x12\x10\n" +
 	"\x03end\x18\x05 \x01(\rR\x03end\x12\x12\n" +
-	"\x04step\x18\x06 \x01(\x04R\x04step\"\x8d\x01\n" +
+	"\x04step\x18\x06 \x01(\x04R\x04step\x12\x16\n" +
+	"\x06course\x18\a \x01(\x04R\x06course\"\x8d\x01\n" +
 	"\tPartState\x12\x12\n" +
 	"\x04step\x18\x01 \x01(\x04R\x04step\x12\x14\n" +
 	"\x05chunk\x18\x02 \x01(\rR\x05chunk\x12\x1a\n" +
@@ -847,15 +876,17 @@ const file_muster_v1_parts_proto_rawDesc = "" +
 	"\x04step\x18\x01 \x01(\x04R\x04step\x12\x12\n" +
 	"\x04rate\x18\x02 \x01(\x02R\x04rate\x12\x14\n" +
 	"\x05scale\x18\x03 \x01(\x02R\x05scale\x12\x16\n" +
-	"\x06images\x18\x04 \x03(\rR\x06images\"\x8e\x01\n" +
+	"\x06images\x18\x04 \x03(\rR\x06images\"\xa6\x01\n" +
 	"\fPartGathered\x12\x12\n" +
 	"\x04step\x18\x01 \x01(\x04R\x04step\x12\x1a\n" +
 	"\bdiverged\x18\x02 \x01(\bR\bdiverged\x12%\n" +
 	"\x0egradient_bytes\x18\x03 \x01(\x04R\rgradientBytes\x12'\n" +
-	"\x0fparameter_bytes\x18\x04 \x01(\x04R\x0eparameterBytes\"F\n" +
+	"\x0fparameter_bytes\x18\x04 \x01(\x04R\x0eparameterBytes\x12\x16\n" +
+	"\x06course\x18\x05 \x01(\x04R\x06course\"^\n" +
 	"\vPartRefused\x12\x12\n" +
 	"\x04step\x18\x01 \x01(\x04R\x04step\x12#\n" +
-	"\x04node\x18\x02 \x01(\v2\x0f.muster.v1.NodeR\x04node\" \n" +
+	"\x04node\x18\x02 \x01(\v2\x0f.muster.v1.NodeR\x04node\x12\x16\n" +
+	"\x06course\x18\x03 \x01(\x04R\x06course\" \n" +
 	"\n" +
 	"PartCommit\x12\x12\n" +
 	"\x04step\x18\x01 \x01(\x04R\x04step\"!\n" +
