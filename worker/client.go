@@ -153,7 +153,14 @@ func (c *Client) join(ctx context.Context, req *musterv1.JoinRequest) (*musterv1
 	// A connection that failed before is tried anew at once, not after gRPC's own pause.
 	c.conn.ResetConnectBackoff()
 	r, err := c.api.Join(ctx, req)
-	return r, asError(err)
+	if err != nil {
+		return nil, asError(err)
+	}
+	// The server may have been stopped, and go on without knowing that another leads.
+	if r.Term != 0 && r.Term < req.Term {
+		return nil, fmt.Errorf("the server at %s has term %d, one of term %d leads", c.conn.Target(), r.Term, req.Term)
+	}
+	return r, nil
 }
 
 // Exchange opens the stream and says hello, to the servers of all parts.

@@ -16,7 +16,8 @@ import (
 
 // Link is a way to a parameter server.
 type Link interface {
-	// Join introduces the worker. An error that wraps ErrRefused is for good.
+	// Join introduces the worker. An error that wraps ErrRefused is for good. The
+	// answer of a server of a lower term than that of req is an error that isn't.
 	Join(ctx context.Context, req *musterv1.JoinRequest) (*musterv1.JoinResponse, error)
 	// Exchange opens the stream; it ends with ctx or Close.
 	Exchange(ctx context.Context, hello *musterv1.Hello) (Stream, error)
@@ -50,7 +51,8 @@ type Worker struct {
 	cfg  Config
 	link Link
 
-	task *task // of the job joined last; nil: none yet
+	task *task  // of the job joined last; nil: none yet
+	term uint64 // the highest that a server has answered with; 0: none has
 
 	waiting bool // said that the server is waited for
 	heard   bool // the open stream has brought something: the server took the worker in
@@ -128,7 +130,7 @@ func (w *Worker) takePart(ctx context.Context) (joined bool, err error) {
 func (w *Worker) join(ctx context.Context) (*musterv1.JoinResponse, error) {
 	req := &musterv1.JoinRequest{
 		Worker: w.cfg.ID, Host: w.cfg.Host, Device: w.cfg.Device.Name(), JobName: w.cfg.JobName,
-		Registered: w.cfg.Registered, Encodings: wire.Spoken(),
+		Registered: w.cfg.Registered, Encodings: wire.Spoken(), Term: w.term,
 	}
 	if p := w.cfg.Pinned; p != nil {
 		req.Shard = &musterv1.PinnedShard{Index: uint32(p.Index), Count: uint32(p.Count)}
@@ -137,6 +139,7 @@ func (w *Worker) join(ctx context.Context) (*musterv1.JoinResponse, error) {
 	if err != nil {
 		return nil, err
 	}
+	w.term = max(w.term, offer.Term)
 	if w.task == nil || w.task.hash != offer.JobHash {
 		if w.task != nil {
 			w.task.close()
@@ -145,8 +148,12 @@ func (w *Worker) join(ctx context.Context) (*musterv1.JoinResponse, error) {
 			return nil, fmt.Errorf("%w: %w", errFault, err)
 		}
 	}
-	req.Job, req.Layout, req.Data = w.task.hash, w.task.network.Layout.Fingerprint(), w.task.data
-	return w.link.Join(ctx, req)
+	req.Job, req.Layout, req.Data, req.Term = w.task.hash, w.task.network.Layout.Fingerprint(), w.task.data, w.term
+	response, err := w.link.Join(ctx, req)
+	if err == nil {
+		w.term = max(w.term, response.Term)
+	}
+	return response, err
 }
 
 // exchange is the loop: it follows the server's messages and computes when

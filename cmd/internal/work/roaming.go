@@ -12,20 +12,21 @@ import (
 	"github.com/muster-train/muster/worker"
 )
 
-// roaming is a Link to whichever server etcd names at the moment: it looks the
-// server up each time the worker introduces itself, and makes sure that the
-// worker's own lease is alive. One goroutine uses it.
+// roaming is a Link to whichever server leads at the moment, or where none does to
+// the newest of part 0: it looks the server up in etcd each time the worker
+// introduces itself, and makes sure that the worker's own lease is alive. One
+// goroutine uses it.
 type roaming struct {
 	registry *membership.Registry
 	member   membership.Member
 	log      *slog.Logger
 	dialing  worker.DialOptions
 
-	lease   *membership.Lease
-	address string
-	client  *worker.Client
+	lease  *membership.Lease
+	server membership.Server // that client calls
+	client *worker.Client
 
-	watching sync.WaitGroup // goroutines that wait for a lease's loss, or the end of its stream
+	watching sync.WaitGroup // goroutines that wait for a lease's loss or another leader, or the end of their stream
 }
 
 // Join looks the server up and calls it.
@@ -41,7 +42,8 @@ func (r *roaming) Join(ctx context.Context, req *musterv1.JoinRequest) (*musterv
 
 // Exchange opens the stream to the server that Join found. It breaks when the
 // worker's lease is lost: the shards are gone with it, and only a worker that
-// joins again gets some.
+// joins again gets some. And it breaks when another server leads: this one may not
+// know that it was deposed, or stand still and never end the stream.
 func (r *roaming) Exchange(ctx context.Context, hello *musterv1.Hello) (worker.Stream, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	lost := r.lease.Lost()
@@ -53,12 +55,29 @@ func (r *roaming) Exchange(ctx context.Context, hello *musterv1.Hello) (worker.S
 		case <-ctx.Done():
 		}
 	})
+	server := r.server
+	r.watching.Go(func() {
+		err := r.registry.WatchLeader(ctx, func(l membership.Leader, leads bool) bool {
+			if !leads || same(l.Server, server) {
+				return false
+			}
+			r.log.Warn("another server leads", "server", l.ID, "address", l.Address, "term", l.Term)
+			cancel()
+			return true
+		})
+		if err != nil && ctx.Err() == nil {
+			r.log.Error("the leader is not watched any more: a server that is deposed may be followed on", "err", err)
+		}
+	})
 	stream, err := r.client.Exchange(ctx, hello)
 	if err != nil {
 		cancel()
 	}
 	return stream, err
 }
+
+// same tells whether two are one process at one address.
+func same(a, b membership.Server) bool { return a.ID == b.ID && a.Address == b.Address }
 
 // hold registers the worker unless its lease is alive.
 func (r *roaming) hold(ctx context.Context) (err error) {
@@ -77,24 +96,52 @@ func (r *roaming) hold(ctx context.Context) (err error) {
 func (r *roaming) find(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
-	server, err := r.registry.WaitServer(ctx, 0)
+	server, err := r.seek(ctx)
 	if err != nil {
 		return fmt.Errorf("no parameter server in etcd: %w", err)
 	}
-	address := server.Address
-	if address == r.address {
+	if same(server, r.server) {
 		return nil
 	}
-	client, err := worker.Dial(address, r.dialing)
+	client, err := worker.Dial(server.Address, r.dialing)
 	if err != nil {
 		return err
 	}
 	if r.client != nil {
 		r.client.Close()
 	}
-	r.log.Debug("parameter server found", "address", address)
-	r.client, r.address = client, address
+	r.log.Debug("parameter server found", "server", server.ID, "address", server.Address)
+	r.client, r.server = client, server
 	return nil
+}
+
+// seek returns the server that leads. Where none does it waits for one that does,
+// or for the newest server of part 0: servers that don't compete have no leader.
+func (r *roaming) seek(ctx context.Context) (membership.Server, error) {
+	leader, leads, err := r.registry.Leader(ctx)
+	if leads || err != nil {
+		return leader.Server, err
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	var elected sync.WaitGroup
+	elected.Go(func() {
+		// What ends it besides ends WaitServer too, which tells.
+		_ = r.registry.WatchLeader(ctx, func(l membership.Leader, ok bool) bool {
+			if ok {
+				leader, leads = l, true
+				cancel()
+			}
+			return ok
+		})
+	})
+	server, err := r.registry.WaitServer(ctx, 0)
+	cancel()
+	elected.Wait()
+	if leads {
+		return leader.Server, nil
+	}
+	return server, err
 }
 
 // close gives the lease back and ends the connection, once all streams have ended.

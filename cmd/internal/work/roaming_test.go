@@ -1,12 +1,15 @@
 package work
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"log/slog"
 	"net"
 	"os"
 	"path/filepath"
+	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -17,6 +20,7 @@ import (
 	"github.com/muster-train/muster/internal/membership/embedded"
 	"github.com/muster-train/muster/internal/wire"
 	musterv1 "github.com/muster-train/muster/proto/muster/v1"
+	"github.com/muster-train/muster/worker"
 )
 
 // folder is one whose paths are short enough for unix sockets.
@@ -196,5 +200,137 @@ func TestRoamingWorkerFollowsItsServerAndHoldsALease(t *testing.T) {
 	}
 	if err := second.Release(ctx); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// roamer is a roaming worker and the registry of its job, for servers to come and go.
+type roamer struct {
+	*roaming
+	t   *testing.T
+	ctx context.Context
+	end func() string // ends all streams and the worker, and returns what it has said
+}
+
+func newRoamer(t *testing.T) *roamer {
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	client := etcd(t, filepath.Join(folder(t), "e")).Client()
+	said := new(bytes.Buffer)
+	log := slog.New(slog.NewTextHandler(said, nil))
+	registry := membership.NewRegistry(client, "test", time.Minute, log)
+	r := &roaming{registry: registry, member: membership.Member{ID: "worker-1", Pinned: -1}, log: log}
+	end := sync.OnceValue(func() string {
+		cancel()
+		r.close(context.Background())
+		return said.String()
+	})
+	t.Cleanup(func() { end() })
+	return &roamer{r, t, ctx, end}
+}
+
+// start starts a server, registered as one of part 0.
+func (r *roamer) start(name string) membership.Server {
+	r.t.Helper()
+	s := membership.Server{ID: name, Address: serve(r.t, fake{name: name}), Part: 0, Parts: 1}
+	lease, err := r.registry.RegisterServer(r.ctx, s)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	r.t.Cleanup(lease.Abandon)
+	return s
+}
+
+// lead makes a server the leader.
+func (r *roamer) lead(s membership.Server) *membership.Lease {
+	r.t.Helper()
+	lease, _, err := r.registry.Lead(r.ctx, s, 0)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	r.t.Cleanup(lease.Abandon)
+	return lease
+}
+
+// join joins a server and opens a stream to it.
+func (r *roamer) join(want membership.Server) worker.Stream {
+	r.t.Helper()
+	answer, err := r.Join(r.ctx, &musterv1.JoinRequest{})
+	if err != nil || answer.JobHash != want.ID {
+		r.t.Fatalf("Join = %v, %v; want server %s", answer, err, want.ID)
+	}
+	stream, err := r.Exchange(r.ctx, &musterv1.Hello{})
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return stream
+}
+
+// broken waits until a stream is.
+func (r *roamer) broken(s worker.Stream) {
+	r.t.Helper()
+	if err := s.Recv(new(wire.Response)); err == nil || r.ctx.Err() != nil {
+		r.t.Fatalf("the stream ended with %v; want that it breaks when another server leads", err)
+	}
+}
+
+// A server that is deposed but runs on, and keeps its stream open, is left.
+func TestRoamingWorkerGoesToWhoeverLeads(t *testing.T) {
+	r := newRoamer(t)
+	first, standby := r.start("first"), r.start("standby")
+	stream := r.join(standby) // nobody leads: the newest
+	lease := r.lead(first)
+	r.broken(stream)
+	stream = r.join(first) // though another is newer
+
+	// One that leads on, or has gone and comes back, is no other.
+	lease.Abandon()
+	lease = r.lead(first)
+	if err := lease.Release(r.ctx); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.lead(first).Release(r.ctx); err != nil {
+		t.Fatal(err)
+	}
+	r.lead(standby)
+	r.broken(stream)
+	r.join(standby)
+	said := r.end()
+	for _, term := range []string{"term=1", "term=4"} {
+		if strings.Count(said, term) != 1 {
+			t.Errorf("said %d times that another leads with %s, want once", strings.Count(said, term), term)
+		}
+	}
+	if n := strings.Count(said, "another server leads"); n != 2 {
+		t.Errorf("said %d times that another server leads, want 2:\n%s", n, said)
+	}
+}
+
+// Servers behind one name have the same address.
+func TestRoamingWorkerTellsServersOfOneAddressApart(t *testing.T) {
+	r := newRoamer(t)
+	first := r.start("first")
+	second := first
+	second.ID = "second"
+	lease := r.lead(first)
+	stream := r.join(first)
+	client := r.client
+	if err := lease.Release(r.ctx); err != nil {
+		t.Fatal(err)
+	}
+	r.lead(second)
+	r.broken(stream)
+	r.join(first) // which answers there
+	if r.client == client {
+		t.Error("the connection to the server before was kept")
+	}
+}
+
+func TestRoamingWorkerWaitsForALeaderThatIsNotRegistered(t *testing.T) {
+	r := newRoamer(t)
+	found := make(chan error, 1)
+	go func() { found <- r.find(r.ctx) }()
+	leader := membership.Server{ID: "leader", Address: serve(t, fake{name: "leader"}), Part: 0, Parts: 1}
+	r.lead(leader)
+	if err := <-found; err != nil || r.server != leader {
+		t.Errorf("found %+v, %v; want %+v", r.server, err, leader)
 	}
 }

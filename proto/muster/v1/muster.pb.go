@@ -602,7 +602,10 @@ type JoinRequest struct {
 	// Memory in which it can leave its sums, as many vectors as there is room for:
 	// it could map the server's, and sends and receives in shared memory if the
 	// server can map this. Absent: over the stream.
-	Shared        *SharedMemory `protobuf:"bytes,11,opt,name=shared,proto3" json:"shared,omitempty"`
+	Shared *SharedMemory `protobuf:"bytes,11,opt,name=shared,proto3" json:"shared,omitempty"`
+	// Highest term that a server has answered this worker with: a server of a lower one
+	// has been deposed. 0: there are no terms.
+	Term          uint64 `protobuf:"varint,20,opt,name=term,proto3" json:"term,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -714,6 +717,13 @@ func (x *JoinRequest) GetShared() *SharedMemory {
 	return nil
 }
 
+func (x *JoinRequest) GetTerm() uint64 {
+	if x != nil {
+		return x.Term
+	}
+	return 0
+}
+
 // SharedMemory is an offer to map memory of float32 vectors of the sender, for
 // processes on its machine that see its files: a page that begins with a magic
 // word and the token, then the vectors, each at a multiple of the page. It can't
@@ -822,7 +832,10 @@ type JoinResponse struct {
 	// Where the job has several parts, in the answer to a worker that introduces itself:
 	// all of them, in the order of the vector, this server's being the first. The worker
 	// joins each of the others too, and opens a stream to it.
-	Parts         []*PartRange `protobuf:"bytes,6,rep,name=parts,proto3" json:"parts,omitempty"`
+	Parts []*PartRange `protobuf:"bytes,6,rep,name=parts,proto3" json:"parts,omitempty"`
+	// Term of the server that leads, 0: there are no terms. A worker that has heard of a
+	// higher one does not take the answer, and tries again.
+	Term          uint64 `protobuf:"varint,20,opt,name=term,proto3" json:"term,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -897,6 +910,13 @@ func (x *JoinResponse) GetParts() []*PartRange {
 		return x.Parts
 	}
 	return nil
+}
+
+func (x *JoinResponse) GetTerm() uint64 {
+	if x != nil {
+		return x.Term
+	}
+	return 0
 }
 
 // PartRange says which server owns which chunks.
@@ -3327,7 +3347,7 @@ const file_muster_v1_muster_proto_rawDesc = "" +
 	"classNames\"9\n" +
 	"\vPinnedShard\x12\x14\n" +
 	"\x05index\x18\x01 \x01(\rR\x05index\x12\x14\n" +
-	"\x05count\x18\x02 \x01(\rR\x05count\"\xf1\x02\n" +
+	"\x05count\x18\x02 \x01(\rR\x05count\"\x85\x03\n" +
 	"\vJoinRequest\x12\x16\n" +
 	"\x06worker\x18\x01 \x01(\tR\x06worker\x12\x10\n" +
 	"\x03job\x18\x02 \x01(\tR\x03job\x12\x16\n" +
@@ -3342,21 +3362,23 @@ const file_muster_v1_muster_proto_rawDesc = "" +
 	"registered\x12\x19\n" +
 	"\bjob_name\x18\n" +
 	" \x01(\tR\ajobName\x12/\n" +
-	"\x06shared\x18\v \x01(\v2\x17.muster.v1.SharedMemoryR\x06shared\"\x8c\x01\n" +
+	"\x06shared\x18\v \x01(\v2\x17.muster.v1.SharedMemoryR\x06shared\x12\x12\n" +
+	"\x04term\x18\x14 \x01(\x04R\x04term\"\x8c\x01\n" +
 	"\fSharedMemory\x12\x12\n" +
 	"\x04host\x18\x01 \x01(\tR\x04host\x12\x10\n" +
 	"\x03pid\x18\x02 \x01(\rR\x03pid\x12\x0e\n" +
 	"\x02fd\x18\x03 \x01(\rR\x02fd\x12\x14\n" +
 	"\x05token\x18\x04 \x01(\fR\x05token\x12\x18\n" +
 	"\avectors\x18\x05 \x01(\rR\avectors\x12\x16\n" +
-	"\x06values\x18\x06 \x01(\x04R\x06values\"\xef\x01\n" +
+	"\x06values\x18\x06 \x01(\x04R\x06values\"\x83\x02\n" +
 	"\fJoinResponse\x12$\n" +
 	"\x03job\x18\x01 \x01(\v2\x12.muster.v1.JobSpecR\x03job\x12\x19\n" +
 	"\bjob_hash\x18\x02 \x01(\tR\ajobHash\x12\x18\n" +
 	"\asession\x18\x03 \x01(\x04R\asession\x12'\n" +
 	"\x04data\x18\x04 \x01(\v2\x13.muster.v1.DataInfoR\x04data\x12/\n" +
 	"\x06shared\x18\x05 \x01(\v2\x17.muster.v1.SharedMemoryR\x06shared\x12*\n" +
-	"\x05parts\x18\x06 \x03(\v2\x14.muster.v1.PartRangeR\x05parts\"M\n" +
+	"\x05parts\x18\x06 \x03(\v2\x14.muster.v1.PartRangeR\x05parts\x12\x12\n" +
+	"\x04term\x18\x14 \x01(\x04R\x04term\"M\n" +
 	"\tPartRange\x12\x18\n" +
 	"\aaddress\x18\x01 \x01(\tR\aaddress\x12\x14\n" +
 	"\x05first\x18\x02 \x01(\rR\x05first\x12\x10\n" +
