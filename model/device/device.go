@@ -89,6 +89,9 @@ type Batch struct {
 	// layers come first, so that a step may begin while parameters still come in.
 	Await func(r params.Range) error
 
+	// Factors, where it is not nil, asks Gradient for factors in place of some sums.
+	Factors *Factors
+
 	// Predicted, where it is not nil, is filled by Evaluate: the class that ranks
 	// first for each image (N), as Tally.Top1 counts; -1 where logits are NaN and
 	// none does.

@@ -15,7 +15,9 @@
 //     images are passed over. Where Options.Sums is BF16, each node on the way is
 //     rounded, leaves among them, so that a node is what its halves' nodes give
 //     whoever adds them.
-//  3. Dropout's mask is that of Mask, whatever the device.
+//  3. The product of the factors that are handed out (Factors) is the shard's
+//     gradient, bit for bit.
+//  4. Dropout's mask is that of Mask, whatever the device.
 //
 // A Plan is used by one goroutine at a time. Devices start goroutines only
 // within a call, or stop them in Close.

@@ -24,10 +24,16 @@ type weighted interface {
 	loaded(r params.Range)
 	// pack brings what is made of the parameters up to date.
 	pack()
-	// gradient writes the gradients of the layer's parameters to all nodes' sums.
+	// handOut hands out the factors of the gradient of the layer's weights, where
+	// they are asked for.
+	handOut(dy []float32)
+	// gradient writes the gradients of the layer's parameters to all nodes' sums, but
+	// those of which factors are handed out.
 	gradient(dy []float32)
 	// ranges returns the layer's parameters.
 	ranges() (weight, bias params.Range)
+	// summed returns those that gradient writes all values of.
+	summed() [3]params.Range
 }
 
 // ends is what every layer has.

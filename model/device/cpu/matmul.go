@@ -21,6 +21,8 @@ type matmul struct {
 	panels  []float32 // the weights as back reads them; nil: it makes strips of them as it goes
 	hasBack bool
 	dw      weightGradient
+	dense   bool
+	handed  handed // of the batch at hand
 }
 
 // spread says how the weights of one output channel lie in the vector:
@@ -58,7 +60,7 @@ func newDense(p *plan, op *device.Dense, first bool) *matmul {
 	}
 	l := &matmul{
 		ends: newEnds(p, op.In, op.Out), geometry: newGeometry(in, op.Out, 1, 1, 0, 0, 1),
-		weight: op.Weight, bias: op.Bias, spread: sp,
+		weight: op.Weight, bias: op.Bias, spread: sp, dense: true,
 	}
 	l.prepare(first)
 	if p.trains() {

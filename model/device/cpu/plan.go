@@ -45,6 +45,7 @@ type plan struct {
 	batch          *device.Batch
 	images, blocks int // and lane blocks
 	sums           sums
+	rooms          []room    // for the factors of each span, of the layer at hand
 	dx             []float32 // of the product at hand
 }
 
@@ -52,7 +53,7 @@ type plan struct {
 func newPlan(p *pool, g *device.Graph, o device.Options) (*plan, error) {
 	l := &plan{
 		pool: p, graph: g, options: o, mostBlocks: (o.Images + lanes - 1) / lanes,
-		sums: newSums(o), tallies: make([]device.Tally, 0, o.Images),
+		sums: newSums(o), tallies: make([]device.Tally, 0, o.Images), rooms: make([]room, 0, o.Images),
 	}
 	l.addLayers()
 	l.softmax = newSoftmax(l, g.Classes, o.Images)

@@ -98,6 +98,9 @@ func (p *plan) begin(b *device.Batch, train bool) error {
 		if len(b.Index) != n {
 			return fmt.Errorf("%d image numbers for %d images", len(b.Index), n)
 		}
+		if err := p.takeFactors(b.Factors); err != nil {
+			return err
+		}
 	}
 	if b.Predicted != nil && len(b.Predicted) != n {
 		return fmt.Errorf("room for %d predicted classes: want %d", len(b.Predicted), n)
@@ -135,6 +138,7 @@ func (p *plan) backward(ready func(node int, r params.Range)) {
 	for i := len(p.layers) - 1; i >= p.lowest; i-- {
 		l := p.layers[i]
 		if w, ok := l.(weighted); ok {
+			w.handOut(dy)
 			w.gradient(dy)
 			p.profile.weights(i)
 			report(w, len(p.batch.Nodes), ready)
@@ -164,10 +168,13 @@ func report(w weighted, nodes int, ready func(node int, r params.Range)) {
 	if ready == nil {
 		return
 	}
-	weight, bias := w.ranges()
+	ranges := w.summed()
 	for node := range nodes {
-		ready(node, weight)
-		ready(node, bias)
+		for _, r := range ranges {
+			if r.Len() > 0 {
+				ready(node, r)
+			}
+		}
 	}
 }
 

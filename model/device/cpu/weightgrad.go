@@ -29,6 +29,7 @@ type weightGradient struct {
 	rowUnits, panelUnits int
 
 	source    []int     // place of each column among a pixel's activations of the group; nil: striped
+	outputs   []int     // place of each output channel among a pixel's, where factors may be handed out
 	x         []float32 // the inputs, transposed; where they are not striped, as chains read them
 	paired    []float32 // the pairs of stripes
 	dstRow    int       // values of an output channel in the vector
@@ -99,6 +100,10 @@ func (d *weightGradient) prepareDense(l *matmul) {
 			d.dst = append(d.dst, c*pixels+i)
 		}
 	}
+	for k := range l.out.C {
+		d.outputs = append(d.outputs, k*lanes)
+	}
+	l.p.needScratch(factorColumns * lanes)
 	d.prepare(l)
 }
 
@@ -174,9 +179,11 @@ func (l *matmul) gradient(dy []float32) {
 	if l.dw.runs = l.dw.inRuns(l); l.dw.runs {
 		l.p.pool.run(l.p.blocks*l.out.C, (*outputRuns)(l))
 	}
-	if l.dw.striped {
+	switch {
+	case l.handed.all(l):
+	case l.dw.striped:
 		l.p.pool.run(l.p.blocks*l.in.H, (*stripeTask)(l))
-	} else {
+	default:
 		l.p.pool.run(l.p.blocks*l.inPixels, (*transposeTask)(l))
 	}
 	l.p.pool.run(l.dw.units(l)+l.biasUnits(), (*gradientTask)(l))
@@ -211,11 +218,15 @@ func (t *gradientTask) do(thread, unit int) {
 		l.biasGradient(thread, unit-n)
 		return
 	}
-	u := l.dw.piece(l, unit)
-	for node := range l.p.sums.ends {
-		program := l.p.sums.program(node)
-		if !l.dw.tree(l, &u, node, program, thread) {
-			l.dw.bySpans(l, &u, node, program, thread)
+	for _, u := range l.handed.without(l.dw.piece(l, unit)) {
+		if u.rows <= 0 {
+			continue
+		}
+		for node := range l.p.sums.ends {
+			program := l.p.sums.program(node)
+			if !l.dw.tree(l, &u, node, program, thread) {
+				l.dw.bySpans(l, &u, node, program, thread)
+			}
 		}
 	}
 }

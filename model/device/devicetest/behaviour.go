@@ -142,6 +142,12 @@ func allocations(d device.Device) error {
 	c, classes, outputs := *b, make([]int32, 26), make([]float32, 26*g.Classes)
 	reported := 0
 	ready := func(int, params.Range) { reported++ }
+	factored, room := *b, newCollector(g, b)
+	factored.Factors = &device.Factors{Parts: room.Parts, Done: func(int, device.ShardImages) {}}
+	factored.Factors.Room = func(part int, s device.ShardImages) (activations, deltas []float32) {
+		r := room.of(part, s)
+		return r.activations, r.deltas
+	}
 	for _, call := range []struct {
 		name string
 		run  func() error
@@ -152,6 +158,7 @@ func allocations(d device.Device) error {
 			_, err := p.Gradient(b, ready)
 			return err
 		}},
+		{"Gradient with factors", func() error { _, err := p.Gradient(&factored, ready); return err }},
 		{"Evaluate", func() error { _, err := p.Evaluate(b); return err }},
 		{"Evaluate with predicted classes", func() error {
 			c.Predicted = classes

@@ -129,6 +129,30 @@ func TestDefectsAreFound(t *testing.T) {
 				}
 			})
 		}}},
+		{"a delta of an image is off", "FactorsMultiplyToTheSumsOfShards", withFactors(func(f *device.Factors, part int, s device.ShardImages) {
+			_, deltas := f.Room(part, s)
+			nudge(&deltas[len(deltas)-1])
+			f.Done(part, s)
+		})},
+		{"activations are those of another image", "FactorsMultiplyToTheSumsOfShards", withFactors(func(f *device.Factors, part int, s device.ShardImages) {
+			if a, _ := f.Room(part, s); s.Images > 1 {
+				n := len(a) / s.Images
+				copy(a[:n], a[n:2*n])
+			}
+			f.Done(part, s)
+		})},
+		{"a shard is left out", "FactorsMultiplyToTheSumsOfShards", withFactors(func(f *device.Factors, part int, s device.ShardImages) {
+			if s.Images > 1 {
+				f.Done(part, s)
+			}
+		})},
+		{"what is handed out is reported too", "FactorsMultiplyToTheSumsOfShards", &faulty{gradient: func(p *faultyPlan, b *device.Batch, ready func(int, params.Range)) ([]device.Tally, error) {
+			tallies, err := p.Plan.Gradient(b, ready)
+			if b.Factors != nil {
+				ready(0, b.Factors.Parts[0])
+			}
+			return tallies, err
+		}}},
 		{"later parameters are not taken up", "LoadedParametersTakeEffect", &faulty{loaded: func(p *faultyPlan, r params.Range) {
 			if p.calls == 0 {
 				copy(r.Of(p.Plan.Parameters()), r.Of(p.host))

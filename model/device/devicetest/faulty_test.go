@@ -102,3 +102,28 @@ func after(f func(p *faultyPlan, b *device.Batch, tallies []device.Tally)) *faul
 func nudge(v *float32) { *v = math.Nextafter32(*v, 2) }
 
 func images(b *device.Batch) int { return len(b.Labels) }
+
+// withFactors returns a gradient that has done spoil the factors of a shard before it
+// passes them on.
+func withFactors(done func(f *device.Factors, part int, s device.ShardImages)) *faulty {
+	return &faulty{gradient: func(p *faultyPlan, b *device.Batch, ready func(int, params.Range)) ([]device.Tally, error) {
+		if b.Factors == nil {
+			return p.Plan.Gradient(b, ready)
+		}
+		c, own := *b, *b.Factors
+		rooms := map[[2]int][2][]float32{}
+		kept := own // gives the same room again
+		kept.Room = func(part int, s device.ShardImages) (activations, deltas []float32) {
+			r := rooms[[2]int{part, s.Shard}]
+			return r[0], r[1]
+		}
+		own.Room = func(part int, s device.ShardImages) (activations, deltas []float32) {
+			activations, deltas = b.Factors.Room(part, s)
+			rooms[[2]int{part, s.Shard}] = [2][]float32{activations, deltas}
+			return activations, deltas
+		}
+		own.Done = func(part int, s device.ShardImages) { done(&kept, part, s) }
+		c.Factors = &own
+		return p.Plan.Gradient(&c, ready)
+	}}
+}

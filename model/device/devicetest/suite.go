@@ -22,6 +22,7 @@ func promises() []check {
 		{"ShardsWithoutImagesArePassedOver", emptyShards},
 		{"RoundedSumsAreRoundedAtEveryNode", roundedSums},
 		{"EachRangeIsReportedOnceWhenFinal", reports},
+		{"FactorsMultiplyToTheSumsOfShards", factors},
 		{"LoadedParametersTakeEffect", loaded},
 		{"VectorsOfTheCallerServe", callersVectors},
 		{"ParametersMayComeDuringForward", awaits},

@@ -75,6 +75,13 @@ func unsoundBatches(d device.Device) error {
 		b.Nodes = []params.Node{{First: 0, End: 4}}
 		return b
 	}
+	head := g.Ops[len(g.Ops)-1].(*device.Dense)
+	wants := func(parts ...params.Range) func(b *device.Batch) {
+		return func(b *device.Batch) {
+			b.Factors = newCollector(g, b).Factors
+			b.Factors.Parts = parts
+		}
+	}
 	const training, labelled, all = 1, 2, 3 // which calls must fail
 	for _, tc := range []struct {
 		what   string
@@ -93,6 +100,10 @@ func unsoundBatches(d device.Device) error {
 		{"too many nodes", training, func(b *device.Batch) { b.Nodes = append(b.Nodes, params.Leaf(5)) }},
 		{"shards that are no node", training, func(b *device.Batch) { b.Nodes[0] = params.Node{First: 1, End: 3} }},
 		{"a node of no shards", training, func(b *device.Batch) { b.Nodes[0] = params.Node{First: 2, End: 2} }},
+		{"factors of a convolution", training, wants(params.Range{First: 2, End: 9})},
+		{"factors of biases", training, wants(params.Range{First: head.Bias.First - 1, End: head.Bias.First + 1})},
+		{"factors of nothing", training, wants(params.Range{First: head.Weight.First, End: head.Weight.First})},
+		{"factors of one layer in two parts", training, wants(params.Range{First: head.Weight.First, End: head.Weight.First + 2}, params.Range{First: head.Weight.First + 2, End: head.Weight.End})},
 	} {
 		b := sound()
 		tc.change(b)
