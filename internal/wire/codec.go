@@ -14,7 +14,7 @@ import (
 )
 
 // Codec is gRPC's for protobuf, and takes *Request and *Response too: in the
-// same bytes as ExchangeRequest and ExchangeResponse, but gradients and
+// same bytes as ExchangeRequest and ExchangeResponse, but gradients, factors and
 // parameters go from their payload to the connection and come from there into
 // one without a copy between, and without garbage. Clients in other languages
 // need nothing of it.
@@ -39,7 +39,12 @@ func (Codec) Marshal(v any) (mem.BufferSlice, error) {
 			p := g.Payload
 			p.seal(&h)
 			g.Payload = nil
-			return lend(appendGradient(make([]byte, 0, headerBytes), &h, len(p.bytes)), p), nil
+			return lend(appendGradient(make([]byte, 0, headerBytes), &h, len(p.bytes)), &p.bytes, p), nil
+		} else if f := &m.Factors; f.Values != nil {
+			values := f.Values
+			h := values.seal(f)
+			f.Values = nil
+			return lend(appendFactors(make([]byte, 0, headerBytes), &h, len(values.bytes)), &values.bytes, values), nil
 		}
 		v = m.Message
 	case *Response:
@@ -52,7 +57,7 @@ func (Codec) Marshal(v any) (mem.BufferSlice, error) {
 			p := c.Payload
 			p.seal(&h)
 			c.Payload = nil
-			return lend(appendParameters(make([]byte, 0, headerBytes), &h, len(p.bytes)), p), nil
+			return lend(appendParameters(make([]byte, 0, headerBytes), &h, len(p.bytes)), &p.bytes, p), nil
 		}
 		v = m.Message
 	}
@@ -65,21 +70,21 @@ func (p *Payload) seal(h *header) {
 	h.encoding, h.checksum = p.encoding, Checksum(p.bytes)
 }
 
-// lend lends a payload to gRPC, with the bytes that go before it.
-func lend(head []byte, p *Payload) mem.BufferSlice {
-	if len(p.bytes) == 0 {
-		p.Free()
+// lend lends the bytes of an owner's memory to gRPC, with those that go before them.
+func lend[T interface{ Free() }](head []byte, bytes *[]byte, owner T) mem.BufferSlice {
+	if len(*bytes) == 0 {
+		owner.Free()
 		return mem.BufferSlice{mem.SliceBuffer(head)}
 	}
-	// gRPC gives back what has a capacity above a threshold: a payload's is its whole memory.
-	return mem.BufferSlice{mem.SliceBuffer(head), mem.NewBuffer(&p.bytes, lender{p})}
+	// gRPC gives back what has a capacity above a threshold: theirs is that of the whole memory.
+	return mem.BufferSlice{mem.SliceBuffer(head), mem.NewBuffer(bytes, lender[T]{owner})}
 }
 
-// lender takes a payload's memory back from gRPC.
-type lender struct{ p *Payload }
+// lender takes memory back from gRPC.
+type lender[T interface{ Free() }] struct{ owner T }
 
-func (l lender) Put(*[]byte)     { l.p.Free() }
-func (lender) Get(n int) *[]byte { b := make([]byte, n); return &b }
+func (l lender[T]) Put(*[]byte)     { l.owner.Free() }
+func (lender[T]) Get(n int) *[]byte { b := make([]byte, n); return &b }
 
 // Unmarshal reads a message. A *Request or *Response with a payload is its
 // reader's to free.
@@ -92,6 +97,10 @@ func (Codec) Unmarshal(data mem.BufferSlice, v any) error {
 				Step: h.step, First: h.first, End: h.end, Chunk: h.chunk, Payload: payload,
 				Shared: payload == nil, Vector: h.vector,
 			}
+			return nil
+		}
+		if f, ok := unmarshalFactors(data); ok {
+			m.Factors = f
 			return nil
 		}
 		var slow musterv1.ExchangeRequest
@@ -129,12 +138,7 @@ func unmarshalSlowly(data mem.BufferSlice, m proto.Message) error {
 func unmarshal(data mem.BufferSlice, field protowire.Number) (h header, p *Payload, ok bool) {
 	total := data.Len()
 	var first [headerBytes]byte
-	n := 0
-	for _, b := range data {
-		if n += copy(first[n:], b.ReadOnlyData()); n == len(first) {
-			break
-		}
-	}
+	n := begin(&first, data)
 	var at int
 	if field == requestGradient {
 		h, at, ok = parseGradient(first[:n], total)
@@ -148,13 +152,41 @@ func unmarshal(data mem.BufferSlice, field protowire.Number) (h header, p *Paylo
 		return h, nil, true
 	}
 	p = newPayload(total - at)
-	sum, to := uint32(0), 0
+	return h, p.arrived(h.encoding, rest(p.bytes, data, at), h.checksum), true
+}
+
+// unmarshalFactors is unmarshal of Factors.
+func unmarshalFactors(data mem.BufferSlice) (f Factors, ok bool) {
+	total := data.Len()
+	var first [headerBytes]byte
+	h, at, ok := parseFactors(first[:begin(&first, data)], total)
+	if !ok {
+		return Factors{}, false
+	}
+	values := newOperands(total - at)
+	values.arrived(h.encoding, rest(values.bytes, data, at), h.checksum)
+	return Factors{Step: h.step, Shard: h.first, Tensor: h.chunk, Images: h.images, Values: values}, true
+}
+
+// begin copies as much of a message's beginning as there is room for.
+func begin(first *[headerBytes]byte, data mem.BufferSlice) (n int) {
+	for _, b := range data {
+		if n += copy(first[n:], b.ReadOnlyData()); n == len(first) {
+			break
+		}
+	}
+	return n
+}
+
+// rest copies a message to dst, from place at on, and returns the checksum of that.
+func rest(dst []byte, data mem.BufferSlice, at int) (sum uint32) {
+	to := 0
 	for _, b := range data {
 		piece := b.ReadOnlyData()
 		skip := min(at, len(piece))
 		at -= skip
-		to += copy(p.bytes[to:], piece[skip:])
+		to += copy(dst[to:], piece[skip:])
 		sum = crc32.Update(sum, castagnoli, piece[skip:])
 	}
-	return h, p.arrived(h.encoding, sum, h.checksum), true
+	return sum
 }

@@ -335,6 +335,11 @@ func FuzzCodec(f *testing.F) {
 		f.Add(marshalled(f, &Request{Gradient: ready}), uint16(7))
 		f.Add(marshalled(f, &Response{Parameters: Parameters{Step: g.Step, Chunk: g.Chunk, Shared: true}}), uint16(7))
 	}
+	for _, x := range factors()[:2] {
+		m := golden(f, x.message())
+		f.Add(m, uint16(3))
+		f.Add(m[:len(m)-1], uint16(9))
+	}
 	f.Fuzz(func(t *testing.T, data []byte, first uint16) {
 		frames := split(data, int(first), 16)
 		var r Request
@@ -353,6 +358,11 @@ func FuzzCodec(f *testing.F) {
 			} else if s, w := tell(r.Gradient.Payload, r.Gradient.Step, r.Gradient.First, r.Gradient.End, r.Gradient.Chunk),
 				tellChunk(m.GetGradient(), m.GetGradient().GetStep(), m.GetGradient().GetNode().GetFirst(), m.GetGradient().GetNode().GetEnd(), m.GetGradient().GetChunk()); s != w {
 				t.Fatalf("request: %s, the generated code says %s", s, w)
+			}
+			if got, want := r.Factors, RequestOf(&m).Factors; (got.Values == nil) != (want.Values == nil) ||
+				got.Values != nil && (got.Step != want.Step || got.Shard != want.Shard || got.Tensor != want.Tensor || got.Images != want.Images ||
+					(got.Values.fault == nil) != (want.Values.fault == nil) || !bytes.Equal(got.Values.bytes, want.Values.bytes)) {
+				t.Fatalf("request: %+v, the generated code says %+v", got, want)
 			}
 			r.Free()
 		}

@@ -12,12 +12,15 @@ import (
 // compares with the generated code.
 const (
 	requestGradient    = 3 // in ExchangeRequest
+	requestFactors     = 5
 	responseParameters = 2 // in ExchangeResponse
 	fieldPayload       = 15
 
 	gradientStep, gradientNode, gradientChunk, gradientEncoding, gradientChecksum, gradientVector = 1, 2, 3, 4, 5, 6
 	nodeFirst, nodeEnd                                                                            = 1, 2
 	parametersStep, parametersChunk, parametersEncoding, parametersChecksum                       = 1, 2, 3, 4
+
+	factorsStep, factorsShard, factorsTensor, factorsImages, factorsEncoding, factorsChecksum = 1, 2, 3, 4, 5, 6
 )
 
 // headerBytes is more than the bytes before a payload that is written as Muster
@@ -32,6 +35,7 @@ type header struct {
 	encoding          musterv1.Encoding
 	checksum          uint32
 	vector            uint32
+	images            uint32 // of factors, of which first is the shard and chunk the tensor
 }
 
 // appendGradient appends an ExchangeRequest's bytes up to a gradient's payload of n bytes.

@@ -30,9 +30,11 @@ type Parameters struct {
 	Shared bool // as Gradient's
 }
 
-// Request is an ExchangeRequest: Message, or a gradient, with a payload or shared.
+// Request is an ExchangeRequest: Message, or a gradient, with a payload or shared, or
+// factors with values.
 type Request struct {
 	Gradient Gradient
+	Factors  Factors
 	Message  *musterv1.ExchangeRequest
 }
 
@@ -48,6 +50,10 @@ func (r *Request) Free() {
 		r.Gradient.Payload = nil
 		p.Free()
 	}
+	if v := r.Factors.Values; v != nil {
+		r.Factors.Values = nil
+		v.Free()
+	}
 }
 
 // Free gives back what the message holds, if anything.
@@ -61,11 +67,13 @@ func (r *Response) Free() {
 // RequestOf makes a Request of the message as the protocol has it; what a
 // payload holds is copied.
 func RequestOf(m *musterv1.ExchangeRequest) *Request {
-	g := m.GetGradient()
-	if g == nil {
-		return &Request{Message: m}
+	if g := m.GetGradient(); g != nil {
+		return &Request{Gradient: GradientOf(g)}
 	}
-	return &Request{Gradient: GradientOf(g)}
+	if f := m.GetFactors(); f != nil {
+		return &Request{Factors: FactorsOf(f)}
+	}
+	return &Request{Message: m}
 }
 
 // GradientOf makes a Gradient of the message as the protocol has it, with a

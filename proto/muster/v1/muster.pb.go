@@ -245,9 +245,10 @@ type JobSpec struct {
 	Classes uint32 `protobuf:"varint,18,opt,name=classes,proto3" json:"classes,omitempty"`
 	// Precision of the factors of products: f32 (or empty), bf16.
 	Precision string `protobuf:"bytes,19,opt,name=precision,proto3" json:"precision,omitempty"`
-	// How gradients and parameters are exchanged: f32 (or empty), bf16, int8. With bf16
-	// chunks of both are ENCODING_BF16, with int8 gradients are ENCODING_INT8 and
-	// parameters ENCODING_BF16.
+	// How gradients and parameters are exchanged: f32 (or empty), bf16, int8, factors.
+	// With bf16 chunks of both are ENCODING_BF16, with int8 gradients are ENCODING_INT8
+	// and parameters ENCODING_BF16. With factors both are ENCODING_F32, and Factors are
+	// taken for those fully connected layers where that is less for a whole batch.
 	//
 	// With bf16 every node of the tree over shards is rounded to bfloat16, a shard's
 	// gradient and each sum of two, whoever forms it. With bf16 and int8 workers
@@ -1135,6 +1136,110 @@ func (x *GradientChunk) GetPayload() []byte {
 	return nil
 }
 
+// Factors are the gradient of the weights (out, in) of a fully connected layer, of one
+// shard at one step, as what it is the product of: the value from input i to output k
+// is the chain of fused multiply-adds over the shard's images n, in ascending order,
+// from +0, of deltas[n][k] and activations[n][i]. They stand for the shard's
+// contributions to all chunks that lie wholly within the tensor, by the shard's leaf;
+// chunks with values of others too are sent as gradients. Only jobs with the encoding
+// factors take them, and whoever likes sends gradients all the same.
+type Factors struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Step  uint64                 `protobuf:"varint,1,opt,name=step,proto3" json:"step,omitempty"`
+	Shard uint32                 `protobuf:"varint,2,opt,name=shard,proto3" json:"shard,omitempty"`
+	// Number of the tensor in the layout, from 0.
+	Tensor uint32 `protobuf:"varint,3,opt,name=tensor,proto3" json:"tensor,omitempty"`
+	// Images of the shard in the step.
+	Images uint32 `protobuf:"varint,4,opt,name=images,proto3" json:"images,omitempty"`
+	// ENCODING_F32.
+	Encoding Encoding `protobuf:"varint,5,opt,name=encoding,proto3,enum=muster.v1.Encoding" json:"encoding,omitempty"`
+	// CRC-32C of the payload.
+	Checksum uint32 `protobuf:"fixed32,6,opt,name=checksum,proto3" json:"checksum,omitempty"`
+	// Activations (images, in), then deltas (images, out). Always the last field.
+	Payload       []byte `protobuf:"bytes,15,opt,name=payload,proto3" json:"payload,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Factors) Reset() {
+	*x = Factors{}
+	mi := &file_muster_v1_muster_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Factors) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Factors) ProtoMessage() {}
+
+func (x *Factors) ProtoReflect() protoreflect.Message {
+	mi := &file_muster_v1_muster_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Factors.ProtoReflect.Descriptor instead.
+func (*Factors) Descriptor() ([]byte, []int) {
+	return file_muster_v1_muster_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *Factors) GetStep() uint64 {
+	if x != nil {
+		return x.Step
+	}
+	return 0
+}
+
+func (x *Factors) GetShard() uint32 {
+	if x != nil {
+		return x.Shard
+	}
+	return 0
+}
+
+func (x *Factors) GetTensor() uint32 {
+	if x != nil {
+		return x.Tensor
+	}
+	return 0
+}
+
+func (x *Factors) GetImages() uint32 {
+	if x != nil {
+		return x.Images
+	}
+	return 0
+}
+
+func (x *Factors) GetEncoding() Encoding {
+	if x != nil {
+		return x.Encoding
+	}
+	return Encoding_ENCODING_UNSPECIFIED
+}
+
+func (x *Factors) GetChecksum() uint32 {
+	if x != nil {
+		return x.Checksum
+	}
+	return 0
+}
+
+func (x *Factors) GetPayload() []byte {
+	if x != nil {
+		return x.Payload
+	}
+	return nil
+}
+
 // ParametersChunk is a part of the parameters at one step. Of two that tell of
 // the same chunk the one sent later counts.
 type ParametersChunk struct {
@@ -1150,7 +1255,7 @@ type ParametersChunk struct {
 
 func (x *ParametersChunk) Reset() {
 	*x = ParametersChunk{}
-	mi := &file_muster_v1_muster_proto_msgTypes[9]
+	mi := &file_muster_v1_muster_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1162,7 +1267,7 @@ func (x *ParametersChunk) String() string {
 func (*ParametersChunk) ProtoMessage() {}
 
 func (x *ParametersChunk) ProtoReflect() protoreflect.Message {
-	mi := &file_muster_v1_muster_proto_msgTypes[9]
+	mi := &file_muster_v1_muster_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1175,7 +1280,7 @@ func (x *ParametersChunk) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ParametersChunk.ProtoReflect.Descriptor instead.
 func (*ParametersChunk) Descriptor() ([]byte, []int) {
-	return file_muster_v1_muster_proto_rawDescGZIP(), []int{9}
+	return file_muster_v1_muster_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *ParametersChunk) GetStep() uint64 {
@@ -1230,7 +1335,7 @@ type Tally struct {
 
 func (x *Tally) Reset() {
 	*x = Tally{}
-	mi := &file_muster_v1_muster_proto_msgTypes[10]
+	mi := &file_muster_v1_muster_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1242,7 +1347,7 @@ func (x *Tally) String() string {
 func (*Tally) ProtoMessage() {}
 
 func (x *Tally) ProtoReflect() protoreflect.Message {
-	mi := &file_muster_v1_muster_proto_msgTypes[10]
+	mi := &file_muster_v1_muster_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1255,7 +1360,7 @@ func (x *Tally) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Tally.ProtoReflect.Descriptor instead.
 func (*Tally) Descriptor() ([]byte, []int) {
-	return file_muster_v1_muster_proto_rawDescGZIP(), []int{10}
+	return file_muster_v1_muster_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Tally) GetShard() uint32 {
@@ -1307,7 +1412,7 @@ type Tallies struct {
 
 func (x *Tallies) Reset() {
 	*x = Tallies{}
-	mi := &file_muster_v1_muster_proto_msgTypes[11]
+	mi := &file_muster_v1_muster_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1319,7 +1424,7 @@ func (x *Tallies) String() string {
 func (*Tallies) ProtoMessage() {}
 
 func (x *Tallies) ProtoReflect() protoreflect.Message {
-	mi := &file_muster_v1_muster_proto_msgTypes[11]
+	mi := &file_muster_v1_muster_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1332,7 +1437,7 @@ func (x *Tallies) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Tallies.ProtoReflect.Descriptor instead.
 func (*Tallies) Descriptor() ([]byte, []int) {
-	return file_muster_v1_muster_proto_rawDescGZIP(), []int{11}
+	return file_muster_v1_muster_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Tallies) GetStep() uint64 {
@@ -1372,6 +1477,7 @@ type ExchangeRequest struct {
 	//	*ExchangeRequest_Tallies
 	//	*ExchangeRequest_Gradient
 	//	*ExchangeRequest_Leave
+	//	*ExchangeRequest_Factors
 	//	*ExchangeRequest_Want
 	Message       isExchangeRequest_Message `protobuf_oneof:"message"`
 	unknownFields protoimpl.UnknownFields
@@ -1380,7 +1486,7 @@ type ExchangeRequest struct {
 
 func (x *ExchangeRequest) Reset() {
 	*x = ExchangeRequest{}
-	mi := &file_muster_v1_muster_proto_msgTypes[12]
+	mi := &file_muster_v1_muster_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1392,7 +1498,7 @@ func (x *ExchangeRequest) String() string {
 func (*ExchangeRequest) ProtoMessage() {}
 
 func (x *ExchangeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_muster_v1_muster_proto_msgTypes[12]
+	mi := &file_muster_v1_muster_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1405,7 +1511,7 @@ func (x *ExchangeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExchangeRequest.ProtoReflect.Descriptor instead.
 func (*ExchangeRequest) Descriptor() ([]byte, []int) {
-	return file_muster_v1_muster_proto_rawDescGZIP(), []int{12}
+	return file_muster_v1_muster_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *ExchangeRequest) GetMessage() isExchangeRequest_Message {
@@ -1451,6 +1557,15 @@ func (x *ExchangeRequest) GetLeave() *Leave {
 	return nil
 }
 
+func (x *ExchangeRequest) GetFactors() *Factors {
+	if x != nil {
+		if x, ok := x.Message.(*ExchangeRequest_Factors); ok {
+			return x.Factors
+		}
+	}
+	return nil
+}
+
 func (x *ExchangeRequest) GetWant() *Want {
 	if x != nil {
 		if x, ok := x.Message.(*ExchangeRequest_Want); ok {
@@ -1480,6 +1595,10 @@ type ExchangeRequest_Leave struct {
 	Leave *Leave `protobuf:"bytes,4,opt,name=leave,proto3,oneof"`
 }
 
+type ExchangeRequest_Factors struct {
+	Factors *Factors `protobuf:"bytes,5,opt,name=factors,proto3,oneof"`
+}
+
 type ExchangeRequest_Want struct {
 	Want *Want `protobuf:"bytes,6,opt,name=want,proto3,oneof"`
 }
@@ -1491,6 +1610,8 @@ func (*ExchangeRequest_Tallies) isExchangeRequest_Message() {}
 func (*ExchangeRequest_Gradient) isExchangeRequest_Message() {}
 
 func (*ExchangeRequest_Leave) isExchangeRequest_Message() {}
+
+func (*ExchangeRequest_Factors) isExchangeRequest_Message() {}
 
 func (*ExchangeRequest_Want) isExchangeRequest_Message() {}
 
@@ -1507,7 +1628,7 @@ type Want struct {
 
 func (x *Want) Reset() {
 	*x = Want{}
-	mi := &file_muster_v1_muster_proto_msgTypes[13]
+	mi := &file_muster_v1_muster_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1519,7 +1640,7 @@ func (x *Want) String() string {
 func (*Want) ProtoMessage() {}
 
 func (x *Want) ProtoReflect() protoreflect.Message {
-	mi := &file_muster_v1_muster_proto_msgTypes[13]
+	mi := &file_muster_v1_muster_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1532,7 +1653,7 @@ func (x *Want) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Want.ProtoReflect.Descriptor instead.
 func (*Want) Descriptor() ([]byte, []int) {
-	return file_muster_v1_muster_proto_rawDescGZIP(), []int{13}
+	return file_muster_v1_muster_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *Want) GetStep() uint64 {
@@ -1554,7 +1675,7 @@ type Hello struct {
 
 func (x *Hello) Reset() {
 	*x = Hello{}
-	mi := &file_muster_v1_muster_proto_msgTypes[14]
+	mi := &file_muster_v1_muster_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1566,7 +1687,7 @@ func (x *Hello) String() string {
 func (*Hello) ProtoMessage() {}
 
 func (x *Hello) ProtoReflect() protoreflect.Message {
-	mi := &file_muster_v1_muster_proto_msgTypes[14]
+	mi := &file_muster_v1_muster_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1579,7 +1700,7 @@ func (x *Hello) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Hello.ProtoReflect.Descriptor instead.
 func (*Hello) Descriptor() ([]byte, []int) {
-	return file_muster_v1_muster_proto_rawDescGZIP(), []int{14}
+	return file_muster_v1_muster_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *Hello) GetSession() uint64 {
@@ -1606,7 +1727,7 @@ type Leave struct {
 
 func (x *Leave) Reset() {
 	*x = Leave{}
-	mi := &file_muster_v1_muster_proto_msgTypes[15]
+	mi := &file_muster_v1_muster_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1618,7 +1739,7 @@ func (x *Leave) String() string {
 func (*Leave) ProtoMessage() {}
 
 func (x *Leave) ProtoReflect() protoreflect.Message {
-	mi := &file_muster_v1_muster_proto_msgTypes[15]
+	mi := &file_muster_v1_muster_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1631,7 +1752,7 @@ func (x *Leave) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Leave.ProtoReflect.Descriptor instead.
 func (*Leave) Descriptor() ([]byte, []int) {
-	return file_muster_v1_muster_proto_rawDescGZIP(), []int{15}
+	return file_muster_v1_muster_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *Leave) GetReason() string {
@@ -1658,7 +1779,7 @@ type ExchangeResponse struct {
 
 func (x *ExchangeResponse) Reset() {
 	*x = ExchangeResponse{}
-	mi := &file_muster_v1_muster_proto_msgTypes[16]
+	mi := &file_muster_v1_muster_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1670,7 +1791,7 @@ func (x *ExchangeResponse) String() string {
 func (*ExchangeResponse) ProtoMessage() {}
 
 func (x *ExchangeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_muster_v1_muster_proto_msgTypes[16]
+	mi := &file_muster_v1_muster_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1683,7 +1804,7 @@ func (x *ExchangeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExchangeResponse.ProtoReflect.Descriptor instead.
 func (*ExchangeResponse) Descriptor() ([]byte, []int) {
-	return file_muster_v1_muster_proto_rawDescGZIP(), []int{16}
+	return file_muster_v1_muster_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *ExchangeResponse) GetMessage() isExchangeResponse_Message {
@@ -1786,7 +1907,7 @@ type Assignment struct {
 
 func (x *Assignment) Reset() {
 	*x = Assignment{}
-	mi := &file_muster_v1_muster_proto_msgTypes[17]
+	mi := &file_muster_v1_muster_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1798,7 +1919,7 @@ func (x *Assignment) String() string {
 func (*Assignment) ProtoMessage() {}
 
 func (x *Assignment) ProtoReflect() protoreflect.Message {
-	mi := &file_muster_v1_muster_proto_msgTypes[17]
+	mi := &file_muster_v1_muster_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1811,7 +1932,7 @@ func (x *Assignment) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Assignment.ProtoReflect.Descriptor instead.
 func (*Assignment) Descriptor() ([]byte, []int) {
-	return file_muster_v1_muster_proto_rawDescGZIP(), []int{17}
+	return file_muster_v1_muster_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *Assignment) GetNumber() uint64 {
@@ -1866,7 +1987,7 @@ type Work struct {
 
 func (x *Work) Reset() {
 	*x = Work{}
-	mi := &file_muster_v1_muster_proto_msgTypes[18]
+	mi := &file_muster_v1_muster_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1878,7 +1999,7 @@ func (x *Work) String() string {
 func (*Work) ProtoMessage() {}
 
 func (x *Work) ProtoReflect() protoreflect.Message {
-	mi := &file_muster_v1_muster_proto_msgTypes[18]
+	mi := &file_muster_v1_muster_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1891,7 +2012,7 @@ func (x *Work) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Work.ProtoReflect.Descriptor instead.
 func (*Work) Descriptor() ([]byte, []int) {
-	return file_muster_v1_muster_proto_rawDescGZIP(), []int{18}
+	return file_muster_v1_muster_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *Work) GetKind() WorkKind {
@@ -1944,7 +2065,7 @@ type Refusal struct {
 
 func (x *Refusal) Reset() {
 	*x = Refusal{}
-	mi := &file_muster_v1_muster_proto_msgTypes[19]
+	mi := &file_muster_v1_muster_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1956,7 +2077,7 @@ func (x *Refusal) String() string {
 func (*Refusal) ProtoMessage() {}
 
 func (x *Refusal) ProtoReflect() protoreflect.Message {
-	mi := &file_muster_v1_muster_proto_msgTypes[19]
+	mi := &file_muster_v1_muster_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1969,7 +2090,7 @@ func (x *Refusal) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Refusal.ProtoReflect.Descriptor instead.
 func (*Refusal) Descriptor() ([]byte, []int) {
-	return file_muster_v1_muster_proto_rawDescGZIP(), []int{19}
+	return file_muster_v1_muster_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *Refusal) GetReason() RefusalReason {
@@ -2022,7 +2143,7 @@ type Done struct {
 
 func (x *Done) Reset() {
 	*x = Done{}
-	mi := &file_muster_v1_muster_proto_msgTypes[20]
+	mi := &file_muster_v1_muster_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2034,7 +2155,7 @@ func (x *Done) String() string {
 func (*Done) ProtoMessage() {}
 
 func (x *Done) ProtoReflect() protoreflect.Message {
-	mi := &file_muster_v1_muster_proto_msgTypes[20]
+	mi := &file_muster_v1_muster_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2047,7 +2168,7 @@ func (x *Done) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Done.ProtoReflect.Descriptor instead.
 func (*Done) Descriptor() ([]byte, []int) {
-	return file_muster_v1_muster_proto_rawDescGZIP(), []int{20}
+	return file_muster_v1_muster_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *Done) GetSuccess() bool {
@@ -2089,7 +2210,7 @@ type PushRequest struct {
 
 func (x *PushRequest) Reset() {
 	*x = PushRequest{}
-	mi := &file_muster_v1_muster_proto_msgTypes[21]
+	mi := &file_muster_v1_muster_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2101,7 +2222,7 @@ func (x *PushRequest) String() string {
 func (*PushRequest) ProtoMessage() {}
 
 func (x *PushRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_muster_v1_muster_proto_msgTypes[21]
+	mi := &file_muster_v1_muster_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2114,7 +2235,7 @@ func (x *PushRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PushRequest.ProtoReflect.Descriptor instead.
 func (*PushRequest) Descriptor() ([]byte, []int) {
-	return file_muster_v1_muster_proto_rawDescGZIP(), []int{21}
+	return file_muster_v1_muster_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *PushRequest) GetSession() uint64 {
@@ -2150,7 +2271,7 @@ type PushResponse struct {
 
 func (x *PushResponse) Reset() {
 	*x = PushResponse{}
-	mi := &file_muster_v1_muster_proto_msgTypes[22]
+	mi := &file_muster_v1_muster_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2162,7 +2283,7 @@ func (x *PushResponse) String() string {
 func (*PushResponse) ProtoMessage() {}
 
 func (x *PushResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_muster_v1_muster_proto_msgTypes[22]
+	mi := &file_muster_v1_muster_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2175,7 +2296,7 @@ func (x *PushResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PushResponse.ProtoReflect.Descriptor instead.
 func (*PushResponse) Descriptor() ([]byte, []int) {
-	return file_muster_v1_muster_proto_rawDescGZIP(), []int{22}
+	return file_muster_v1_muster_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *PushResponse) GetRefusals() []*Refusal {
@@ -2202,7 +2323,7 @@ type PullRequest struct {
 
 func (x *PullRequest) Reset() {
 	*x = PullRequest{}
-	mi := &file_muster_v1_muster_proto_msgTypes[23]
+	mi := &file_muster_v1_muster_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2214,7 +2335,7 @@ func (x *PullRequest) String() string {
 func (*PullRequest) ProtoMessage() {}
 
 func (x *PullRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_muster_v1_muster_proto_msgTypes[23]
+	mi := &file_muster_v1_muster_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2227,7 +2348,7 @@ func (x *PullRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PullRequest.ProtoReflect.Descriptor instead.
 func (*PullRequest) Descriptor() ([]byte, []int) {
-	return file_muster_v1_muster_proto_rawDescGZIP(), []int{23}
+	return file_muster_v1_muster_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *PullRequest) GetChunks() []uint32 {
@@ -2249,7 +2370,7 @@ type PullResponse struct {
 
 func (x *PullResponse) Reset() {
 	*x = PullResponse{}
-	mi := &file_muster_v1_muster_proto_msgTypes[24]
+	mi := &file_muster_v1_muster_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2261,7 +2382,7 @@ func (x *PullResponse) String() string {
 func (*PullResponse) ProtoMessage() {}
 
 func (x *PullResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_muster_v1_muster_proto_msgTypes[24]
+	mi := &file_muster_v1_muster_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2274,7 +2395,7 @@ func (x *PullResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PullResponse.ProtoReflect.Descriptor instead.
 func (*PullResponse) Descriptor() ([]byte, []int) {
-	return file_muster_v1_muster_proto_rawDescGZIP(), []int{24}
+	return file_muster_v1_muster_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *PullResponse) GetStep() uint64 {
@@ -2299,7 +2420,7 @@ type StatusRequest struct {
 
 func (x *StatusRequest) Reset() {
 	*x = StatusRequest{}
-	mi := &file_muster_v1_muster_proto_msgTypes[25]
+	mi := &file_muster_v1_muster_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2311,7 +2432,7 @@ func (x *StatusRequest) String() string {
 func (*StatusRequest) ProtoMessage() {}
 
 func (x *StatusRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_muster_v1_muster_proto_msgTypes[25]
+	mi := &file_muster_v1_muster_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2324,7 +2445,7 @@ func (x *StatusRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatusRequest.ProtoReflect.Descriptor instead.
 func (*StatusRequest) Descriptor() ([]byte, []int) {
-	return file_muster_v1_muster_proto_rawDescGZIP(), []int{25}
+	return file_muster_v1_muster_proto_rawDescGZIP(), []int{26}
 }
 
 type StatusResponse struct {
@@ -2386,7 +2507,7 @@ type StatusResponse struct {
 
 func (x *StatusResponse) Reset() {
 	*x = StatusResponse{}
-	mi := &file_muster_v1_muster_proto_msgTypes[26]
+	mi := &file_muster_v1_muster_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2398,7 +2519,7 @@ func (x *StatusResponse) String() string {
 func (*StatusResponse) ProtoMessage() {}
 
 func (x *StatusResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_muster_v1_muster_proto_msgTypes[26]
+	mi := &file_muster_v1_muster_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2411,7 +2532,7 @@ func (x *StatusResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatusResponse.ProtoReflect.Descriptor instead.
 func (*StatusResponse) Descriptor() ([]byte, []int) {
-	return file_muster_v1_muster_proto_rawDescGZIP(), []int{26}
+	return file_muster_v1_muster_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *StatusResponse) GetJob() *JobSpec {
@@ -2653,7 +2774,7 @@ type StandbyStatus struct {
 
 func (x *StandbyStatus) Reset() {
 	*x = StandbyStatus{}
-	mi := &file_muster_v1_muster_proto_msgTypes[27]
+	mi := &file_muster_v1_muster_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2665,7 +2786,7 @@ func (x *StandbyStatus) String() string {
 func (*StandbyStatus) ProtoMessage() {}
 
 func (x *StandbyStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_muster_v1_muster_proto_msgTypes[27]
+	mi := &file_muster_v1_muster_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2678,7 +2799,7 @@ func (x *StandbyStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StandbyStatus.ProtoReflect.Descriptor instead.
 func (*StandbyStatus) Descriptor() ([]byte, []int) {
-	return file_muster_v1_muster_proto_rawDescGZIP(), []int{27}
+	return file_muster_v1_muster_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *StandbyStatus) GetServer() string {
@@ -2719,7 +2840,7 @@ type PartStatus struct {
 
 func (x *PartStatus) Reset() {
 	*x = PartStatus{}
-	mi := &file_muster_v1_muster_proto_msgTypes[28]
+	mi := &file_muster_v1_muster_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2731,7 +2852,7 @@ func (x *PartStatus) String() string {
 func (*PartStatus) ProtoMessage() {}
 
 func (x *PartStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_muster_v1_muster_proto_msgTypes[28]
+	mi := &file_muster_v1_muster_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2744,7 +2865,7 @@ func (x *PartStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PartStatus.ProtoReflect.Descriptor instead.
 func (*PartStatus) Descriptor() ([]byte, []int) {
-	return file_muster_v1_muster_proto_rawDescGZIP(), []int{28}
+	return file_muster_v1_muster_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *PartStatus) GetAddress() string {
@@ -2798,7 +2919,7 @@ type Staleness struct {
 
 func (x *Staleness) Reset() {
 	*x = Staleness{}
-	mi := &file_muster_v1_muster_proto_msgTypes[29]
+	mi := &file_muster_v1_muster_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2810,7 +2931,7 @@ func (x *Staleness) String() string {
 func (*Staleness) ProtoMessage() {}
 
 func (x *Staleness) ProtoReflect() protoreflect.Message {
-	mi := &file_muster_v1_muster_proto_msgTypes[29]
+	mi := &file_muster_v1_muster_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2823,7 +2944,7 @@ func (x *Staleness) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Staleness.ProtoReflect.Descriptor instead.
 func (*Staleness) Descriptor() ([]byte, []int) {
-	return file_muster_v1_muster_proto_rawDescGZIP(), []int{29}
+	return file_muster_v1_muster_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *Staleness) GetMean() float64 {
@@ -2867,7 +2988,7 @@ type TimeSplit struct {
 
 func (x *TimeSplit) Reset() {
 	*x = TimeSplit{}
-	mi := &file_muster_v1_muster_proto_msgTypes[30]
+	mi := &file_muster_v1_muster_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2879,7 +3000,7 @@ func (x *TimeSplit) String() string {
 func (*TimeSplit) ProtoMessage() {}
 
 func (x *TimeSplit) ProtoReflect() protoreflect.Message {
-	mi := &file_muster_v1_muster_proto_msgTypes[30]
+	mi := &file_muster_v1_muster_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2892,7 +3013,7 @@ func (x *TimeSplit) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TimeSplit.ProtoReflect.Descriptor instead.
 func (*TimeSplit) Descriptor() ([]byte, []int) {
-	return file_muster_v1_muster_proto_rawDescGZIP(), []int{30}
+	return file_muster_v1_muster_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *TimeSplit) GetComputeSeconds() float64 {
@@ -2946,7 +3067,7 @@ type Score struct {
 
 func (x *Score) Reset() {
 	*x = Score{}
-	mi := &file_muster_v1_muster_proto_msgTypes[31]
+	mi := &file_muster_v1_muster_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2958,7 +3079,7 @@ func (x *Score) String() string {
 func (*Score) ProtoMessage() {}
 
 func (x *Score) ProtoReflect() protoreflect.Message {
-	mi := &file_muster_v1_muster_proto_msgTypes[31]
+	mi := &file_muster_v1_muster_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2971,7 +3092,7 @@ func (x *Score) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Score.ProtoReflect.Descriptor instead.
 func (*Score) Descriptor() ([]byte, []int) {
-	return file_muster_v1_muster_proto_rawDescGZIP(), []int{31}
+	return file_muster_v1_muster_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *Score) GetStep() uint64 {
@@ -3031,7 +3152,7 @@ type WorkerStatus struct {
 
 func (x *WorkerStatus) Reset() {
 	*x = WorkerStatus{}
-	mi := &file_muster_v1_muster_proto_msgTypes[32]
+	mi := &file_muster_v1_muster_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3043,7 +3164,7 @@ func (x *WorkerStatus) String() string {
 func (*WorkerStatus) ProtoMessage() {}
 
 func (x *WorkerStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_muster_v1_muster_proto_msgTypes[32]
+	mi := &file_muster_v1_muster_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3056,7 +3177,7 @@ func (x *WorkerStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WorkerStatus.ProtoReflect.Descriptor instead.
 func (*WorkerStatus) Descriptor() ([]byte, []int) {
-	return file_muster_v1_muster_proto_rawDescGZIP(), []int{32}
+	return file_muster_v1_muster_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *WorkerStatus) GetWorker() string {
@@ -3131,7 +3252,7 @@ type StopRequest struct {
 
 func (x *StopRequest) Reset() {
 	*x = StopRequest{}
-	mi := &file_muster_v1_muster_proto_msgTypes[33]
+	mi := &file_muster_v1_muster_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3143,7 +3264,7 @@ func (x *StopRequest) String() string {
 func (*StopRequest) ProtoMessage() {}
 
 func (x *StopRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_muster_v1_muster_proto_msgTypes[33]
+	mi := &file_muster_v1_muster_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3156,7 +3277,7 @@ func (x *StopRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StopRequest.ProtoReflect.Descriptor instead.
 func (*StopRequest) Descriptor() ([]byte, []int) {
-	return file_muster_v1_muster_proto_rawDescGZIP(), []int{33}
+	return file_muster_v1_muster_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *StopRequest) GetReason() string {
@@ -3176,7 +3297,7 @@ type StopResponse struct {
 
 func (x *StopResponse) Reset() {
 	*x = StopResponse{}
-	mi := &file_muster_v1_muster_proto_msgTypes[34]
+	mi := &file_muster_v1_muster_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3188,7 +3309,7 @@ func (x *StopResponse) String() string {
 func (*StopResponse) ProtoMessage() {}
 
 func (x *StopResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_muster_v1_muster_proto_msgTypes[34]
+	mi := &file_muster_v1_muster_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3201,7 +3322,7 @@ func (x *StopResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StopResponse.ProtoReflect.Descriptor instead.
 func (*StopResponse) Descriptor() ([]byte, []int) {
-	return file_muster_v1_muster_proto_rawDescGZIP(), []int{34}
+	return file_muster_v1_muster_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *StopResponse) GetStep() uint64 {
@@ -3226,7 +3347,7 @@ type CheckpointRequest struct {
 
 func (x *CheckpointRequest) Reset() {
 	*x = CheckpointRequest{}
-	mi := &file_muster_v1_muster_proto_msgTypes[35]
+	mi := &file_muster_v1_muster_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3238,7 +3359,7 @@ func (x *CheckpointRequest) String() string {
 func (*CheckpointRequest) ProtoMessage() {}
 
 func (x *CheckpointRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_muster_v1_muster_proto_msgTypes[35]
+	mi := &file_muster_v1_muster_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3251,7 +3372,7 @@ func (x *CheckpointRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckpointRequest.ProtoReflect.Descriptor instead.
 func (*CheckpointRequest) Descriptor() ([]byte, []int) {
-	return file_muster_v1_muster_proto_rawDescGZIP(), []int{35}
+	return file_muster_v1_muster_proto_rawDescGZIP(), []int{36}
 }
 
 type CheckpointResponse struct {
@@ -3264,7 +3385,7 @@ type CheckpointResponse struct {
 
 func (x *CheckpointResponse) Reset() {
 	*x = CheckpointResponse{}
-	mi := &file_muster_v1_muster_proto_msgTypes[36]
+	mi := &file_muster_v1_muster_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3276,7 +3397,7 @@ func (x *CheckpointResponse) String() string {
 func (*CheckpointResponse) ProtoMessage() {}
 
 func (x *CheckpointResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_muster_v1_muster_proto_msgTypes[36]
+	mi := &file_muster_v1_muster_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3289,7 +3410,7 @@ func (x *CheckpointResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckpointResponse.ProtoReflect.Descriptor instead.
 func (*CheckpointResponse) Descriptor() ([]byte, []int) {
-	return file_muster_v1_muster_proto_rawDescGZIP(), []int{36}
+	return file_muster_v1_muster_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *CheckpointResponse) GetStep() uint64 {
@@ -3393,6 +3514,14 @@ const file_muster_v1_muster_proto_rawDesc = "" +
 	"\bencoding\x18\x04 \x01(\x0e2\x13.muster.v1.EncodingR\bencoding\x12\x1a\n" +
 	"\bchecksum\x18\x05 \x01(\aR\bchecksum\x12\x16\n" +
 	"\x06vector\x18\x06 \x01(\rR\x06vector\x12\x18\n" +
+	"\apayload\x18\x0f \x01(\fR\apayload\"\xca\x01\n" +
+	"\aFactors\x12\x12\n" +
+	"\x04step\x18\x01 \x01(\x04R\x04step\x12\x14\n" +
+	"\x05shard\x18\x02 \x01(\rR\x05shard\x12\x16\n" +
+	"\x06tensor\x18\x03 \x01(\rR\x06tensor\x12\x16\n" +
+	"\x06images\x18\x04 \x01(\rR\x06images\x12/\n" +
+	"\bencoding\x18\x05 \x01(\x0e2\x13.muster.v1.EncodingR\bencoding\x12\x1a\n" +
+	"\bchecksum\x18\x06 \x01(\aR\bchecksum\x12\x18\n" +
 	"\apayload\x18\x0f \x01(\fR\apayload\"\xa2\x01\n" +
 	"\x0fParametersChunk\x12\x12\n" +
 	"\x04step\x18\x01 \x01(\x04R\x04step\x12\x14\n" +
@@ -3410,12 +3539,13 @@ const file_muster_v1_muster_proto_rawDesc = "" +
 	"\x04step\x18\x01 \x01(\x04R\x04step\x12'\n" +
 	"\x04kind\x18\x02 \x01(\x0e2\x13.muster.v1.WorkKindR\x04kind\x12*\n" +
 	"\atallies\x18\x03 \x03(\v2\x10.muster.v1.TallyR\atallies\x12'\n" +
-	"\x0fcompute_seconds\x18\x04 \x01(\x01R\x0ecomputeSeconds\"\xff\x01\n" +
+	"\x0fcompute_seconds\x18\x04 \x01(\x01R\x0ecomputeSeconds\"\xaf\x02\n" +
 	"\x0fExchangeRequest\x12(\n" +
 	"\x05hello\x18\x01 \x01(\v2\x10.muster.v1.HelloH\x00R\x05hello\x12.\n" +
 	"\atallies\x18\x02 \x01(\v2\x12.muster.v1.TalliesH\x00R\atallies\x126\n" +
 	"\bgradient\x18\x03 \x01(\v2\x18.muster.v1.GradientChunkH\x00R\bgradient\x12(\n" +
-	"\x05leave\x18\x04 \x01(\v2\x10.muster.v1.LeaveH\x00R\x05leave\x12%\n" +
+	"\x05leave\x18\x04 \x01(\v2\x10.muster.v1.LeaveH\x00R\x05leave\x12.\n" +
+	"\afactors\x18\x05 \x01(\v2\x12.muster.v1.FactorsH\x00R\afactors\x12%\n" +
 	"\x04want\x18\x06 \x01(\v2\x0f.muster.v1.WantH\x00R\x04wantB\t\n" +
 	"\amessage\"\x1a\n" +
 	"\x04Want\x12\x12\n" +
@@ -3599,7 +3729,7 @@ func file_muster_v1_muster_proto_rawDescGZIP() []byte {
 }
 
 var file_muster_v1_muster_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
-var file_muster_v1_muster_proto_msgTypes = make([]protoimpl.MessageInfo, 37)
+var file_muster_v1_muster_proto_msgTypes = make([]protoimpl.MessageInfo, 38)
 var file_muster_v1_muster_proto_goTypes = []any{
 	(Encoding)(0),              // 0: muster.v1.Encoding
 	(WorkKind)(0),              // 1: muster.v1.WorkKind
@@ -3613,34 +3743,35 @@ var file_muster_v1_muster_proto_goTypes = []any{
 	(*PartRange)(nil),          // 9: muster.v1.PartRange
 	(*Node)(nil),               // 10: muster.v1.Node
 	(*GradientChunk)(nil),      // 11: muster.v1.GradientChunk
-	(*ParametersChunk)(nil),    // 12: muster.v1.ParametersChunk
-	(*Tally)(nil),              // 13: muster.v1.Tally
-	(*Tallies)(nil),            // 14: muster.v1.Tallies
-	(*ExchangeRequest)(nil),    // 15: muster.v1.ExchangeRequest
-	(*Want)(nil),               // 16: muster.v1.Want
-	(*Hello)(nil),              // 17: muster.v1.Hello
-	(*Leave)(nil),              // 18: muster.v1.Leave
-	(*ExchangeResponse)(nil),   // 19: muster.v1.ExchangeResponse
-	(*Assignment)(nil),         // 20: muster.v1.Assignment
-	(*Work)(nil),               // 21: muster.v1.Work
-	(*Refusal)(nil),            // 22: muster.v1.Refusal
-	(*Done)(nil),               // 23: muster.v1.Done
-	(*PushRequest)(nil),        // 24: muster.v1.PushRequest
-	(*PushResponse)(nil),       // 25: muster.v1.PushResponse
-	(*PullRequest)(nil),        // 26: muster.v1.PullRequest
-	(*PullResponse)(nil),       // 27: muster.v1.PullResponse
-	(*StatusRequest)(nil),      // 28: muster.v1.StatusRequest
-	(*StatusResponse)(nil),     // 29: muster.v1.StatusResponse
-	(*StandbyStatus)(nil),      // 30: muster.v1.StandbyStatus
-	(*PartStatus)(nil),         // 31: muster.v1.PartStatus
-	(*Staleness)(nil),          // 32: muster.v1.Staleness
-	(*TimeSplit)(nil),          // 33: muster.v1.TimeSplit
-	(*Score)(nil),              // 34: muster.v1.Score
-	(*WorkerStatus)(nil),       // 35: muster.v1.WorkerStatus
-	(*StopRequest)(nil),        // 36: muster.v1.StopRequest
-	(*StopResponse)(nil),       // 37: muster.v1.StopResponse
-	(*CheckpointRequest)(nil),  // 38: muster.v1.CheckpointRequest
-	(*CheckpointResponse)(nil), // 39: muster.v1.CheckpointResponse
+	(*Factors)(nil),            // 12: muster.v1.Factors
+	(*ParametersChunk)(nil),    // 13: muster.v1.ParametersChunk
+	(*Tally)(nil),              // 14: muster.v1.Tally
+	(*Tallies)(nil),            // 15: muster.v1.Tallies
+	(*ExchangeRequest)(nil),    // 16: muster.v1.ExchangeRequest
+	(*Want)(nil),               // 17: muster.v1.Want
+	(*Hello)(nil),              // 18: muster.v1.Hello
+	(*Leave)(nil),              // 19: muster.v1.Leave
+	(*ExchangeResponse)(nil),   // 20: muster.v1.ExchangeResponse
+	(*Assignment)(nil),         // 21: muster.v1.Assignment
+	(*Work)(nil),               // 22: muster.v1.Work
+	(*Refusal)(nil),            // 23: muster.v1.Refusal
+	(*Done)(nil),               // 24: muster.v1.Done
+	(*PushRequest)(nil),        // 25: muster.v1.PushRequest
+	(*PushResponse)(nil),       // 26: muster.v1.PushResponse
+	(*PullRequest)(nil),        // 27: muster.v1.PullRequest
+	(*PullResponse)(nil),       // 28: muster.v1.PullResponse
+	(*StatusRequest)(nil),      // 29: muster.v1.StatusRequest
+	(*StatusResponse)(nil),     // 30: muster.v1.StatusResponse
+	(*StandbyStatus)(nil),      // 31: muster.v1.StandbyStatus
+	(*PartStatus)(nil),         // 32: muster.v1.PartStatus
+	(*Staleness)(nil),          // 33: muster.v1.Staleness
+	(*TimeSplit)(nil),          // 34: muster.v1.TimeSplit
+	(*Score)(nil),              // 35: muster.v1.Score
+	(*WorkerStatus)(nil),       // 36: muster.v1.WorkerStatus
+	(*StopRequest)(nil),        // 37: muster.v1.StopRequest
+	(*StopResponse)(nil),       // 38: muster.v1.StopResponse
+	(*CheckpointRequest)(nil),  // 39: muster.v1.CheckpointRequest
+	(*CheckpointResponse)(nil), // 40: muster.v1.CheckpointResponse
 }
 var file_muster_v1_muster_proto_depIdxs = []int32{
 	4,  // 0: muster.v1.JoinRequest.data:type_name -> muster.v1.DataInfo
@@ -3653,54 +3784,56 @@ var file_muster_v1_muster_proto_depIdxs = []int32{
 	9,  // 7: muster.v1.JoinResponse.parts:type_name -> muster.v1.PartRange
 	10, // 8: muster.v1.GradientChunk.node:type_name -> muster.v1.Node
 	0,  // 9: muster.v1.GradientChunk.encoding:type_name -> muster.v1.Encoding
-	0,  // 10: muster.v1.ParametersChunk.encoding:type_name -> muster.v1.Encoding
-	1,  // 11: muster.v1.Tallies.kind:type_name -> muster.v1.WorkKind
-	13, // 12: muster.v1.Tallies.tallies:type_name -> muster.v1.Tally
-	17, // 13: muster.v1.ExchangeRequest.hello:type_name -> muster.v1.Hello
-	14, // 14: muster.v1.ExchangeRequest.tallies:type_name -> muster.v1.Tallies
-	11, // 15: muster.v1.ExchangeRequest.gradient:type_name -> muster.v1.GradientChunk
-	18, // 16: muster.v1.ExchangeRequest.leave:type_name -> muster.v1.Leave
-	16, // 17: muster.v1.ExchangeRequest.want:type_name -> muster.v1.Want
-	20, // 18: muster.v1.ExchangeResponse.assignment:type_name -> muster.v1.Assignment
-	12, // 19: muster.v1.ExchangeResponse.parameters:type_name -> muster.v1.ParametersChunk
-	21, // 20: muster.v1.ExchangeResponse.work:type_name -> muster.v1.Work
-	22, // 21: muster.v1.ExchangeResponse.refusal:type_name -> muster.v1.Refusal
-	23, // 22: muster.v1.ExchangeResponse.done:type_name -> muster.v1.Done
-	1,  // 23: muster.v1.Work.kind:type_name -> muster.v1.WorkKind
-	2,  // 24: muster.v1.Refusal.reason:type_name -> muster.v1.RefusalReason
-	10, // 25: muster.v1.Refusal.node:type_name -> muster.v1.Node
-	14, // 26: muster.v1.PushRequest.tallies:type_name -> muster.v1.Tallies
-	11, // 27: muster.v1.PushRequest.gradients:type_name -> muster.v1.GradientChunk
-	22, // 28: muster.v1.PushResponse.refusals:type_name -> muster.v1.Refusal
-	12, // 29: muster.v1.PullResponse.parameters:type_name -> muster.v1.ParametersChunk
-	3,  // 30: muster.v1.StatusResponse.job:type_name -> muster.v1.JobSpec
-	35, // 31: muster.v1.StatusResponse.workers:type_name -> muster.v1.WorkerStatus
-	33, // 32: muster.v1.StatusResponse.split:type_name -> muster.v1.TimeSplit
-	34, // 33: muster.v1.StatusResponse.last:type_name -> muster.v1.Score
-	34, // 34: muster.v1.StatusResponse.best:type_name -> muster.v1.Score
-	32, // 35: muster.v1.StatusResponse.staleness:type_name -> muster.v1.Staleness
-	31, // 36: muster.v1.StatusResponse.parts:type_name -> muster.v1.PartStatus
-	30, // 37: muster.v1.StatusResponse.standbys:type_name -> muster.v1.StandbyStatus
-	5,  // 38: muster.v1.WorkerStatus.pinned:type_name -> muster.v1.PinnedShard
-	6,  // 39: muster.v1.MusterService.Join:input_type -> muster.v1.JoinRequest
-	15, // 40: muster.v1.MusterService.Exchange:input_type -> muster.v1.ExchangeRequest
-	24, // 41: muster.v1.MusterService.Push:input_type -> muster.v1.PushRequest
-	26, // 42: muster.v1.MusterService.Pull:input_type -> muster.v1.PullRequest
-	28, // 43: muster.v1.MusterService.Status:input_type -> muster.v1.StatusRequest
-	36, // 44: muster.v1.MusterService.Stop:input_type -> muster.v1.StopRequest
-	38, // 45: muster.v1.MusterService.Checkpoint:input_type -> muster.v1.CheckpointRequest
-	8,  // 46: muster.v1.MusterService.Join:output_type -> muster.v1.JoinResponse
-	19, // 47: muster.v1.MusterService.Exchange:output_type -> muster.v1.ExchangeResponse
-	25, // 48: muster.v1.MusterService.Push:output_type -> muster.v1.PushResponse
-	27, // 49: muster.v1.MusterService.Pull:output_type -> muster.v1.PullResponse
-	29, // 50: muster.v1.MusterService.Status:output_type -> muster.v1.StatusResponse
-	37, // 51: muster.v1.MusterService.Stop:output_type -> muster.v1.StopResponse
-	39, // 52: muster.v1.MusterService.Checkpoint:output_type -> muster.v1.CheckpointResponse
-	46, // [46:53] is the sub-list for method output_type
-	39, // [39:46] is the sub-list for method input_type
-	39, // [39:39] is the sub-list for extension type_name
-	39, // [39:39] is the sub-list for extension extendee
-	0,  // [0:39] is the sub-list for field type_name
+	0,  // 10: muster.v1.Factors.encoding:type_name -> muster.v1.Encoding
+	0,  // 11: muster.v1.ParametersChunk.encoding:type_name -> muster.v1.Encoding
+	1,  // 12: muster.v1.Tallies.kind:type_name -> muster.v1.WorkKind
+	14, // 13: muster.v1.Tallies.tallies:type_name -> muster.v1.Tally
+	18, // 14: muster.v1.ExchangeRequest.hello:type_name -> muster.v1.Hello
+	15, // 15: muster.v1.ExchangeRequest.tallies:type_name -> muster.v1.Tallies
+	11, // 16: muster.v1.ExchangeRequest.gradient:type_name -> muster.v1.GradientChunk
+	19, // 17: muster.v1.ExchangeRequest.leave:type_name -> muster.v1.Leave
+	12, // 18: muster.v1.ExchangeRequest.factors:type_name -> muster.v1.Factors
+	17, // 19: muster.v1.ExchangeRequest.want:type_name -> muster.v1.Want
+	21, // 20: muster.v1.ExchangeResponse.assignment:type_name -> muster.v1.Assignment
+	13, // 21: muster.v1.ExchangeResponse.parameters:type_name -> muster.v1.ParametersChunk
+	22, // 22: muster.v1.ExchangeResponse.work:type_name -> muster.v1.Work
+	23, // 23: muster.v1.ExchangeResponse.refusal:type_name -> muster.v1.Refusal
+	24, // 24: muster.v1.ExchangeResponse.done:type_name -> muster.v1.Done
+	1,  // 25: muster.v1.Work.kind:type_name -> muster.v1.WorkKind
+	2,  // 26: muster.v1.Refusal.reason:type_name -> muster.v1.RefusalReason
+	10, // 27: muster.v1.Refusal.node:type_name -> muster.v1.Node
+	15, // 28: muster.v1.PushRequest.tallies:type_name -> muster.v1.Tallies
+	11, // 29: muster.v1.PushRequest.gradients:type_name -> muster.v1.GradientChunk
+	23, // 30: muster.v1.PushResponse.refusals:type_name -> muster.v1.Refusal
+	13, // 31: muster.v1.PullResponse.parameters:type_name -> muster.v1.ParametersChunk
+	3,  // 32: muster.v1.StatusResponse.job:type_name -> muster.v1.JobSpec
+	36, // 33: muster.v1.StatusResponse.workers:type_name -> muster.v1.WorkerStatus
+	34, // 34: muster.v1.StatusResponse.split:type_name -> muster.v1.TimeSplit
+	35, // 35: muster.v1.StatusResponse.last:type_name -> muster.v1.Score
+	35, // 36: muster.v1.StatusResponse.best:type_name -> muster.v1.Score
+	33, // 37: muster.v1.StatusResponse.staleness:type_name -> muster.v1.Staleness
+	32, // 38: muster.v1.StatusResponse.parts:type_name -> muster.v1.PartStatus
+	31, // 39: muster.v1.StatusResponse.standbys:type_name -> muster.v1.StandbyStatus
+	5,  // 40: muster.v1.WorkerStatus.pinned:type_name -> muster.v1.PinnedShard
+	6,  // 41: muster.v1.MusterService.Join:input_type -> muster.v1.JoinRequest
+	16, // 42: muster.v1.MusterService.Exchange:input_type -> muster.v1.ExchangeRequest
+	25, // 43: muster.v1.MusterService.Push:input_type -> muster.v1.PushRequest
+	27, // 44: muster.v1.MusterService.Pull:input_type -> muster.v1.PullRequest
+	29, // 45: muster.v1.MusterService.Status:input_type -> muster.v1.StatusRequest
+	37, // 46: muster.v1.MusterService.Stop:input_type -> muster.v1.StopRequest
+	39, // 47: muster.v1.MusterService.Checkpoint:input_type -> muster.v1.CheckpointRequest
+	8,  // 48: muster.v1.MusterService.Join:output_type -> muster.v1.JoinResponse
+	20, // 49: muster.v1.MusterService.Exchange:output_type -> muster.v1.ExchangeResponse
+	26, // 50: muster.v1.MusterService.Push:output_type -> muster.v1.PushResponse
+	28, // 51: muster.v1.MusterService.Pull:output_type -> muster.v1.PullResponse
+	30, // 52: muster.v1.MusterService.Status:output_type -> muster.v1.StatusResponse
+	38, // 53: muster.v1.MusterService.Stop:output_type -> muster.v1.StopResponse
+	40, // 54: muster.v1.MusterService.Checkpoint:output_type -> muster.v1.CheckpointResponse
+	48, // [48:55] is the sub-list for method output_type
+	41, // [41:48] is the sub-list for method input_type
+	41, // [41:41] is the sub-list for extension type_name
+	41, // [41:41] is the sub-list for extension extendee
+	0,  // [0:41] is the sub-list for field type_name
 }
 
 func init() { file_muster_v1_muster_proto_init() }
@@ -3708,14 +3841,15 @@ func file_muster_v1_muster_proto_init() {
 	if File_muster_v1_muster_proto != nil {
 		return
 	}
-	file_muster_v1_muster_proto_msgTypes[12].OneofWrappers = []any{
+	file_muster_v1_muster_proto_msgTypes[13].OneofWrappers = []any{
 		(*ExchangeRequest_Hello)(nil),
 		(*ExchangeRequest_Tallies)(nil),
 		(*ExchangeRequest_Gradient)(nil),
 		(*ExchangeRequest_Leave)(nil),
+		(*ExchangeRequest_Factors)(nil),
 		(*ExchangeRequest_Want)(nil),
 	}
-	file_muster_v1_muster_proto_msgTypes[16].OneofWrappers = []any{
+	file_muster_v1_muster_proto_msgTypes[17].OneofWrappers = []any{
 		(*ExchangeResponse_Assignment)(nil),
 		(*ExchangeResponse_Parameters)(nil),
 		(*ExchangeResponse_Work)(nil),
@@ -3728,7 +3862,7 @@ func file_muster_v1_muster_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_muster_v1_muster_proto_rawDesc), len(file_muster_v1_muster_proto_rawDesc)),
 			NumEnums:      3,
-			NumMessages:   37,
+			NumMessages:   38,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
