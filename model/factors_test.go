@@ -52,3 +52,22 @@ func TestLayersAreFactoredWhereThatIsFewerValues(t *testing.T) {
 		}
 	}
 }
+
+// What docs/architecture.md says of alexnet.
+func TestFactoredAlexnetSendsAFractionOfItsBytes(t *testing.T) {
+	n, err := New("alexnet", Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var live, whole, values int
+	for chunk := range n.Layout.Chunks() {
+		live += n.Layout.Live(chunk)
+	}
+	for _, f := range n.Factored(128) {
+		whole, values = whole+f.Whole().Len(), values+f.Values(128)
+	}
+	got := fmt.Sprintf("%.1f MB: %.1f MB of sums, %.1f MB of factors", 4e-6*float64(live), 4e-6*float64(live-whole), 4e-6*float64(values))
+	if want := "75.5 MB: 6.3 MB of sums, 6.4 MB of factors"; got != want {
+		t.Errorf("%s, the document says %s", got, want)
+	}
+}

@@ -117,6 +117,9 @@ func (c *Config) Validate() error {
 	if _, err := wire.ParseSync(j.Sync); err != nil {
 		return err
 	}
+	if err := checkFactors(j); err != nil {
+		return err
+	}
 	if _, err := optim.ParseSchedule(j.Schedule, float64(j.LearningRate), 1); err != nil {
 		return err
 	}

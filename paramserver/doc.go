@@ -22,6 +22,8 @@
 //  1. A contribution counts exactly once or not at all: Round or Window decides, by name.
 //  2. The sum over shards is params' tree, whatever order contributions come in
 //     and however many shards one of them covers.
+//     Contributions may come as factors (factors.go), each as several: they count chunk
+//     by chunk, and a chunk's lane forms its values, in the order of a worker's kernels.
 //  3. A pull sees the parameters of one step, never a mixture: Store publishes
 //     a step when all its chunks are done, and keeps it until the next is. Over a
 //     stream each chunk of the next step goes back as soon as it is made; a session

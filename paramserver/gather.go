@@ -15,17 +15,7 @@ func (s *Server) offer(ses *session, step params.Step, node params.Node, chunk i
 		values.Free()
 		return
 	}
-	var o Outcome
-	switch current, _ := s.store.At(); {
-	case s.window != nil:
-		o.Verdict = s.window.Offer(step, node, chunk)
-	case s.round != nil && s.kind == musterv1.WorkKind_WORK_KIND_GRADIENT:
-		o = s.round.Offer(step, node, chunk)
-	case step < current:
-		o.Verdict = Stale
-	default:
-		o.Verdict = Future
-	}
+	o := s.decide(step, node, chunk)
 	if o.Verdict == Counted && s.window != nil {
 		s.applyAlone(ses, step, node, chunk, values)
 		return
@@ -35,7 +25,27 @@ func (s *Server) offer(ses *session, step params.Step, node params.Node, chunk i
 		return
 	}
 	values.Free()
-	switch o.Verdict {
+	s.reject(ses, o.Verdict, step, node, chunk)
+}
+
+// decide says what becomes of a contribution.
+func (s *Server) decide(step params.Step, node params.Node, chunk int) (o Outcome) {
+	switch current, _ := s.store.At(); {
+	case s.window != nil:
+		o.Verdict = s.window.Offer(step, node, chunk)
+	case s.round != nil && s.kind == musterv1.WorkKind_WORK_KIND_GRADIENT:
+		return s.round.Offer(step, node, chunk)
+	case step < current:
+		o.Verdict = Stale
+	default:
+		o.Verdict = Future
+	}
+	return o
+}
+
+// reject tells a worker, where it must know, why a contribution does not count.
+func (s *Server) reject(ses *session, why Verdict, step params.Step, node params.Node, chunk int) {
+	switch why {
 	case Repeated:
 		s.counts.repeated++ // as a recomputed contribution looks: dropped
 	case Stale:

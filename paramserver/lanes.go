@@ -16,6 +16,7 @@ type task struct {
 	chunk   int
 	outcome Outcome       // with slices of its own
 	values  *wire.Payload // live ones of the chunk, or a view of all; the lane's from now on
+	product *product      // in place of values: they are to be formed
 	scale   float32       // 1 over the images of the round, or of the step
 	rate    float32
 	alone   bool    // it is applied by itself
@@ -111,6 +112,9 @@ func (l *lanes) do(t task, room *room) {
 	if t.settled != nil {
 		t.settled()
 		return
+	}
+	if t.product != nil {
+		t.values = t.product.form(t.chunk)
 	}
 	if t.alone {
 		l.doAlone(t, room)

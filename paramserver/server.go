@@ -29,6 +29,7 @@ type Server struct {
 	encoding wire.Encoding // of job
 	sync     wire.Sync     // of job
 	network  *model.Network
+	factored []model.Factored // tensors that may come as factors
 	registry *membership.Registry
 	own      chunkRange // of the job's chunks, those that this server has
 	part     *part      // of a part other than the first; nil: of the first
@@ -156,7 +157,7 @@ func newBare(cfg Config, registry *membership.Registry) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Server{
+	s := &Server{
 		cfg:      cfg,
 		job:      cfg.Job,
 		hash:     wire.JobHash(cfg.Job),
@@ -178,7 +179,9 @@ func newBare(cfg Config, registry *membership.Registry) (*Server, error) {
 		waitSince:  map[int]time.Time{},
 		phase:      "waiting",
 		meter:      meter{workers: map[string]workerLoad{}},
-	}, nil
+	}
+	s.takesFactors()
+	return s, nil
 }
 
 // startStore makes the store of a state, and what workers see of it.

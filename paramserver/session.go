@@ -113,6 +113,10 @@ func (ses *session) receive(ctx context.Context, r *wire.Request) error {
 		r.Gradient = wire.Gradient{}
 		return ses.receiveGradient(ctx, g)
 	}
+	if f := r.Factors; f.Values != nil {
+		r.Factors = wire.Factors{}
+		return ses.receiveFactors(ctx, f)
+	}
 	switch m := r.Message.GetMessage().(type) {
 	case *musterv1.ExchangeRequest_Tallies:
 		if ses.server.part != nil {

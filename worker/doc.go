@@ -18,7 +18,8 @@
 //     refuses the worker ends it.
 //
 // Gradients leave while backward still runs: outgoing sends each chunk as soon as
-// it is final. Parameters come in chunk by chunk too, as held keeps account of.
+// it is final; in jobs with the encoding factors, what the gradients of fully connected
+// layers are the products of goes for their chunks (factors.go). Parameters come in chunk by chunk too, as held keeps account of.
 // Where the server sees the same memory both stay where they are; vectors says
 // which memory the plan computes with.
 //

@@ -264,7 +264,7 @@ func TestLiveValuesAloneAreEncoded(t *testing.T) {
 			var feedback [2]wire.Feedback
 			o := &outgoing{encoder: Encoder{Layout: layout, Encoding: e}, copies: copies, sum: func(int) []float32 { return sum }, sent: func(int) {}}
 			for step := uint64(1); step <= 2; step++ {
-				o.begin(step, twoNodes[:1], func(r *wire.Request) error {
+				o.begin(step, twoNodes[:1], 0, func(r *wire.Request) error {
 					g := &r.Gradient
 					defer r.Free()
 					live := layout.Pack(make([]float32, layout.Live(int(g.Chunk))), sum, int(g.Chunk))

@@ -9,8 +9,8 @@ import (
 )
 
 // outgoing sends the contributions of one step, each chunk as soon as backward
-// has finished all its values. The plan calls ready and never waits for it; a
-// goroutine packs and sends.
+// has finished all its values, and factors as soon as they are there. The plan calls
+// ready and factored and never waits for them; a goroutine packs and sends.
 type outgoing struct {
 	encoder Encoder // of what is not lent; the goroutine's until it has ended
 	step    uint64
@@ -21,18 +21,21 @@ type outgoing struct {
 	send    func(*wire.Request) error
 	sent    func(bytes int) // told of each chunk's payload
 
-	left    [][]int // by node and chunk: values that are not final yet
+	left    [][]int // by node and chunk: values that are not final yet; 0 too where factors go for them
 	queue   chan piece
 	sending sync.WaitGroup
 	request wire.Request // the goroutine's
 	err     error        // the goroutine's until it has ended
 }
 
-// piece names a chunk of a node's sum.
-type piece struct{ node, chunk int }
+// piece names a chunk of a node's sum, or has factors with values.
+type piece struct {
+	node, chunk int
+	factors     wire.Factors
+}
 
-// begin starts the goroutine, which finish waits for.
-func (o *outgoing) begin(step uint64, nodes []params.Node, send func(*wire.Request) error) {
+// begin starts the goroutine, which finish waits for. Up to so many factors may come.
+func (o *outgoing) begin(step uint64, nodes []params.Node, factors int, send func(*wire.Request) error) {
 	o.step, o.nodes, o.send, o.err = step, nodes, send, nil
 	chunks := o.encoder.Layout.Chunks()
 	for len(o.left) < len(nodes) {
@@ -43,10 +46,17 @@ func (o *outgoing) begin(step uint64, nodes []params.Node, send func(*wire.Reque
 			o.left[node][chunk] = o.encoder.Layout.Chunk(chunk).Len()
 		}
 	}
-	o.queue = make(chan piece, len(nodes)*chunks)
+	o.queue = make(chan piece, len(nodes)*chunks+factors)
 	o.sending.Go(func() {
 		for p := range o.queue {
-			if o.err == nil { // else the stream is broken, and all will be sent anew
+			switch {
+			case o.err != nil: // the stream is broken, and all will be sent anew
+				if v := p.factors.Values; v != nil {
+					v.Free()
+				}
+			case p.factors.Values != nil:
+				o.err = o.sendFactors(p.factors)
+			default:
 				o.err = o.sendPiece(p)
 			}
 		}
@@ -59,9 +69,21 @@ func (o *outgoing) ready(node int, r params.Range) {
 		c := o.encoder.Layout.Chunk(chunk)
 		o.left[node][chunk] -= min(r.End, c.End) - max(r.First, c.First)
 		if o.left[node][chunk] == 0 {
-			o.queue <- piece{node, chunk} // has room for every piece
+			o.queue <- piece{node: node, chunk: chunk} // has room for every piece
 		}
 	}
+}
+
+// factored sends a shard's factors, with their values, for some chunks of the node that
+// the shard is of.
+func (o *outgoing) factored(chunks params.Range, f wire.Factors) {
+	for node, d := range o.nodes {
+		if d.Has(int(f.Shard)) {
+			clear(o.left[node][chunks.First:chunks.End])
+		}
+	}
+	f.Step = o.step
+	o.queue <- piece{factors: f}
 }
 
 // finish waits until everything is sent, and returns the first error. What no
@@ -71,7 +93,7 @@ func (o *outgoing) finish(computed bool) error {
 		for node := range o.nodes {
 			for chunk, left := range o.left[node] {
 				if left > 0 {
-					o.queue <- piece{node, chunk}
+					o.queue <- piece{node: node, chunk: chunk}
 				}
 			}
 		}
@@ -79,6 +101,16 @@ func (o *outgoing) finish(computed bool) error {
 	close(o.queue)
 	o.sending.Wait()
 	return o.err
+}
+
+func (o *outgoing) sendFactors(f wire.Factors) error {
+	n := f.Values.Len()
+	o.request = wire.Request{Factors: f}
+	if err := o.send(&o.request); err != nil {
+		return fmt.Errorf("factors of tensor %d, shard %d: %w", f.Tensor, f.Shard, err)
+	}
+	o.sent(n)
+	return nil
 }
 
 func (o *outgoing) sendPiece(p piece) error {

@@ -37,7 +37,7 @@ func TestAChunkIsSentOnceAllItsValuesAreFinal(t *testing.T) {
 	layout := threeChunks(t)
 	sent := make(chan wire.Gradient, 6)
 	o := newOutgoing(layout)
-	o.begin(7, twoNodes, func(r *wire.Request) error { sent <- r.Gradient; return nil })
+	o.begin(7, twoNodes, 0, func(r *wire.Request) error { sent <- r.Gradient; return nil })
 	next := func(node, chunk int) {
 		t.Helper()
 		g := await(t, sent, "a chunk")
@@ -66,7 +66,7 @@ func TestAChunkIsSentOnceAllItsValuesAreFinal(t *testing.T) {
 	}
 
 	// Nothing of a step is left over for the next, and what ready never told of is sent at its end.
-	o.begin(8, twoNodes[:1], func(r *wire.Request) error { r.Free(); sent <- r.Gradient; return nil })
+	o.begin(8, twoNodes[:1], 0, func(r *wire.Request) error { r.Free(); sent <- r.Gradient; return nil })
 	o.ready(0, params.Range{First: 0, End: c})
 	if err := o.finish(true); err != nil {
 		t.Fatal(err)
@@ -85,7 +85,7 @@ func TestNothingIsSentOverABrokenStream(t *testing.T) {
 	broken := errors.New("connection reset")
 	tries := 0
 	o := newOutgoing(layout)
-	o.begin(0, twoNodes[:1], func(r *wire.Request) error { r.Free(); tries++; return broken })
+	o.begin(0, twoNodes[:1], 0, func(r *wire.Request) error { r.Free(); tries++; return broken })
 	o.ready(0, params.Range{First: 0, End: layout.Size()})
 	if err := o.finish(true); !errors.Is(err, broken) {
 		t.Errorf("finish = %v, want the error of the first chunk", err)

@@ -149,8 +149,12 @@ func want(step uint64) *wire.Request {
 	return &wire.Request{Message: &musterv1.ExchangeRequest{Message: &musterv1.ExchangeRequest_Want{Want: &musterv1.Want{Step: step}}}}
 }
 
-// Send sends a gradient to the server of its chunk, all else to the coordinator.
+// Send sends a gradient to the server of its chunk, factors to those of all chunks that
+// they stand for, all else to the coordinator.
 func (s *joinedStreams) Send(m *wire.Request) error {
+	if m.Factors.Values != nil {
+		return s.sendFactors(m.Factors)
+	}
 	if m.Gradient.Payload != nil {
 		for _, part := range s.servers[1:] {
 			if part.first <= m.Gradient.Chunk && m.Gradient.Chunk < part.end {
@@ -159,6 +163,26 @@ func (s *joinedStreams) Send(m *wire.Request) error {
 		}
 	}
 	return s.servers[0].Send(m)
+}
+
+// sendFactors sends the same factors to several servers, each of which owns them once.
+func (s *joinedStreams) sendFactors(f wire.Factors) error {
+	var to []*serverStream
+	for _, server := range s.servers {
+		if f.First < server.end && server.first < f.End {
+			to = append(to, server)
+		}
+	}
+	f.Values.Share(len(to) - 1)
+	for i, server := range to {
+		if err := server.Send(&wire.Request{Factors: f}); err != nil {
+			for range to[i+1:] {
+				f.Values.Free()
+			}
+			return err
+		}
+	}
+	return nil
 }
 
 // Recv sets m to the next message of any of the servers. Its error is the end of one

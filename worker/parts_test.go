@@ -211,3 +211,25 @@ func TestPartsAreJoinedWhereTheyAreNow(t *testing.T) {
 		t.Errorf("%v, parts %v left of a job of one", err, client.parts)
 	}
 }
+
+// Factors stand for chunks of several servers, each of which forms its own.
+func TestFactorsGoToAllPartsThatFormSomeOfThem(t *testing.T) {
+	parts, stream := newPlay(t)
+	values := wire.NewOperands(4)
+	copy(values.Floats(), []float32{1, 2, 3, 4})
+	if err := stream.Send(&wire.Request{Factors: wire.Factors{Step: 5, Shard: 1, Tensor: 3, Images: 2, Values: values, First: 1, End: 3}}); err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range parts[1:] {
+		f := (<-p.hears).GetFactors()
+		if f.GetShard() != 1 || f.GetTensor() != 3 || len(f.GetPayload()) != 16 || wire.Checksum(f.GetPayload()) != f.GetChecksum() {
+			t.Errorf("a part hears %v, want the factors", f)
+		}
+	}
+	if err := stream.Send(gradientOf(0)); err != nil {
+		t.Fatal(err)
+	}
+	if m := <-parts[0].hears; m.GetGradient() == nil {
+		t.Errorf("the coordinator hears %v first, want a gradient: no chunk of the factors is its own", m)
+	}
+}

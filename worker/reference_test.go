@@ -83,7 +83,7 @@ func (r *reference) compute(shard int, step uint64) *leaf {
 		return nil
 	}
 	copy(r.plan.Parameters(), vector(r.net, step))
-	if r.job.Encoding != "" {
+	if e := r.job.Encoding; e == "bf16" || e == "int8" {
 		kernel.Round(r.plan.Parameters(), r.plan.Parameters())
 	}
 	r.plan.Loaded(params.Range{First: 0, End: r.net.Layout.Size()})

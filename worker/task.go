@@ -41,10 +41,11 @@ type task struct {
 	asked bool   // work has been asked for since the newest assignment
 	sent  []bool // by shard: its contribution to work has been sent
 
-	outgoing outgoing
-	test     dataset.Batch
-	tallies  []*musterv1.Tally
-	segments []device.ShardImages
+	outgoing  outgoing
+	factoring *factoring // over the stream at hand; nil: everything goes as sums
+	test      dataset.Batch
+	tallies   []*musterv1.Tally
+	segments  []device.ShardImages
 }
 
 func newTask(cfg *Config, job *musterv1.JobSpec, hash string) (*task, error) {
@@ -121,6 +122,9 @@ func (t *task) begins(shared *wire.Shared) {
 	t.outgoing.encoder.Encoding = t.encoding.Gradients()
 	if shared != nil && shared.Sums == nil {
 		t.outgoing.encoder.Encoding = 0 // the server is in this process: nothing travels
+	}
+	if t.factoring = nil; t.encoding == wire.FACTORS && shared == nil {
+		t.factoring = newFactoring(t.network, int(t.job.Batch), &t.outgoing)
 	}
 	t.held.begins(shared)
 	t.vectors.begins(shared)
@@ -298,12 +302,12 @@ func (t *task) gradient(ctx context.Context, shards []int, send func(*wire.Reque
 	nodes := t.cover(shards, at.Batch)
 	t.outgoing.lend = t.vectors.place(t.plan, t.work.Step, len(nodes))
 	t.outgoing.copies = len(t.vectors.lent)
-	t.outgoing.begin(t.work.Step, nodes, send)
+	t.outgoing.begin(t.work.Step, nodes, t.factoring.most(len(t.segments)), send)
 	var waited time.Duration
 	var missing error // what await came to, where it failed
 	tallies, err := t.plan.Gradient(&device.Batch{
 		Seed: t.job.Seed, Step: params.Step(t.work.Step),
-		Images: batch.Images, Labels: batch.Labels, Index: batch.Index, Shards: t.segments, Nodes: nodes,
+		Images: batch.Images, Labels: batch.Labels, Index: batch.Index, Shards: t.segments, Nodes: nodes, Factors: t.factoring.ask(),
 		Await: func(r params.Range) error {
 			if !t.held.has(t.work.Step, r) {
 				since := time.Now()

@@ -128,7 +128,7 @@ func TestLentChunksAreViewsOfTheSums(t *testing.T) {
 	sent := make(chan wire.Gradient, 3)
 	o := newOutgoing(layout)
 	o.lend = 1
-	o.begin(7, twoNodes[:1], func(r *wire.Request) error { sent <- r.Gradient; return nil })
+	o.begin(7, twoNodes[:1], 0, func(r *wire.Request) error { sent <- r.Gradient; return nil })
 	if err := o.finish(true); err != nil {
 		t.Fatal(err)
 	}

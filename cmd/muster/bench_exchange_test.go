@@ -98,7 +98,7 @@ func TestBenchExchangePrintsALineForEachTransportEncodingAndNumberOfWorkers(t *t
 	}
 	var want []key
 	for _, workers := range []int{3, 1} {
-		for _, encoding := range []string{"f32", "bf16", "int8"} {
+		for _, encoding := range wire.Encodings {
 			for _, transport := range bench.TransportsHere() {
 				want = append(want, key{workers, encoding, transport})
 			}
@@ -145,7 +145,7 @@ func TestBenchExchangeRefuses(t *testing.T) {
 		"--turns 0":                "--turns 0: 1 to 1000 are allowed",
 		"--transport udp":          "--transport udp: all, or of local, memory, unix, tcp",
 		"--transport all,tcp":      "--transport all,tcp: all stands alone",
-		"--encoding fp8":           "--encoding fp8: all, or of f32, bf16, int8",
+		"--encoding fp8":           "--encoding fp8: all, or of f32, bf16, int8, factors",
 		"--network resnet":         "resnet",
 		"--workers 2 --shards two": "two",
 	} {

@@ -81,6 +81,9 @@ func TestSameBitsWithParts(t *testing.T) {
 	spec := partsJob()
 	spec.Encoding = "bf16"
 	bf16 := inProcess(t, spec, 1, 1).Hash
+	spec = partsJob()
+	spec.Batch = 16 // so that factors are fewer bytes than what they stand for
+	small := inProcess(t, spec, 1, 1).Hash
 	for _, tc := range []struct {
 		name, want string
 		run        func(t *testing.T) string
@@ -88,6 +91,7 @@ func TestSameBitsWithParts(t *testing.T) {
 		{"2 parts, 1 worker", f32, partsTrained(2, 1)},
 		{"3 parts, 3 workers", f32, partsTrained(3, 3)},
 		{"3 parts, 2 workers, bf16", bf16, partsTrained(3, 2, "--encoding", "bf16")},
+		{"3 parts, 2 workers, factors", small, partsTrained(3, 2, "--encoding", "factors", "--batch", "16")},
 		{"a part killed in mid-epoch and started again", f32, partKilled},
 		{"a part stopped in good order and started again", f32, partStopped},
 		{"the coordinator killed in mid-epoch and started again", f32, coordinatorKilled},

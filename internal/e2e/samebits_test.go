@@ -165,9 +165,9 @@ func TestSameBits(t *testing.T) {
 		{"muster train", func(t *testing.T) string { return train(t) }},
 		{"muster train --workers 3", func(t *testing.T) string { return train(t, "--workers", "3") }},
 		{"a worker started before its server", early},
-		{"a worker killed in mid-epoch", workerKilled},
+		{"a worker killed in mid-epoch", func(t *testing.T) string { return workerKilled(t) }},
 		{"a pinned worker killed in mid-epoch and started again", pinnedKilled},
-		{"the server killed in mid-epoch and started again", serverKilled},
+		{"the server killed in mid-epoch and started again", func(t *testing.T) string { return serverKilled(t, epochs*batches) }},
 		{"muster train interrupted in mid-epoch and given again", func(t *testing.T) string { return interrupted(t) }},
 		{"an etcd of its own", externalEtcd},
 	} {
@@ -233,10 +233,10 @@ func early(t *testing.T) string {
 
 // workerKilled kills a worker without which the job can't go on, so that it is
 // sure to be in the midst of it; another takes its shard over.
-func workerKilled(t *testing.T) string {
+func workerKilled(t *testing.T, more ...string) string {
 	dir := t.TempDir()
 	address := "unix://" + filepath.Join(dir, "s")
-	server := start(t, "paramserver", append(serverFlags(dir), "--listen", address, "--shard-timeout", "5s")...)
+	server := start(t, "paramserver", append(append(serverFlags(dir), "--listen", address, "--shard-timeout", "5s"), more...)...)
 	server.say("parameter server ready")
 	victim := start(t, "worker", "--server", address, "--data", data, "--threads", "1", "--shard", fmt.Sprintf("0/%d", shards))
 	victim.say("joined")
@@ -330,10 +330,11 @@ func freeAddress(t *testing.T) string {
 	return "http://" + l.Addr().String()
 }
 
-func serverKilled(t *testing.T) string {
+// serverKilled kills the server of a job of so many steps.
+func serverKilled(t *testing.T, steps int, more ...string) string {
 	dir := t.TempDir()
 	address := "unix://" + filepath.Join(dir, "s")
-	flags := append(serverFlags(dir), "--listen", address)
+	flags := append(append(serverFlags(dir), "--listen", address), more...)
 	server := start(t, "paramserver", flags...)
 	all := workers(t, address, 2, 1, false)
 	server.say("parameter server ready")
@@ -341,7 +342,7 @@ func serverKilled(t *testing.T) string {
 	server.kill()
 	server = start(t, "paramserver", append(flags, "--resume", "auto")...)
 	hash := server.hash()
-	if at := regexp.MustCompile(`msg=resumed .*step=(\d+)`).FindStringSubmatch(server.stderr()); at == nil || at[1] == strconv.Itoa(epochs*batches) {
+	if at := regexp.MustCompile(`msg=resumed .*step=(\d+)`).FindStringSubmatch(server.stderr()); at == nil || at[1] == strconv.Itoa(steps) {
 		t.Errorf("the second server did not go on in the midst of the job: %v", at)
 	}
 	ended(t, all)

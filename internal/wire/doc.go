@@ -2,9 +2,9 @@
 // float32 becomes the payload of a chunk and comes back, and how a job is named
 // by hash.
 //
-// The two hot messages of the exchange, gradients and parameters, are Request
-// and Response here, with their values in a pooled Payload; Codec writes and
-// reads them for gRPC, by hand and in the very bytes of the generated code.
+// The hot messages of the exchange, gradients, factors and parameters, are Request
+// and Response here, with their values in a pooled Payload, or Operands; Codec writes
+// and reads them for gRPC, by hand and in the very bytes of the generated code.
 // Every other message, and Push and Pull, are the generated code's.
 //
 // Invariants:
@@ -13,7 +13,8 @@
 //     or encoding than wanted is ErrMalformed, and counts for nothing. What has come
 //     is float32: it is decoded once, into another payload.
 //  2. A Payload has one owner. It goes with its message: whoever sends gives it
-//     away, whoever receives frees it. While gRPC sends, it is gRPC's.
+//     away, whoever receives frees it. While gRPC sends, it is gRPC's. Operands that
+//     have come may be shared: several read them, and the last to free gives them back.
 //  3. A payload is copied once on its way from one process to another on each
 //     side, by the connection when sending and by Codec when receiving, and not
 //     at all between two ends that see the same memory: there it is a view.

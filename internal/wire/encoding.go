@@ -24,10 +24,14 @@ const (
 	// INT8 makes whole numbers of gradients that go over a connection, with a scale
 	// for each kernel.Int8Block of them; parameters are BF16's.
 	INT8
+	// FACTORS sends what the gradients of fully connected layers are the products of,
+	// over a connection and where that is less, and F32's chunks of all else: with
+	// F32's bits.
+	FACTORS
 )
 
 // Encodings are the names that ParseEncoding takes.
-var Encodings = []string{F32: "f32", BF16: "bf16", INT8: "int8"}
+var Encodings = []string{F32: "f32", BF16: "bf16", INT8: "int8", FACTORS: "factors"}
 
 // String returns the name that ParseEncoding takes.
 func (e Encoding) String() string {
@@ -38,7 +42,7 @@ func (e Encoding) String() string {
 }
 
 // ParseEncoding returns the encoding of a name: f32, which may be left empty,
-// bf16 or int8.
+// bf16, int8 or factors.
 func ParseEncoding(name string) (Encoding, error) {
 	if name == "" {
 		return F32, nil
@@ -53,15 +57,21 @@ func ParseEncoding(name string) (Encoding, error) {
 
 // Gradients is the encoding of the job's chunks of gradients.
 func (e Encoding) Gradients() musterv1.Encoding {
-	return [...]musterv1.Encoding{F32: musterv1.Encoding_ENCODING_F32, BF16: musterv1.Encoding_ENCODING_BF16, INT8: musterv1.Encoding_ENCODING_INT8}[e]
+	switch e {
+	case BF16:
+		return musterv1.Encoding_ENCODING_BF16
+	case INT8:
+		return musterv1.Encoding_ENCODING_INT8
+	}
+	return musterv1.Encoding_ENCODING_F32
 }
 
 // Parameters is the encoding of the job's chunks of parameters.
 func (e Encoding) Parameters() musterv1.Encoding {
-	if e == F32 {
-		return musterv1.Encoding_ENCODING_F32
+	if e == BF16 || e == INT8 {
+		return musterv1.Encoding_ENCODING_BF16
 	}
-	return musterv1.Encoding_ENCODING_BF16
+	return musterv1.Encoding_ENCODING_F32
 }
 
 // spoken are the encodings of chunks that this package writes and reads.

@@ -12,6 +12,10 @@ type Factors struct {
 	Step                  uint64
 	Shard, Tensor, Images uint32
 	Values                *Operands // activations (Images, in), then deltas (Images, out)
+
+	// First and End are the chunks [First, End) that they stand for. Who sends knows them,
+	// to whom they go; they are not in the message.
+	First, End uint32
 }
 
 // FactorsOf makes Factors of the message as the protocol has it, with a copy of its

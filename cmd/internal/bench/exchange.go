@@ -36,7 +36,16 @@ type ExchangeConfig struct {
 	Turns      int
 	Dir        string // for sockets, and for the state of the servers
 
-	wrap func(net.Listener) net.Listener // puts something in front of the servers' sockets; nil: nothing
+	images int                             // of each shard in a step; 0: 16
+	wrap   func(net.Listener) net.Listener // puts something in front of the servers' sockets; nil: nothing
+}
+
+// imagesOfShard is what each shard says that it has computed in a step.
+func (cfg *ExchangeConfig) imagesOfShard() int {
+	if cfg.images == 0 {
+		return 16
+	}
+	return cfg.images
 }
 
 // Exchange is what one transport's steps came to.

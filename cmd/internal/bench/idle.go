@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/muster-train/muster/internal/wire"
+	"github.com/muster-train/muster/model"
 	"github.com/muster-train/muster/model/params"
 	musterv1 "github.com/muster-train/muster/proto/muster/v1"
 	"github.com/muster-train/muster/worker"
@@ -23,7 +24,9 @@ type idle struct {
 	id       string
 	layout   *params.Layout
 	shards   uint32 // of the job
+	images   int    // of each shard in a step
 	encoding wire.Encoding
+	factored []model.Factored // tensors that go as factors over a stream
 	sums     []float32
 	vector   []float32
 	stream   worker.Stream
@@ -51,9 +54,9 @@ type job struct {
 const MaxTurns = 1000
 
 // dataOf is what idle workers say that they hold.
-func dataOf(shards uint32) *musterv1.DataInfo {
+func dataOf(shards uint32, images int) *musterv1.DataInfo {
 	return &musterv1.DataInfo{
-		Fingerprint: "none", TrainImages: 2 * MaxTurns * imagesOfShard * shards, TestImages: 1, Classes: 10,
+		Fingerprint: "none", TrainImages: 2 * MaxTurns * uint32(images) * shards, TestImages: 1, Classes: 10,
 		ClassNames: []string{"0", "1", "2", "3", "4", "5", "6", "7", "8", "9"},
 	}
 }
@@ -61,13 +64,14 @@ func dataOf(shards uint32) *musterv1.DataInfo {
 // assembly is how long the servers of all parts may take to be there.
 const assembly = 10 * time.Second
 
-func newIdle(ctx context.Context, link worker.Link, id string, layout *params.Layout, shards uint32, encoding wire.Encoding, sums []float32) (*idle, error) {
+func newIdle(ctx context.Context, link worker.Link, id string, cfg *ExchangeConfig, sums []float32) (*idle, error) {
+	layout, shards, images := cfg.Network.Layout, uint32(cfg.Shards), cfg.imagesOfShard()
 	req := &musterv1.JoinRequest{Worker: id, Device: "none", Encodings: wire.Spoken()}
 	offer, err := link.Join(ctx, req)
 	if err != nil {
 		return nil, err
 	}
-	req.Job, req.Layout, req.Data = offer.JobHash, layout.Fingerprint(), dataOf(shards)
+	req.Job, req.Layout, req.Data = offer.JobHash, layout.Fingerprint(), dataOf(shards, images)
 	joined, err := link.Join(ctx, req)
 	for until := time.Now().Add(assembly); err != nil && !errors.Is(err, worker.ErrRefused) && time.Now().Before(until); {
 		time.Sleep(10 * time.Millisecond) // a part is not there yet
@@ -83,8 +87,11 @@ func newIdle(ctx context.Context, link worker.Link, id string, layout *params.La
 		return nil, err
 	}
 	w := &idle{
-		id: id, layout: layout, shards: shards, encoding: encoding, sums: sums, vector: params.NewVector(layout.Size()), stream: stream, cancel: cancel,
-		asked: make(chan job, 4), encoder: worker.Encoder{Layout: layout, Encoding: encoding.Gradients()},
+		id: id, layout: layout, shards: shards, images: images, encoding: cfg.Encoding, sums: sums, vector: params.NewVector(layout.Size()), stream: stream, cancel: cancel,
+		asked: make(chan job, 4), encoder: worker.Encoder{Layout: layout, Encoding: cfg.Encoding.Gradients()},
+	}
+	if cfg.Encoding == wire.FACTORS && stream.Shared() == nil {
+		w.factored = cfg.Network.Factored(images * cfg.Shards)
 	}
 	w.receiving.Go(func() {
 		defer close(w.asked)
@@ -143,7 +150,7 @@ func (w *idle) receive() error {
 // check tells what is wrong with a chunk of parameters: one look at each end, where
 // it is to be rounded.
 func (w *idle) check(p *wire.Payload, n int) error {
-	if err := p.Check(n, w.encoding.Parameters()); err != nil || w.encoding == wire.F32 {
+	if err := p.Check(n, w.encoding.Parameters()); err != nil || w.encoding.Parameters() == musterv1.Encoding_ENCODING_F32 {
 		return err
 	}
 	for _, v := range []float32{p.Floats()[0], p.Floats()[n-1]} {
@@ -175,7 +182,7 @@ func (w *idle) step() error {
 func (w *idle) send() error {
 	tallies := &musterv1.Tallies{Step: w.now.step, Kind: musterv1.WorkKind_WORK_KIND_GRADIENT}
 	for _, s := range w.now.mine {
-		tallies.Tallies = append(tallies.Tallies, &musterv1.Tally{Shard: uint32(s), Images: imagesOfShard})
+		tallies.Tallies = append(tallies.Tallies, &musterv1.Tally{Shard: uint32(s), Images: uint32(w.images)})
 	}
 	var m wire.Request
 	lent := w.lent()
@@ -183,6 +190,14 @@ func (w *idle) send() error {
 	for chunk := w.layout.Chunks() - 1; chunk >= 0; chunk-- {
 		if w.after != nil {
 			time.Sleep(time.Until(began.Add(w.after[chunk])))
+		}
+		if f, goes := w.factors(chunk); f != nil {
+			if goes {
+				if err := w.sendFactors(f); err != nil {
+					return err
+				}
+			}
+			continue
 		}
 		for i, node := range w.now.nodes {
 			var payload *wire.Payload
@@ -204,22 +219,34 @@ func (w *idle) send() error {
 
 // bytes is what is sent and received in the step that has been asked for.
 func (w *idle) bytes() (up, down int) {
-	sums, parameters := w.encoding.Gradients(), w.encoding.Parameters()
-	lent := len(w.lent())
+	parameters := w.encoding.Parameters()
 	if w.stream.Shared() != nil {
 		parameters = musterv1.Encoding_ENCODING_F32
 	}
 	for chunk := range w.layout.Chunks() {
 		down += wire.PayloadBytes(parameters, w.layout.Chunk(chunk).Len())
-		for node := range w.now.nodes {
-			e := sums
-			if node < lent {
-				e = musterv1.Encoding_ENCODING_F32
-			}
-			up += wire.PayloadBytes(e, w.layout.Live(chunk))
-		}
+		up += w.up(chunk)
 	}
 	return up, down
+}
+
+// up is the bytes that are sent when a chunk is due.
+func (w *idle) up(chunk int) (bytes int) {
+	if f, goes := w.factors(chunk); f != nil {
+		if goes {
+			bytes = 4 * f.Values(w.images) * len(w.now.mine)
+		}
+		return bytes
+	}
+	lent := len(w.lent())
+	for node := range w.now.nodes {
+		e := w.encoding.Gradients()
+		if node < lent {
+			e = musterv1.Encoding_ENCODING_F32
+		}
+		bytes += wire.PayloadBytes(e, w.layout.Live(chunk))
+	}
+	return bytes
 }
 
 // lent is vectors with the sums that the server sees, by node; none where memory is

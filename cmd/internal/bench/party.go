@@ -35,9 +35,6 @@ func (r registries) of(job string) *membership.Registry {
 	return membership.NewRegistry(r.Client(), job, time.Minute, slog.New(slog.DiscardHandler))
 }
 
-// imagesOfShard is what each shard says that it has computed in a step.
-const imagesOfShard = 16
-
 // party is a server and workers that compute nothing, over one transport.
 type party struct {
 	idle     []*idle
@@ -67,7 +64,7 @@ func newParty(ctx context.Context, cfg ExchangeConfig, transport string, at regi
 	config.SharedMemory = transport == "memory"
 	config.Parts = max(cfg.Parts, 1)
 	config.Job = &musterv1.JobSpec{
-		Name: transport, Network: cfg.Network.Name, Activation: "relu", Shards: uint32(cfg.Shards), Batch: uint32(imagesOfShard * cfg.Shards), Epochs: 1, Seed: 1,
+		Name: transport, Network: cfg.Network.Name, Activation: "relu", Shards: uint32(cfg.Shards), Batch: uint32(cfg.imagesOfShard() * cfg.Shards), Epochs: 1, Seed: 1,
 		LearningRate: 1e-3, Momentum: 0.9, WeightDecay: 2e-4, Schedule: "constant", Augment: "none", InputSize: uint32(cfg.Network.Preprocess.Side),
 		Encoding: cfg.Encoding.String(),
 	}
@@ -108,7 +105,7 @@ func newParty(ctx context.Context, cfg ExchangeConfig, transport string, at regi
 		if c, ok := link.(io.Closer); ok {
 			p.connections = append(p.connections, c)
 		}
-		w, err := newIdle(inner, link, fmt.Sprintf("worker-%d", i), layout, config.Job.Shards, cfg.Encoding, sums)
+		w, err := newIdle(inner, link, fmt.Sprintf("worker-%d", i), &cfg, sums)
 		if err != nil {
 			return nil, err
 		}

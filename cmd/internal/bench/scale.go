@@ -66,7 +66,9 @@ func (s *Scale) BoundEfficiency() float64 { return s.Compute.Time.Seconds() / s.
 
 // exchange is the configuration of the party that is measured.
 func (cfg *ScaleConfig) exchange(wrap func(net.Listener) net.Listener) ExchangeConfig {
-	return ExchangeConfig{Network: cfg.Network, Shards: cfg.Shards, Workers: cfg.Workers, Encoding: cfg.Encoding, Dir: cfg.Dir, wrap: wrap}
+	// Each worker computes the recipe's batch.
+	images := max(1, cfg.Network.Recipe.Batch*cfg.Workers/cfg.Shards)
+	return ExchangeConfig{Network: cfg.Network, Shards: cfg.Shards, Workers: cfg.Workers, Encoding: cfg.Encoding, Dir: cfg.Dir, images: images, wrap: wrap}
 }
 
 // MeasureScale measures steps of workers that exchange as they do in training, over
@@ -98,7 +100,7 @@ func MeasureScale(ctx context.Context, cfg ScaleConfig) ([]*Scale, error) {
 	}
 	var measured []*Scale
 	for _, compute := range cfg.Computes {
-		least := bound(dues(cfg.Network, compute.Time, free), cfg.Bandwidth/8, cfg.Delay)
+		least := bound(dues(cfg.Network, compute.Time, free, p.upOf), cfg.Bandwidth/8, cfg.Delay)
 		s := &Scale{Config: cfg, Compute: compute, Dilation: dilation(free, cfg.Bandwidth/8, least), Unshaped: free.median}
 		links.Set(cfg.Bandwidth/8/s.Dilation, times(cfg.Delay, s.Dilation))
 		for _, w := range p.idle {
@@ -110,7 +112,7 @@ func MeasureScale(ctx context.Context, cfg ScaleConfig) ([]*Scale, error) {
 		}
 		s.Step = times(ran.median, 1/s.Dilation)
 		s.Up, s.Down = ran.up/float64(cfg.Workers), ran.down/float64(cfg.Workers)
-		s.Bound = bound(dues(cfg.Network, compute.Time, ran), cfg.Bandwidth/8, cfg.Delay)
+		s.Bound = bound(dues(cfg.Network, compute.Time, ran, p.upOf), cfg.Bandwidth/8, cfg.Delay)
 		s.CPUShare = ran.cpu.Seconds() / ran.all.Seconds() / float64(runtime.GOMAXPROCS(0))
 		measured = append(measured, s)
 	}
@@ -160,20 +162,28 @@ func dilation(free ran, rate float64, least time.Duration) float64 {
 	return math.Ceil(10*by) / 10
 }
 
+// upOf is the bytes that all workers send when a chunk is due.
+func (p *party) upOf(chunk int) (bytes int) {
+	for _, w := range p.idle {
+		bytes += w.up(chunk)
+	}
+	return bytes
+}
+
 // dues returns a step's chunks in the order of backward. What was counted on the
-// links is spread over them by the values that they carry.
-func dues(network *model.Network, compute time.Duration, counted ran) []due {
+// links is spread over them, upwards as upOf is and downwards as their values.
+func dues(network *model.Network, compute time.Duration, counted ran, upOf func(chunk int) int) []due {
 	layout := network.Layout
 	after := backward(network, compute)
-	var live int
+	var up int
 	for chunk := range layout.Chunks() {
-		live += layout.Live(chunk)
+		up += upOf(chunk)
 	}
 	var all []due
 	for chunk := layout.Chunks() - 1; chunk >= 0; chunk-- {
 		all = append(all, due{
 			after: after[chunk],
-			up:    counted.up * float64(layout.Live(chunk)) / float64(live),
+			up:    counted.up * float64(upOf(chunk)) / float64(up),
 			down:  counted.down * float64(layout.Chunk(chunk).Len()) / float64(layout.Size()),
 		})
 	}

@@ -34,7 +34,7 @@ func TestWhatWasCountedIsSpreadOverTheChunks(t *testing.T) {
 		t.Fatal(err)
 	}
 	const compute = 80 * time.Millisecond
-	all := dues(network, compute, ran{up: 3e6, down: 4e6})
+	all := dues(network, compute, ran{up: 3e6, down: 4e6}, network.Layout.Live)
 	var up, down float64
 	for i, d := range all {
 		up, down = up+d.up, down+d.down
