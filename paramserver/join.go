@@ -40,7 +40,11 @@ func (s *Server) Join(ctx context.Context, req *musterv1.JoinRequest) (*musterv1
 	if s.part != nil && !s.part.isReady() {
 		return nil, fmt.Errorf("%w as yet", errNotAssembled)
 	}
-	response := &musterv1.JoinResponse{Job: s.job, JobHash: s.hash}
+	term, err := s.checkTerm(ctx, req.Term)
+	if err != nil {
+		return nil, err
+	}
+	response := &musterv1.JoinResponse{Job: s.job, JobHash: s.hash, Term: term}
 	if memory := s.store.shared; memory != nil {
 		response.Shared = memory.Offer()
 	}
@@ -57,7 +61,6 @@ func (s *Server) Join(ctx context.Context, req *musterv1.JoinRequest) (*musterv1
 	if sums == nil {
 		response.Shared = nil
 	}
-	var err error
 	if ended := s.do(ctx, func() {
 		if s.ended() && s.done == nil {
 			err = errOver // stopped, to come back: the worker waits for that
@@ -93,6 +96,24 @@ func (s *Server) Join(ctx context.Context, req *musterv1.JoinRequest) (*musterv1
 		return nil, err
 	}
 	return response, nil
+}
+
+// checkTerm returns the term in which this server leads, 0 where there are none. A worker
+// that has heard of a higher one tells it that it has been deposed.
+func (s *Server) checkTerm(ctx context.Context, heard uint64) (term uint64, err error) {
+	if s.part != nil {
+		return 0, nil // the coordinator's matter
+	}
+	ended := s.do(ctx, func() {
+		if term = s.cfg.Term; term != 0 && heard > term {
+			s.depose(fmt.Sprintf("a worker has heard of one of term %d", heard))
+			err = errOver
+		}
+	})
+	if ended != nil {
+		return 0, ended
+	}
+	return term, err
 }
 
 // errNotAssembled is what workers meet while servers of other parts are waited for.

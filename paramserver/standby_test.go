@@ -345,3 +345,30 @@ func TestADeposedServerSavesNothingAndLeavesItsWorkersToTheOther(t *testing.T) {
 		t.Errorf("%v, checkpoint %q", err, result.Checkpoint)
 	}
 }
+
+func TestAWorkerThatHasHeardOfAHigherTermDeposesTheServer(t *testing.T) {
+	cfg := twoChunks(t)
+	cfg.Term = 3
+	r, _ := serve(t, cfg)
+	req := joinRequest(r.Server, "w")
+	req.Term = 3
+	if response, err := r.Join(t.Context(), req); err != nil || response.Term != 3 {
+		t.Fatalf("%v, term %d; want 3", err, response.GetTerm())
+	}
+	req.Term = 4
+	if _, err := r.Join(t.Context(), req); !errors.Is(err, errOver) {
+		t.Errorf("joined a server of a lower term: %v", err)
+	}
+	if _, err := r.wait(t); !errors.Is(err, ErrDeposed) || !strings.Contains(err.Error(), "a worker has heard of one of term 4") {
+		t.Errorf("the server ended with %v", err)
+	}
+
+	// Where there are no terms, none is higher.
+	free := newServer(t, twoChunks(t))
+	run(t, free)
+	req = joinRequest(free, "w")
+	req.Term = 9
+	if response, err := free.Join(t.Context(), req); err != nil || response.Term != 0 {
+		t.Errorf("%v, term %d; want a server without terms to take it", err, response.GetTerm())
+	}
+}

@@ -58,6 +58,9 @@ func (l *leadership) try(ctx context.Context, least uint64) error {
 	if err != nil {
 		return err
 	}
+	if l.lease != nil {
+		l.lease.Abandon() // the one before, which was lost
+	}
 	l.lease, l.term = lease, term
 	l.log.Info("this server leads the job", "term", term)
 	return nil
