@@ -80,9 +80,18 @@ func (s *Server) detached(ses *session, left bool) {
 	s.cfg.Log.Warn("worker lost; its shards wait until its lease ends", "worker", id, "shards", ses.shards)
 }
 
-// membersChanged assigns at once where a shard has no owner, else at the next
-// step; of a job that has ended nobody is to own shards any more.
+// membersChanged assigns at once where a shard has no owner, or one that does nothing
+// for it, else at the next step.
 func (s *Server) membersChanged() {
+	s.consider(func(owner string) bool { return s.lost(owner) || s.hangs(owner) })
+}
+
+// lost tells whether a shard's owner can't be reached.
+func (s *Server) lost(owner string) bool { return !s.eligible(owner) || s.sessions[owner] == nil }
+
+// consider assigns at once where a shard has no owner, or one that is idle, else at the
+// next step; of a job that has ended nobody is to own shards any more.
+func (s *Server) consider(idle func(owner string) bool) {
 	if s.ended() {
 		return
 	}
@@ -91,13 +100,11 @@ func (s *Server) membersChanged() {
 		s.warnWaiting()
 		return
 	}
-	lost := false
+	now := false
 	for shard, owner := range s.assignment.Owner {
-		if owner == "" || !s.eligible(owner) || s.sessions[owner] == nil {
-			lost = lost || next.Owner[shard] != owner
-		}
+		now = now || next.Owner[shard] != owner && (owner == "" || idle(owner))
 	}
-	if lost || len(s.assignment.Owner) == 0 || s.round == nil {
+	if now || len(s.assignment.Owner) == 0 || s.round == nil {
 		s.reassign()
 		return
 	}
@@ -113,8 +120,9 @@ func (s *Server) eligible(id string) bool {
 // propose computes who should own which shard now.
 func (s *Server) propose() (membership.Assignment, bool) {
 	var members []membership.Member
+	passOver := s.passOver()
 	for _, m := range s.members {
-		if at, lost := s.lostAt[m.ID]; !s.known[m.ID] || lost && time.Since(at) >= s.cfg.SessionGrace {
+		if at, lost := s.lostAt[m.ID]; !s.known[m.ID] || lost && time.Since(at) >= s.cfg.SessionGrace || passOver && s.hangs(m.ID) {
 			continue
 		}
 		// A worker without a session gives way to one with the same pin that has one.
@@ -155,11 +163,11 @@ func (s *Server) reassign() {
 	s.meter.stall(s.stalled())
 }
 
-// stalled tells whether a shard has no connected worker, so that the round
-// can't end.
+// stalled tells whether a shard has no connected worker, or one that hangs, so that
+// the round can't end.
 func (s *Server) stalled() bool {
 	for _, owner := range s.assignment.Owner {
-		if s.sessions[owner] == nil {
+		if s.sessions[owner] == nil || s.hangs(owner) {
 			return true
 		}
 	}

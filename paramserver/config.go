@@ -33,13 +33,14 @@ type Config struct {
 	Term            uint64            // of the leadership under which this server runs; 0: there are no terms
 	Resume          string            // auto: the newest in CheckpointDir if any; none: begin anew; else a checkpoint's path
 
-	SessionGrace time.Duration // how long a worker without a connection keeps its shards, its lease notwithstanding
-	ShardTimeout time.Duration // how long a pinned shard waits for its worker before another may take it
-	DrainTimeout time.Duration // how long a stop waits for steps under way, with relaxed synchronisation
-	MaxTime      time.Duration // training ends at the first step after this time; 0: no limit
-	SharedMemory bool          // workers of other processes on this machine are offered to share memory
-	Linger       bool          // once the job is done, go on answering until Run's context ends or Stop is called
-	NotFinite    int           // refusals of one contribution for values that are not finite that end the job
+	SessionGrace  time.Duration // how long a worker without a connection keeps its shards, its lease notwithstanding
+	ShardTimeout  time.Duration // how long a pinned shard waits for its worker before another may take it
+	WorkerTimeout time.Duration // how long a connected worker that owes something may send nothing before others get its shards; 0: for ever
+	DrainTimeout  time.Duration // how long a stop waits for steps under way, with relaxed synchronisation
+	MaxTime       time.Duration // training ends at the first step after this time; 0: no limit
+	SharedMemory  bool          // workers of other processes on this machine are offered to share memory
+	Linger        bool          // once the job is done, go on answering until Run's context ends or Stop is called
+	NotFinite     int           // refusals of one contribution for values that are not finite that end the job
 
 	Log      *slog.Logger
 	Progress Observer     // told of each step and epoch; nil: nobody
@@ -65,6 +66,7 @@ func DefaultConfig() Config {
 		Resume:          "auto",
 		SessionGrace:    10 * time.Second,
 		ShardTimeout:    30 * time.Second,
+		WorkerTimeout:   time.Minute,
 		DrainTimeout:    5 * time.Second,
 		NotFinite:       3,
 		Log:             slog.New(slog.DiscardHandler),
@@ -91,6 +93,8 @@ func (c *Config) Validate() error {
 		return errors.New("checkpoint-every: a positive time or number of steps is needed")
 	case c.ShardTimeout < 0:
 		return fmt.Errorf("shard-timeout %v: at least 0 is needed", c.ShardTimeout)
+	case c.WorkerTimeout < 0:
+		return fmt.Errorf("worker-timeout %v: at least 0 is needed; 0 is for ever", c.WorkerTimeout)
 	case c.SessionGrace <= 0:
 		return fmt.Errorf("grace of a lost connection %v: a positive time is needed", c.SessionGrace)
 	case c.DrainTimeout < 0:

@@ -27,6 +27,7 @@ func TestConfigRefusesWhatCannotWork(t *testing.T) {
 		{func(c *Config) { c.CheckpointDir = "" }, "checkpoint-dir"},
 		{func(c *Config) { c.MaxTime = -1 }, "max-time"},
 		{func(c *Config) { c.ShardTimeout = -1 }, "shard-timeout"},
+		{func(c *Config) { c.WorkerTimeout = -1 }, "worker-timeout"},
 		{func(c *Config) { c.NotFinite = 0 }, "refusals"},
 	} {
 		c := testConfig(t)

@@ -42,8 +42,10 @@
 // Round, Window, assignment and phase; lanes, each of which does the arithmetic of its
 // chunks in order; one that writes checkpoints, and one for each that waits for
 // its result; one that writes assignments to etcd; one that watches membership.
-// Timers bring their events to the loop, and nothing once it has ended. A session (one for each connected worker) has two, one for each direction,
-// which live within its Exchange call. They speak with the loop by events.
+// hung.go finds workers that are there and do nothing. Timers bring their events to the
+// loop, and nothing once it has ended. A session (one for each connected worker) has two,
+// one for each direction, which live within its Exchange call. They speak with the loop
+// by events.
 //
 // The server of another part has the same lanes and sessions, and a loop of its own,
 // which one goroutine brings what the coordinator says; at the coordinator a stream to

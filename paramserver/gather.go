@@ -11,6 +11,7 @@ import (
 
 // offer decides on a contribution and hands its values to a lane, or frees them.
 func (s *Server) offer(ses *session, step params.Step, node params.Node, chunk int, values *wire.Payload) {
+	s.stirred(ses)
 	if s.ended() {
 		values.Free()
 		return
@@ -63,6 +64,7 @@ func (s *Server) reject(ses *session, why Verdict, step params.Step, node params
 
 // offerTallies counts what a worker's shards add up to.
 func (s *Server) offerTallies(ses *session, t *musterv1.Tallies) {
+	s.stirred(ses)
 	if s.ended() {
 		return
 	}
@@ -118,6 +120,7 @@ func (s *Server) offerTally(step params.Step, t Tally) Verdict {
 // refuse tells a worker that a contribution does not count. Chunk -1 is the
 // tally. A contribution that stays not finite ends the job.
 func (s *Server) refuse(ses *session, reason musterv1.RefusalReason, step params.Step, node params.Node, chunk int, detail string) {
+	s.stirred(ses)
 	log := s.cfg.Log.With("worker", ses.member.ID, "step", uint64(step), "shards", node.String(), "chunk", chunk)
 	switch reason {
 	case musterv1.RefusalReason_REFUSAL_REASON_NOT_FINITE:
@@ -171,6 +174,7 @@ func (s *Server) tell(ses *session) {
 	if s.round == nil || len(ses.shards) == 0 {
 		return
 	}
+	s.expect(ses)
 	ses.ask(&musterv1.Work{
 		Kind: s.kind, Step: uint64(s.round.step), Epoch: uint32(s.at.Epoch), Batch: uint32(s.at.Batch),
 	})

@@ -3,6 +3,7 @@ package paramserver
 import (
 	"context"
 	"io"
+	"time"
 
 	"github.com/muster-train/muster/internal/wire"
 	"github.com/muster-train/muster/model/params"
@@ -119,6 +120,7 @@ func (ses *session) take() (message *musterv1.ExchangeResponse, due *delivery, w
 	own := ses.server.own
 	for chunk := own.first; chunk < own.end; chunk++ {
 		if has := ses.holds[chunk]; has != w.Step+1 && has != w.Step+2 && ses.ripe(w.Step, chunk) {
+			ses.fed = time.Now()
 			return nil, ses.deliver(w.Step, chunk), nil, nil
 		}
 	}
@@ -136,7 +138,7 @@ func (ses *session) take() (message *musterv1.ExchangeResponse, due *delivery, w
 // give makes work what the worker has been asked for. Where it is to do some of a
 // step again, what the next step has replaced is due once more.
 func (ses *session) give(w *musterv1.Work) {
-	ses.work, ses.given = nil, w
+	ses.work, ses.given, ses.fed = nil, w, time.Now()
 	if ses.server.sync.Relaxed {
 		clear(ses.holds)
 		ses.beginReads(w)

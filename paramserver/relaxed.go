@@ -205,6 +205,7 @@ func (s *Server) askNext(ses *session) {
 	w := &musterv1.Work{Kind: s.kind, Step: uint64(step), Epoch: uint32(at.Epoch), Batch: uint32(at.Batch), Shards: wireShards(shards)}
 	floor := slices.Clone(s.relaxed.decided)
 	ses.order = w
+	s.expect(ses)
 	ses.post(func() { ses.work, ses.floor = w, floor })
 }
 

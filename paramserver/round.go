@@ -110,6 +110,16 @@ func (r *Round) Skip(chunk int) {
 // Complete tells whether every shard with images has counted everywhere.
 func (r *Round) Complete() bool { return r.unfinished == 0 && r.awaited == 0 }
 
+// Awaits tells whether a shard has yet to count: its tally, or its part of a chunk.
+func (r *Round) Awaits(shard int) bool {
+	if r.images[shard] == 0 {
+		return false
+	}
+	return r.tallies[shard].Images == 0 || slices.ContainsFunc(r.chunks, func(g gathering) bool {
+		return !g.complete && !slices.ContainsFunc(g.held, func(h held) bool { return h.node.Has(shard) })
+	})
+}
+
 // Images returns the number of images of all shards.
 func (r *Round) Images() int {
 	n := 0

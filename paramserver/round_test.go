@@ -97,6 +97,42 @@ func TestTallies(t *testing.T) {
 	}
 }
 
+func TestAShardIsAwaitedUntilAllOfItHasCounted(t *testing.T) {
+	r := NewRound(0, []int{1, 1, 1, 0}, 2)
+	awaited := func(when string, want ...int) {
+		t.Helper()
+		var got []int
+		for shard := range 4 {
+			if r.Awaits(shard) {
+				got = append(got, shard)
+			}
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("%s shards %v are awaited, want %v", when, got, want)
+		}
+	}
+	awaited("at first", 0, 1, 2)
+	for shard := range 3 {
+		r.OfferTally(0, Tally{Shard: shard, Images: 1})
+	}
+	awaited("with all tallies", 0, 1, 2)
+	r.Offer(0, node(0, 2), 0)
+	r.Offer(0, node(0, 1), 1)
+	awaited("with chunk 0 of two and chunk 1 of one", 1, 2)
+	r.Offer(0, node(2, 3), 0)
+	awaited("with chunk 0 complete", 1, 2)
+	r.Offer(0, node(1, 2), 1)
+	awaited("with what was missing of shard 1", 2)
+	r.Offer(0, node(2, 3), 1)
+	awaited("at the end")
+
+	r = NewRound(0, []int{2, 1}, 0)
+	r.OfferTally(0, Tally{Shard: 1, Images: 1})
+	if !r.Awaits(0) || r.Awaits(1) {
+		t.Error("in an evaluation the tallies alone are awaited")
+	}
+}
+
 func TestRefusalsAreCountedByName(t *testing.T) {
 	r := NewRound(0, ones(2), 2)
 	for i, want := range []int{1, 2} {

@@ -89,6 +89,7 @@ type Server struct {
 	assignment membership.Assignment
 	waitSince  map[int]time.Time // shards nobody owns, since when
 	handover   *time.Timer       // fires when the first of them may be given away
+	vigil      *time.Timer       // fires when a worker may have been silent for too long; nil: nothing is awaited
 	deferred   bool              // members have changed; assign at the next step
 	warned     string            // shards last named as waited for
 

@@ -38,6 +38,7 @@ type session struct {
 	refusals   []*musterv1.Refusal
 	done       *musterv1.Done
 	given      *musterv1.Work // sent last
+	fed        time.Time      // when that, or the last of its parameters so far, was handed to the connection
 	floor      []uint64       // by chunk: updates that the parameters for it have to have; nil: any
 	reads      [2]reads       // of what was sent for relaxed work, newest first
 	holds      []uint64       // by chunk: step, plus one, at which the worker has it once it has taken in all that is due; 0: none that is known
@@ -50,6 +51,8 @@ type session struct {
 	told      uint64         // number of the assignment told last
 	order     *musterv1.Work // relaxed work that it has not said is done; nil: none
 	malformed map[contribution]int
+	awaited   time.Time // it was last asked for work, or sent something
+	hung      bool      // it has sent nothing for too long
 }
 
 // contribution is the name of one.

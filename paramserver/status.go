@@ -69,7 +69,7 @@ func (s *Server) status() *musterv1.StatusResponse {
 			ComputeSeconds: load.seconds, Images: load.images,
 		}
 		if ses := s.sessions[m.ID]; ses != nil {
-			w.Transport = ses.transport
+			w.Transport, w.Hung = ses.transport, ses.hung
 		}
 		if m.Pinned >= 0 {
 			w.Pinned = &musterv1.PinnedShard{Index: uint32(m.Pinned), Count: s.job.Shards}

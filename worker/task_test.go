@@ -77,6 +77,25 @@ func TestShardsWithoutImagesSendNothing(t *testing.T) {
 	}
 }
 
+// A server that gave its shards to others, since it was silent, hears that it goes on:
+// it may have lost the work at which it was silent, and have nothing else to send.
+func TestAWorkerThatIsGivenNoShardsSaysThatItIsThere(t *testing.T) {
+	d := newDirector(t)
+	ref := newReference(t, d.job)
+	run(t, testConfig(t), d)
+	l := d.admit()
+	l.tell(assigned(0))
+	l.tell(asked(gradientKind, 5)) // whose parameters don't come
+	l.tell(assigned())
+	if got := l.hear().GetTallies(); got == nil || len(got.Tallies) != 0 {
+		t.Errorf("the worker sent %v, want tallies of no shard", got)
+	}
+	l.tell(assigned(0))
+	l.tell(asked(gradientKind, 6))
+	l.tell(loaded(ref.net, 6)...)
+	ref.check(l.contribute(ref.net, 6, 1), 6, []int{0})
+}
+
 func TestWorkWaitsForItsParameters(t *testing.T) {
 	for name, before := range map[string]func(ref *reference) []*musterv1.ExchangeResponse{
 		"none are there":                func(*reference) []*musterv1.ExchangeResponse { return nil },

@@ -217,7 +217,18 @@ func (w *Worker) exchange(ctx context.Context, stream Stream, cancel func()) err
 		if over, err := w.handle(m); over || err != nil {
 			return err
 		}
+		if a := m.message.Message.GetAssignment(); a != nil && len(a.Shards) == 0 {
+			if err := send(alive()); err != nil {
+				return w.lastWords(ctx, messages, stream)
+			}
+		}
 	}
+}
+
+// alive is what a worker says that is given no shards: a server that gave them to
+// others because nothing came hears that it may have some again.
+func alive() *wire.Request {
+	return &wire.Request{Message: &musterv1.ExchangeRequest{Message: &musterv1.ExchangeRequest_Tallies{Tallies: &musterv1.Tallies{}}}}
 }
 
 // errNews ends a computation that awaits parameters when the server has something

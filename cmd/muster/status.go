@@ -58,6 +58,8 @@ batches are counted from 0; null is what is not known yet, or is no number.
   checkpoint, checkpoint_step         the newest one
   workers                             worker, host, device, shards,
                                       pinned_shard, connected, images,
+                                      hung (silent for too long: it has no shards
+                                      while others can have them),
                                       compute_seconds (of the newest step);
                                       transport of gradients and parameters:
                                       memory (shared), stream, or process (it is

@@ -82,6 +82,7 @@ type workerStatus struct {
 	Shards         []uint32 `json:"shards"`
 	PinnedShard    *uint32  `json:"pinned_shard"` // null: shards are assigned
 	Connected      bool     `json:"connected"`
+	Hung           bool     `json:"hung"`            // connected, and silent for too long
 	Transport      string   `json:"transport"`       // empty: not connected
 	ComputeSeconds *float64 `json:"compute_seconds"` // null before its first step
 	Images         uint64   `json:"images"`
@@ -168,7 +169,7 @@ func statusOf(r *musterv1.StatusResponse) *jobStatus {
 	}
 	for _, w := range r.Workers {
 		status := workerStatus{
-			Worker: w.Worker, Host: w.Host, Device: w.Device, Shards: ascending(w.Shards), Connected: w.Connected, Transport: w.Transport, Images: w.Images,
+			Worker: w.Worker, Host: w.Host, Device: w.Device, Shards: ascending(w.Shards), Connected: w.Connected, Hung: w.Hung, Transport: w.Transport, Images: w.Images,
 		}
 		if w.Pinned != nil {
 			status.PinnedShard = &w.Pinned.Index

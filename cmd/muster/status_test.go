@@ -183,6 +183,27 @@ workers      -
 	}
 }
 
+// A worker that hangs is in the table; the job waits for it where it has kept its shards.
+func TestStatusTellsWorkersThatHang(t *testing.T) {
+	hung := func(phase string, shards ...uint32) *jobStatus {
+		return statusOf(changed(func(r *musterv1.StatusResponse) {
+			r.Phase, r.Workers[1].Hung, r.Workers[1].Shards = phase, true, shards
+		}))
+	}
+	for want, s := range map[string]*jobStatus{
+		"\nphase        training\n": hung("training"),
+		"\nphase        waiting for worker-7-ghijkl, which owns shard 4 and hangs, and for worker-9-mnopqr, which owns shards 6-7\n": hung("waiting", 4),
+		"\nworker-7-ghijkl   node-2  cpu/16 avx2  -       pinned 4/8  hung      1.3 s   7,280\n":                                     hung("training"),
+	} {
+		if got := s.text(); !strings.Contains(got, want) {
+			t.Errorf("no %q in:\n%s", want, got)
+		}
+	}
+	if line, err := json.Marshal(hung("training")); err != nil || strings.Count(string(line), `"connected":true,"hung":true`) != 1 {
+		t.Errorf("%s, %v; want one worker that is connected and hangs", line, err)
+	}
+}
+
 func TestWhatIsNoNumberIsNotPrintedAsOne(t *testing.T) {
 	for name, r := range map[string]*musterv1.StatusResponse{"nothing": {}, "diverged": diverging()} {
 		s := statusOf(r)
@@ -279,9 +300,9 @@ func TestStatusAsJSON(t *testing.T) {
 			`"learning_rate":0.01,"loss":2.10344,"accuracy":0.2134,"images_per_second":512.4,"remaining_seconds":750.2,` +
 			`"last_evaluation":{"step":390,"epoch":0,"loss":2.0004,"top1":0.2871,"top5":0.8123},"best_evaluation":{"step":390,"epoch":0,"loss":2.0004,"top1":0.2871,"top5":0.8123},` +
 			`"checkpoint":"muster-lrn/step-0000000390.ckpt","checkpoint_step":390,"workers":[` +
-			`{"worker":"worker-11-abcdef","host":"node-1","device":"cpu/8 avx2","shards":[0,1,2,3,5],"pinned_shard":null,"connected":true,"transport":"memory","compute_seconds":0.1184,"images":36400},` +
-			`{"worker":"worker-7-ghijkl","host":"node-2","device":"cpu/16 avx2","shards":[4],"pinned_shard":4,"connected":true,"transport":"stream","compute_seconds":1.26,"images":7280},` +
-			`{"worker":"worker-9-mnopqr","host":"","device":"","shards":[6,7],"pinned_shard":null,"connected":false,"transport":"","compute_seconds":null,"images":14560}],"parts":[],` +
+			`{"worker":"worker-11-abcdef","host":"node-1","device":"cpu/8 avx2","shards":[0,1,2,3,5],"pinned_shard":null,"connected":true,"hung":false,"transport":"memory","compute_seconds":0.1184,"images":36400},` +
+			`{"worker":"worker-7-ghijkl","host":"node-2","device":"cpu/16 avx2","shards":[4],"pinned_shard":4,"connected":true,"hung":false,"transport":"stream","compute_seconds":1.26,"images":7280},` +
+			`{"worker":"worker-9-mnopqr","host":"","device":"","shards":[6,7],"pinned_shard":null,"connected":false,"hung":false,"transport":"","compute_seconds":null,"images":14560}],"parts":[],` +
 			`"time":{"compute_seconds":90,"exchange_seconds":20.04,"wait_seconds":9.96,"evaluate_seconds":0.25,"images":58240},"term":0,"standbys":[],` +
 			`"refused_not_finite":2,"refused_malformed":1,"repeated_contributions":1234,"received_bytes":3221225472,"sent_bytes":1500,"staleness_mean":null,"staleness_max":null,"steps_ahead":null}`},
 		{"nothing", &musterv1.StatusResponse{}, `{"job":"","job_hash":"","network":"","shards":0,"batch_size":0,"epochs":0,"seed":0,"synthetic":null,` +

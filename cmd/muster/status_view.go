@@ -80,8 +80,12 @@ func (s *jobStatus) doing() string {
 		missing = append(missing, fmt.Sprintf("workers for %s of %d", shardNames(s.UnownedShards), s.Shards))
 	}
 	for _, w := range s.Workers {
-		if !w.Connected && len(w.Shards) > 0 {
+		switch {
+		case len(w.Shards) == 0:
+		case !w.Connected:
 			missing = append(missing, fmt.Sprintf("%s, which owns %s", w.Worker, shardNames(w.Shards)))
+		case w.Hung:
+			missing = append(missing, fmt.Sprintf("%s, which owns %s and hangs", w.Worker, shardNames(w.Shards)))
 		}
 	}
 	if len(missing) == 0 {
@@ -254,8 +258,11 @@ func (s *jobStatus) workers(b *strings.Builder) {
 		if w.PinnedShard != nil {
 			mode = fmt.Sprintf("pinned %d/%d", *w.PinnedShard, s.Shards)
 		}
-		if !w.Connected {
+		switch {
+		case !w.Connected:
 			link = "down"
+		case w.Hung:
+			link = "hung"
 		}
 		if w.ComputeSeconds != nil {
 			compute = span(*w.ComputeSeconds)

@@ -112,6 +112,7 @@ func TestFlagsOfAServerAreRefused(t *testing.T) {
 		{"--sync ssp:x", `--sync: synchronisation "ssp:x": a worker may be 1 to 1000 steps ahead, as with ssp:2`},
 		{"--keep 0", "keep 0"},
 		{"--shard-timeout -1s", "shard-timeout -1s"},
+		{"--worker-timeout -1s", "worker-timeout -1s: at least 0 is needed; 0 is for ever"},
 		{"--max-time -1s", "max-time -1s"},
 		{"--checkpoint-every often", `--checkpoint-every "often"`},
 	} {
@@ -126,12 +127,12 @@ func TestFlagsOfAServerAreRefused(t *testing.T) {
 func TestConfigTakesTheFlags(t *testing.T) {
 	var o Options
 	c, err := o.Config(flags(t, &o, "--network", "lenet5", "--job", "mine", "--checkpoint-every", "20steps", "--keep", "2",
-		"--resume", "none", "--shard-timeout", "5s", "--max-time", "1h"))
+		"--resume", "none", "--shard-timeout", "5s", "--worker-timeout", "7s", "--max-time", "1h"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	if c.CheckpointDir != "muster-mine" || c.CheckpointSteps != 20 || c.CheckpointEvery != 0 || c.Keep != 2 || c.Resume != "none" ||
-		c.ShardTimeout != 5*time.Second || c.MaxTime != time.Hour {
+		c.ShardTimeout != 5*time.Second || c.WorkerTimeout != 7*time.Second || c.MaxTime != time.Hour {
 		t.Errorf("configuration %+v", c)
 	}
 }

@@ -108,7 +108,7 @@ var (
 	phase          = describe("phase", "1 for what the job is doing: waiting, training, evaluating, done, stopped or failed; 0 for the rest.", "phase")
 	timeSpent      = describe("time_seconds_total", "Where this process's time went: compute (the mean over workers), exchange (transport, sums, update), wait (for the slowest worker, or for a shard without one), evaluate.", "part")
 	refusedTotal   = describe("contributions_refused_total", "Contributions that did not count: not_finite (NaN or infinite values) or malformed (size, checksum or name).", "reason")
-	workers        = describe("workers", "Workers that have joined, by state: connected, or lost and within their grace.", "state")
+	workers        = describe("workers", "Workers that have joined, by state: connected, hung (connected, and silent for longer than --worker-timeout while their work is awaited), or lost and within their grace.", "state")
 	workerShards   = describe("worker_shards", "Shards that a worker owns.", "worker")
 	workerImages   = describe("worker_images_total", "Images whose gradients a worker has computed for this process.", "worker")
 	workerComputes = describe("worker_compute_seconds", "Time that a worker took to compute its part of the newest step.", "worker")
@@ -161,9 +161,12 @@ func (c statusCollector) Collect(ch chan<- prometheus.Metric) {
 	put(timeSpent, prometheus.CounterValue, split.GetEvaluateSeconds(), "evaluate")
 	put(refusedTotal, prometheus.CounterValue, float64(r.RefusedNotFinite), "not_finite")
 	put(refusedTotal, prometheus.CounterValue, float64(r.RefusedMalformed), "malformed")
-	connected := 0
+	connected, hung := 0, 0
 	for _, w := range r.Workers {
-		if w.Connected {
+		switch {
+		case w.Hung:
+			hung++
+		case w.Connected:
 			connected++
 		}
 		put(workerShards, prometheus.GaugeValue, float64(len(w.Shards)), w.Worker)
@@ -171,7 +174,8 @@ func (c statusCollector) Collect(ch chan<- prometheus.Metric) {
 		put(workerComputes, prometheus.GaugeValue, w.ComputeSeconds, w.Worker)
 	}
 	put(workers, prometheus.GaugeValue, float64(connected), "connected")
-	put(workers, prometheus.GaugeValue, float64(len(r.Workers)-connected), "lost")
+	put(workers, prometheus.GaugeValue, float64(hung), "hung")
+	put(workers, prometheus.GaugeValue, float64(len(r.Workers)-connected-hung), "lost")
 }
 
 func one(yes bool) float64 {

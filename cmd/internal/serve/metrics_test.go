@@ -29,6 +29,7 @@ func training() *musterv1.StatusResponse {
 		Workers: []*musterv1.WorkerStatus{
 			{Worker: "a", Shards: []uint32{0, 1}, Connected: true, ComputeSeconds: 0.5, Images: 100},
 			{Worker: "b", Shards: []uint32{2}, Images: 50},
+			{Worker: "c", Connected: true, Hung: true},
 		},
 	}
 }
@@ -57,7 +58,7 @@ func TestMetricsSayWhatStatusSays(t *testing.T) {
 func TestMetricsThatAreNotKnownAreAbsent(t *testing.T) {
 	c := collector(&musterv1.StatusResponse{Job: &musterv1.JobSpec{Shards: 4}, Phase: "waiting", UnownedShards: []uint32{0, 1, 2, 3}}, nil)
 	for name, count := range map[string]int{
-		"muster_step": 1, "muster_phase": len(phases), "muster_shards_unowned": 1, "muster_workers": 2,
+		"muster_step": 1, "muster_phase": len(phases), "muster_shards_unowned": 1, "muster_workers": 3,
 		"muster_staleness_mean_updates": 0, "muster_staleness_max_updates": 0, "muster_steps_ahead": 0,
 		"muster_steps_planned": 0, "muster_train_loss": 0, "muster_train_accuracy_ratio": 0, "muster_test_loss": 0, "muster_test_top1_ratio": 0,
 		"muster_test_top5_ratio": 0, "muster_best_top1_ratio": 0, "muster_remaining_seconds": 0, "muster_checkpoint_step": 0, "muster_worker_shards": 0,

@@ -37,6 +37,7 @@ type Options struct {
 	Keep            int
 	Resume          string
 	ShardTimeout    time.Duration
+	WorkerTimeout   time.Duration
 	WhenDone        string
 	SharedMemory    bool
 	Etcd            []string
@@ -68,6 +69,7 @@ func (o *Options) Define(flags *pflag.FlagSet) {
 	})
 	settings.Group(flags, "Workers", func(fs *pflag.FlagSet) {
 		fs.StringSliceVar(&o.Etcd, "etcd", nil, "`URLs` of an external etcd (default: one inside this process, its data in the checkpoint directory)")
+		fs.DurationVar(&o.WorkerTimeout, "worker-timeout", paramserver.DefaultConfig().WorkerTimeout, "`time` that a connected worker may send nothing while its work is awaited, before others get its shards; let it be far longer than a step (0: for ever)")
 	})
 }
 
@@ -103,7 +105,7 @@ func (o *Options) Config(cmd *cobra.Command) (paramserver.Config, error) {
 		return cfg, err
 	}
 	cfg.Job, cfg.CheckpointDir, cfg.Keep, cfg.Resume = job, o.CheckpointDir, o.Keep, o.Resume
-	cfg.SharedMemory = o.SharedMemory
+	cfg.SharedMemory, cfg.WorkerTimeout = o.SharedMemory, o.WorkerTimeout
 	cfg.ShardTimeout, cfg.MaxTime, cfg.Linger = o.ShardTimeout, o.Job.MaxTime, o.WhenDone == whenDoneWait
 	if cfg.CheckpointDir == "" {
 		cfg.CheckpointDir = "muster-" + job.Name

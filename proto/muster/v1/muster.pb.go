@@ -1893,7 +1893,9 @@ func (*ExchangeResponse_Refusal) isExchangeResponse_Message() {}
 
 func (*ExchangeResponse_Done) isExchangeResponse_Message() {}
 
-// Assignment tells a worker the shards it owns from now on.
+// Assignment tells a worker the shards it owns from now on. One that is given none
+// answers with Tallies of none, so that a server that took it to hang hears that it
+// doesn't.
 type Assignment struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Number of the assignment, ascending over the life of the server.
@@ -3145,7 +3147,9 @@ type WorkerStatus struct {
 	Images uint64 `protobuf:"varint,8,opt,name=images,proto3" json:"images,omitempty"`
 	// What carries its gradients and parameters: process (it is the server's own),
 	// memory (shared), stream. Empty: it is not connected.
-	Transport     string `protobuf:"bytes,9,opt,name=transport,proto3" json:"transport,omitempty"`
+	Transport string `protobuf:"bytes,9,opt,name=transport,proto3" json:"transport,omitempty"`
+	// It is connected, and owed something for longer than it may without sending anything.
+	Hung          bool `protobuf:"varint,10,opt,name=hung,proto3" json:"hung,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3241,6 +3245,13 @@ func (x *WorkerStatus) GetTransport() string {
 		return x.Transport
 	}
 	return ""
+}
+
+func (x *WorkerStatus) GetHung() bool {
+	if x != nil {
+		return x.Hung
+	}
+	return false
 }
 
 type StopRequest struct {
@@ -3667,7 +3678,7 @@ const file_muster_v1_muster_proto_rawDesc = "" +
 	"\x05epoch\x18\x02 \x01(\rR\x05epoch\x12\x12\n" +
 	"\x04loss\x18\x03 \x01(\x01R\x04loss\x12\x12\n" +
 	"\x04top1\x18\x04 \x01(\x01R\x04top1\x12\x12\n" +
-	"\x04top5\x18\x05 \x01(\x01R\x04top5\"\x97\x02\n" +
+	"\x04top5\x18\x05 \x01(\x01R\x04top5\"\xab\x02\n" +
 	"\fWorkerStatus\x12\x16\n" +
 	"\x06worker\x18\x01 \x01(\tR\x06worker\x12\x12\n" +
 	"\x04host\x18\x02 \x01(\tR\x04host\x12\x16\n" +
@@ -3677,7 +3688,9 @@ const file_muster_v1_muster_proto_rawDesc = "" +
 	"\x06pinned\x18\x06 \x01(\v2\x16.muster.v1.PinnedShardR\x06pinned\x12'\n" +
 	"\x0fcompute_seconds\x18\a \x01(\x01R\x0ecomputeSeconds\x12\x16\n" +
 	"\x06images\x18\b \x01(\x04R\x06images\x12\x1c\n" +
-	"\ttransport\x18\t \x01(\tR\ttransport\"%\n" +
+	"\ttransport\x18\t \x01(\tR\ttransport\x12\x12\n" +
+	"\x04hung\x18\n" +
+	" \x01(\bR\x04hung\"%\n" +
 	"\vStopRequest\x12\x16\n" +
 	"\x06reason\x18\x01 \x01(\tR\x06reason\"B\n" +
 	"\fStopResponse\x12\x12\n" +
