@@ -83,15 +83,16 @@ func (s *Server) detached(ses *session, left bool) {
 // membersChanged assigns at once where a shard has no owner, or one that does nothing
 // for it, else at the next step.
 func (s *Server) membersChanged() {
-	s.consider(func(owner string) bool { return s.lost(owner) || s.hangs(owner) })
+	s.consider(func(id string) membership.Presence {
+		p := s.presence(id)
+		p.Connected = p.Connected && !s.hangs(id)
+		return p
+	})
 }
 
-// lost tells whether a shard's owner can't be reached.
-func (s *Server) lost(owner string) bool { return !s.eligible(owner) || s.sessions[owner] == nil }
-
-// consider assigns at once where a shard has no owner, or one that is idle, else at the
-// next step; of a job that has ended nobody is to own shards any more.
-func (s *Server) consider(idle func(owner string) bool) {
+// consider assigns at once where a shard has no owner, or one that by its presence does
+// not work, else at the next step; of a job that has ended nobody is to own shards any more.
+func (s *Server) consider(presence func(id string) membership.Presence) {
 	if s.ended() {
 		return
 	}
@@ -100,44 +101,27 @@ func (s *Server) consider(idle func(owner string) bool) {
 		s.warnWaiting()
 		return
 	}
-	now := false
-	for shard, owner := range s.assignment.Owner {
-		now = now || next.Owner[shard] != owner && (owner == "" || idle(owner))
-	}
-	if now || len(s.assignment.Owner) == 0 || s.round == nil {
+	if len(s.assignment.Owner) == 0 || s.round == nil || membership.Urgent(s.assignment, next, s.members, presence) {
 		s.reassign()
 		return
 	}
 	s.deferred = true
 }
 
-// eligible tells whether a worker may own shards: it is a member, and has been
-// attached here.
-func (s *Server) eligible(id string) bool {
-	return s.known[id] && slices.ContainsFunc(s.members, func(m membership.Member) bool { return m.ID == id })
+// presence is what is known here of a worker.
+func (s *Server) presence(id string) membership.Presence {
+	return membership.Presence{Known: s.known[id], Connected: s.sessions[id] != nil, Lost: s.lostAt[id]}
 }
 
 // propose computes who should own which shard now.
 func (s *Server) propose() (membership.Assignment, bool) {
-	var members []membership.Member
-	passOver := s.passOver()
-	for _, m := range s.members {
-		if at, lost := s.lostAt[m.ID]; !s.known[m.ID] || lost && time.Since(at) >= s.cfg.SessionGrace || passOver && s.hangs(m.ID) {
-			continue
-		}
-		// A worker without a session gives way to one with the same pin that has one.
-		gone := m.Pinned >= 0 && s.sessions[m.ID] == nil && slices.ContainsFunc(s.members, func(o membership.Member) bool {
-			return o.ID != m.ID && o.Pinned == m.Pinned && s.sessions[o.ID] != nil
-		})
-		if !gone {
-			members = append(members, m)
-		}
-	}
 	now := time.Now()
-	return membership.Assign(s.assignment, members, int(s.job.Shards), func(shard int) bool {
-		since, waiting := s.waitSince[shard]
-		return waiting && now.Sub(since) >= s.cfg.ShardTimeout
-	})
+	members := s.members
+	if s.passOver() {
+		members = slices.DeleteFunc(slices.Clone(members), func(m membership.Member) bool { return s.hangs(m.ID) })
+	}
+	candidates := membership.Candidates(members, s.presence, now, s.cfg.SessionGrace)
+	return membership.Assign(s.assignment, candidates, int(s.job.Shards), s.vigil.Over(now, s.cfg.ShardTimeout))
 }
 
 // reassign adopts the proposed assignment, tells the workers it concerns, and
@@ -177,27 +161,12 @@ func (s *Server) stalled() bool {
 // watchUnowned notes since when shards have waited, and sets the timer that
 // offers them to others.
 func (s *Server) watchUnowned() {
-	now := time.Now()
-	unowned := s.assignment.Unowned()
-	for shard := range s.waitSince {
-		if !slices.Contains(unowned, shard) {
-			delete(s.waitSince, shard)
-		}
-	}
-	next := time.Duration(-1)
-	for _, shard := range unowned {
-		if _, ok := s.waitSince[shard]; !ok {
-			s.waitSince[shard] = now
-		}
-		if left := max(0, s.waitSince[shard].Add(s.cfg.ShardTimeout).Sub(now)); next < 0 || left < next {
-			next = left
-		}
-	}
+	next, waits := s.vigil.Note(s.assignment.Unowned(), time.Now(), s.cfg.ShardTimeout)
 	if s.handover != nil {
 		s.handover.Stop()
 		s.handover = nil
 	}
-	if next >= 0 {
+	if waits {
 		s.handover = time.AfterFunc(next, func() { _ = s.do(context.Background(), s.membersChanged) })
 	}
 }

@@ -76,8 +76,8 @@ func (s *Server) dismiss(err error, r Result) {
 	if s.handover != nil {
 		s.handover.Stop()
 	}
-	if s.vigil != nil {
-		s.vigil.Stop()
+	if s.silence != nil {
+		s.silence.Stop()
 	}
 	// A server that was stopped comes back: its workers and the other parts wait for it.
 	comesBack := errors.Is(err, ErrStopped) && s.stop == "" || errors.Is(err, ErrDeposed)

@@ -22,7 +22,7 @@ import (
 // expect notes that a worker has been asked for work: from now on something is to come.
 func (s *Server) expect(ses *session) {
 	ses.awaited = time.Now()
-	if s.vigil == nil {
+	if s.silence == nil {
 		s.watchSilence(s.cfg.WorkerTimeout)
 	}
 }
@@ -30,7 +30,7 @@ func (s *Server) expect(ses *session) {
 // watchSilence sets the timer that looks for workers that hang.
 func (s *Server) watchSilence(after time.Duration) {
 	if s.cfg.WorkerTimeout > 0 {
-		s.vigil = time.AfterFunc(after, func() { _ = s.do(context.Background(), s.findHung) })
+		s.silence = time.AfterFunc(after, func() { _ = s.do(context.Background(), s.findHung) })
 	}
 }
 
@@ -56,9 +56,9 @@ func (ses *session) silentSince() time.Time {
 // called again when the next worker may have been silent for too long. One that hangs
 // and has kept its shards is tried again after as long a time.
 func (s *Server) findHung() {
-	if s.vigil != nil {
-		s.vigil.Stop()
-		s.vigil = nil
+	if s.silence != nil {
+		s.silence.Stop()
+		s.silence = nil
 	}
 	if s.ended() {
 		return
@@ -105,8 +105,8 @@ func (s *Server) findHung() {
 			"worker", ses.member.ID, "shards", shards[ses], "worker_timeout", s.cfg.WorkerTimeout)
 	}
 	if next >= 0 {
-		if s.vigil != nil { // of those that have been asked just now
-			s.vigil.Stop()
+		if s.silence != nil { // of those that have been asked just now
+			s.silence.Stop()
 		}
 		s.watchSilence(next)
 	}
@@ -147,7 +147,7 @@ func (s *Server) stirred(from *session) {
 		}
 	}
 	s.meter.stall(s.stalled())
-	s.consider(s.lost)
+	s.consider(s.presence)
 }
 
 // hangs tells whether a worker is connected and hangs.

@@ -417,7 +417,7 @@ func TestNobodyHangsWithoutATimeout(t *testing.T) {
 	p := newPuppet(t, r.Server, "w")
 	w := next(t, p)
 	if err := r.do(t.Context(), func() {
-		if r.vigil != nil {
+		if r.silence != nil {
 			t.Error("a timer looks for workers that hang")
 		}
 	}); err != nil {

@@ -87,11 +87,11 @@ type Server struct {
 	lostAt     map[string]time.Time // known workers without a session, since when
 	bidden     map[string]bool      // workers that have been told of the job's end
 	assignment membership.Assignment
-	waitSince  map[int]time.Time // shards nobody owns, since when
-	handover   *time.Timer       // fires when the first of them may be given away
-	vigil      *time.Timer       // fires when a worker may have been silent for too long; nil: nothing is awaited
-	deferred   bool              // members have changed; assign at the next step
-	warned     string            // shards last named as waited for
+	vigil      membership.Vigil // over shards that nobody owns
+	handover   *time.Timer      // fires when the first of them may be given away
+	silence    *time.Timer      // fires when a worker may have been silent for too long; nil: nothing is awaited
+	deferred   bool             // members have changed; assign at the next step
+	warned     string           // shards last named as waited for
 
 	saver  *saver
 	saving *writer
@@ -177,7 +177,6 @@ func newBare(cfg Config, registry *membership.Registry) (*Server, error) {
 		bidden:   map[string]bool{},
 		// Numbers of an earlier life of the server are not given out again.
 		lastNumber: uint64(time.Now().UnixNano()),
-		waitSince:  map[int]time.Time{},
 		phase:      "waiting",
 		meter:      meter{workers: map[string]workerLoad{}},
 	}

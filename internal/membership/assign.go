@@ -15,9 +15,14 @@ import (
 //   - A shard whose pinned worker was lost waits, owned by nobody, until
 //     handover(shard) says that its time has passed. Then it becomes free; it
 //     goes back when its pinned worker returns.
-//   - Free shards are shared among the unpinned workers in numbers that differ
-//     by at most 1. As few as possible move away from live owners; those that
-//     must move go where siblings of the binary tree over shards come together.
+//   - Free shards are shared among the unpinned workers such that the slowest is
+//     done as early as whole shards allow: where a shard costs all the same, in
+//     numbers that differ by at most 1. As few as possible move away from live
+//     owners; those that must move go where siblings of the binary tree over
+//     shards come together.
+//   - Who is away keeps what it owns, or some of it. It is given nothing more, not
+//     even the shard it is pinned to, while anyone else can take that: were its
+//     lease to run out, what moved there would have been without a worker twice.
 //   - With no unpinned worker, a free shard stays with its live owner; without
 //     one it waits until handover(shard) says that its time has passed, and is
 //     then given to the live worker that owns least, of several the first that
@@ -26,19 +31,19 @@ import (
 // handover may be nil: no time has passed. It is asked only for shards that
 // wait. Assign does not change or keep its arguments; equal arguments give equal
 // results, whatever the order of members.
-func Assign(prev Assignment, members []Member, shards int, handover func(shard int) bool) (next Assignment, changed bool) {
+func Assign(prev Assignment, members []Candidate, shards int, handover func(shard int) bool) (next Assignment, changed bool) {
 	before := prev.resized(shards)
 	next = Assignment{Number: prev.Number, Owner: make([]string, shards), Pinned: make([]bool, shards)}
-	live := slices.DeleteFunc(slices.Clone(members), func(m Member) bool { return m.Pinned >= shards })
-	slices.SortFunc(live, byArrival)
+	live := slices.DeleteFunc(slices.Clone(members), func(m Candidate) bool { return m.Pinned >= shards })
+	slices.SortFunc(live, func(a, b Candidate) int { return byArrival(a.Member, b.Member) })
 
 	home := make([]string, shards) // by shard: the member pinned to it
-	var unpinned []string
+	var unpinned []worker
 	for _, m := range live {
 		switch {
 		case m.Pinned < 0:
-			unpinned = append(unpinned, m.ID)
-		case home[m.Pinned] == "":
+			unpinned = append(unpinned, worker{id: m.ID, cost: m.cost(), away: m.Away})
+		case home[m.Pinned] == "" && (!m.Away || before.Owner[m.Pinned] == m.ID):
 			home[m.Pinned] = m.ID
 		}
 	}
@@ -77,9 +82,9 @@ func (a Assignment) resized(shards int) Assignment {
 }
 
 // handOver leaves the free shards with their live owners and gives those whose
-// time has passed to whoever owns least. Here live members are pinned to other
+// time has passed to whoever owns least, and is not away. Here live members are pinned to other
 // shards, or spare. A shard pinned before is free because its time has passed.
-func handOver(owner []string, before Assignment, free []int, live []Member, handover func(int) bool) {
+func handOver(owner []string, before Assignment, free []int, live []Candidate, handover func(int) bool) {
 	load := make(map[string]int, len(live))
 	for _, m := range live {
 		load[m.ID] = 0
@@ -99,6 +104,9 @@ func handOver(owner []string, before Assignment, free []int, live []Member, hand
 		}
 		waiting = append(waiting, s)
 	}
+	if there := slices.DeleteFunc(slices.Clone(live), func(m Candidate) bool { return m.Away }); len(there) > 0 {
+		live = there
+	}
 	if len(live) == 0 {
 		return
 	}
@@ -107,7 +115,7 @@ func handOver(owner []string, before Assignment, free []int, live []Member, hand
 			continue
 		}
 		// MinFunc returns the first of equals: the first that joined.
-		least := slices.MinFunc(live, func(a, b Member) int { return cmp.Compare(load[a.ID], load[b.ID]) })
+		least := slices.MinFunc(live, func(a, b Candidate) int { return cmp.Compare(load[a.ID], load[b.ID]) })
 		owner[s] = least.ID
 		load[least.ID]++
 	}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -15,11 +16,15 @@ func never(int) bool  { return false }
 func always(int) bool { return true }
 
 // crew returns members from words such as "a" (unpinned) and "b@3" (pinned to
-// shard 3), who joined in this order.
-func crew(words string) []Member {
-	var members []Member
+// shard 3), who joined in this order; "-" before one says that it is away, and "*2"
+// behind it that a shard takes it twice as long as others.
+func crew(words string) []Candidate {
+	var members []Candidate
 	for i, word := range strings.Fields(words) {
-		m := Member{Pinned: -1, Joined: int64(i + 1)}
+		m := Candidate{Member: Member{Pinned: -1, Joined: int64(i + 1)}}
+		word, m.Away = strings.CutPrefix(word, "-")
+		word, cost, _ := strings.Cut(word, "*")
+		m.Cost, _ = strconv.ParseFloat(cost, 64)
 		if n, _ := fmt.Sscanf(strings.ReplaceAll(word, "@", " "), "%s %d", &m.ID, &m.Pinned); n == 0 {
 			panic(word)
 		}
@@ -98,6 +103,23 @@ func TestAssignGivesShardsToThoseWhoAreThere(t *testing.T) {
 		{"or an unpinned worker comes", "b b! c! d!", "b@1 c@2 d@3 u", never, "u b! c! d!"},
 		{"or its holder is lost", "b b! c! d!", "c@2 d@3", never, "- -! c! d!"},
 		{"all lost", "a! b! c c", "", always, "-! -! - -"},
+		{"who is away keeps its shards", "a a b b", "a -b", never, "a a b b"},
+		{"and is given none", "a a b b x x", "a -b", never, "a a b b a a"},
+		{"not even a fair share", "a a a a", "a -b c", never, "a a c c"},
+		{"but gives of what it has", "a a a a", "-a b", never, "a a b b"},
+		{"where all are away they are given more", "a a x x", "-a -b", never, "a a b b"},
+		{"a pinned worker that is away keeps its shard", "a! b b", "-a@0 b", never, "a! b b"},
+		{"one that comes and is lost again doesn't get it back", "-! b b", "-a@0 b", never, "-! b b"},
+		{"nor takes it from who has it now", "b b b", "-a@0 b", never, "b b b"},
+		{"shards whose time has passed go to who is there", "-! b! c!", "-b@1 c@2", always, "c b! c!"},
+		{"if anyone is", "-! b! c!", "-b@1 -c@2", always, "b b! c!"},
+
+		{"a slow worker is given less", "- - - - - -", "a b*2", never, "a a a a b b"},
+		{"one that has become slow keeps what it can do in time", "a a a b b b", "a*2 b", never, "a a b b b b"},
+		{"everyone has one", "a a b b", "a b*9", never, "a a b a"},
+		{"if there are enough", "a b", "a b*9 c", never, "a c"},
+		{"all slow alike", "- - - -", "a*3 b*3", never, "a a b b"},
+
 		{"the last unpinned worker is lost", "u u u b!", "b@3", never, "- - - b!"},
 	} {
 		prev := owned(tc.prev)
@@ -142,7 +164,7 @@ func TestAssignOverNothingStored(t *testing.T) {
 // scene is a random situation.
 type scene struct {
 	prev    Assignment
-	members []Member
+	members []Candidate
 	shards  int
 	passed  []bool
 }
@@ -177,11 +199,11 @@ func play(t *testing.T, mostShards int, check func(c scene, next Assignment, cha
 					continue
 				}
 				id := fmt.Sprintf("w%d", random.IntN(c.shards+4))
-				if slices.ContainsFunc(c.members, func(m Member) bool { return m.ID == id }) {
+				if slices.ContainsFunc(c.members, func(m Candidate) bool { return m.ID == id }) {
 					continue
 				}
 				joined++
-				m := Member{ID: id, Pinned: -1, Joined: joined}
+				m := Candidate{Member: Member{ID: id, Pinned: -1, Joined: joined}}
 				if style == 1 || style == 2 && random.IntN(2) == 0 {
 					m.Pinned = random.IntN(c.shards)
 				}
@@ -202,8 +224,8 @@ func play(t *testing.T, mostShards int, check func(c scene, next Assignment, cha
 }
 
 // homes returns, by shard, the member that joined first of those pinned to it.
-func (c scene) homes() []Member {
-	homes := make([]Member, c.shards)
+func (c scene) homes() []Candidate {
+	homes := make([]Candidate, c.shards)
 	for _, m := range c.members {
 		if m.Pinned >= 0 && (homes[m.Pinned].ID == "" || m.Joined < homes[m.Pinned].Joined) {
 			homes[m.Pinned] = m
@@ -241,9 +263,9 @@ func TestPinsAreHonoured(t *testing.T) {
 func TestOwnersLiveAndNoShardIsForgotten(t *testing.T) {
 	play(t, 12, func(c scene, next Assignment, _ bool) {
 		homes := c.homes()
-		unpinned := slices.ContainsFunc(c.members, func(m Member) bool { return m.Pinned < 0 })
+		unpinned := slices.ContainsFunc(c.members, func(m Candidate) bool { return m.Pinned < 0 })
 		for s, id := range next.Owner {
-			lives := slices.ContainsFunc(c.members, func(m Member) bool { return m.ID == id })
+			lives := slices.ContainsFunc(c.members, func(m Candidate) bool { return m.ID == id })
 			if id != "" && !lives {
 				t.Errorf("%v: shard %d belongs to %s, who is not there", c, s, id)
 			}
@@ -347,13 +369,9 @@ func TestWorkersThatStartTogetherOwnFewSubtrees(t *testing.T) {
 			}
 			a, _ := Assign(Assignment{}, crew(strings.Join(words, " ")), shards, nil)
 			for _, id := range words {
-				set := make([]bool, shards)
-				for _, s := range a.Shards(id) {
-					set[s] = true
-				}
 				// A run of k shards is at best as many subtrees as k has bits set, at
 				// worst two of each size.
-				n, most := len(cover(set, subtree{0, shards, 64})), 0
+				n, most := len(cover(a.Shards(id), shards)), 0
 				for k := len(a.Shards(id)); k > 0; k /= 2 {
 					most += 2
 				}
@@ -381,12 +399,14 @@ func TestCoverFindsWholeSubtrees(t *testing.T) {
 		{"....x", "[4,5)"},
 		{".xxxxxx", "[1,2) [2,4) [4,7)"},
 	} {
-		set := make([]bool, len(tc.set))
+		var shards []int
 		for s, c := range tc.set {
-			set[s] = c == 'x'
+			if c == 'x' {
+				shards = append(shards, s)
+			}
 		}
 		var words []string
-		for _, n := range cover(set, subtree{0, len(set), 8}) {
+		for _, n := range cover(shards, len(tc.set)) {
 			words = append(words, fmt.Sprintf("[%d,%d)", n.first, n.end))
 		}
 		if got := strings.Join(words, " "); got != tc.want {

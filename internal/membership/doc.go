@@ -11,7 +11,9 @@
 //
 // Of several parameter servers one leads: whoever Lead was first for. Assign, a
 // pure function, says which worker owns which shard; the leader saves what it says
-// with SaveAssignment.
+// with SaveAssignment. By what rules and when it asks is pure as well: Candidates,
+// Urgent and Vigil take the time as an argument, so that a day of workers that come
+// and go can be played in a test.
 //
 // Invariants:
 //  1. A key of a worker, server or leader lives exactly as long as the lease under

@@ -5,159 +5,121 @@ import (
 	"slices"
 )
 
-// share gives the free shards to the workers, named in order of arrival, in
-// numbers that differ by at most 1. Each worker keeps as much of what it owned
-// before as its number allows, which makes the moves the fewest possible.
-func share(owner, before []string, free []int, workers []string) {
-	had := make(map[string][]bool, len(workers)) // by worker: the free shards it owned
-	for _, id := range workers {
-		had[id] = make([]bool, len(owner))
+// share gives the free shards to the workers, in order of arrival, in the numbers
+// that apportion says. Each worker keeps as much of what it owned before as its
+// number allows, which makes the moves the fewest that such numbers can.
+//
+// It takes time in proportion to the shards, and for each that moves to what its
+// worker owns and to what is left to give: a thousand workers change all the time.
+func share(owner, before []string, free []int, workers []worker) {
+	place := make(map[string]int, len(workers))
+	for i, w := range workers {
+		place[w.id] = i
 	}
-	pool := make([]bool, len(owner)) // shards to be given out
-	count := make(map[string]int, len(workers))
+	count := make([]int, len(workers))
 	for _, s := range free {
-		if set, ok := had[before[s]]; ok {
-			set[s] = true
-			count[before[s]]++
+		if i, ok := place[before[s]]; ok {
+			count[i]++
+		}
+	}
+	all := make([]int, 0, len(free)) // what workers have, one after the other
+	for i, n := range count {
+		workers[i].has = all[len(all) : len(all) : len(all)+n]
+		all = all[:len(all)+n]
+	}
+	var pool []int // shards to be given out, in ascending order
+	for _, s := range free {
+		if i, ok := place[before[s]]; ok {
+			workers[i].has = append(workers[i].has, s)
 		} else {
-			pool[s] = true
+			pool = append(pool, s)
 		}
 	}
-	target := targets(count, len(free), workers)
+	number := apportion(workers, len(free))
 
-	for _, id := range workers {
-		for count[id] > target[id] {
-			given := pick(had[id], count[id]-target[id], true, nil)
-			for s := given.first; s < given.end; s++ {
-				had[id][s], pool[s] = false, true
+	// Who gives does so where siblings come together, if it can.
+	pooled := make([]bool, len(owner))
+	for _, s := range pool {
+		pooled[s] = true
+	}
+	for i := range workers {
+		w := &workers[i]
+		for len(w.has) > number[i] {
+			given := pick(w.has, len(owner), len(w.has)-number[i], true, pooled)
+			w.has = without(w.has, given)
+			for _, s := range given.shards() {
+				pool, pooled[s] = append(pool, s), true
 			}
-			count[id] -= given.len()
 		}
-		for s, has := range had[id] {
-			if has {
-				owner[s] = id
-			}
+		for _, s := range w.has {
+			owner[s] = w.id
+		}
+	}
+	slices.Sort(pool)
+	var hungry []int
+	for i, w := range workers {
+		if len(w.has) < number[i] {
+			hungry = append(hungry, i)
+		}
+	}
+	give := func(i int, t subtree) {
+		w := &workers[i]
+		pool = without(pool, t)
+		for _, s := range t.shards() {
+			owner[s] = w.id
+			w.has = append(w.has, s)
 		}
 	}
 
-	// Those who lack most choose first, while whole subtrees are left.
-	hungry := slices.Clone(workers)
-	slices.SortStableFunc(hungry, func(a, b string) int {
-		return cmp.Compare(target[b]-count[b], target[a]-count[a])
+	// First whatever makes a larger node of a worker's.
+	for {
+		i, t := reunite(pool, owner, func(id string, n int) (int, bool) {
+			i, ok := place[id]
+			return i, ok && len(workers[i].has)+n <= number[i]
+		})
+		if t.len() == 0 {
+			break
+		}
+		give(i, t)
+	}
+	// Then those who lack most choose, while whole subtrees are left.
+	slices.SortStableFunc(hungry, func(a, b int) int {
+		return cmp.Compare(number[b]-len(workers[b].has), number[a]-len(workers[a].has))
 	})
-	for _, id := range hungry {
-		for count[id] < target[id] {
-			taken := pick(pool, target[id]-count[id], false, had[id])
-			for s := taken.first; s < taken.end; s++ {
-				pool[s], had[id][s], owner[s] = false, true, id
+	have := make([]bool, len(owner)) // what the one who chooses owns
+	for _, i := range hungry {
+		w := &workers[i]
+		for _, s := range w.has {
+			have[s] = true
+		}
+		for len(w.has) < number[i] {
+			t := pick(pool, len(owner), number[i]-len(w.has), false, have)
+			give(i, t)
+			for _, s := range t.shards() {
+				have[s] = true
 			}
-			count[id] += taken.len()
+		}
+		for _, s := range w.has {
+			have[s] = false
 		}
 	}
 }
 
-// targets returns how many of n shards each worker is to own. The numbers
-// differ by at most 1; the larger go to those who own that many already, then to
-// those who own most, of equals to the first that joined.
-func targets(count map[string]int, n int, workers []string) map[string]int {
-	order := slices.Clone(workers)
-	slices.SortStableFunc(order, func(a, b string) int { return cmp.Compare(count[b], count[a]) })
-	target := make(map[string]int, len(order))
-	for i, id := range order {
-		target[id] = n / len(order)
-		if i < n%len(order) {
-			target[id]++
+// reunite returns the largest subtree of the pool whose sibling belongs to one
+// worker, who has room for it, of equals the first; an empty one if there is none.
+func reunite(pool []int, owner []string, room func(id string, n int) (int, bool)) (worker int, t subtree) {
+	for _, node := range cover(pool, len(owner)) {
+		sibling := node.sibling(len(owner))
+		if node.len() <= t.len() || sibling.len() == 0 {
+			continue
+		}
+		id := owner[sibling.first]
+		if slices.ContainsFunc(owner[sibling.first:sibling.end], func(o string) bool { return o != id }) {
+			continue
+		}
+		if i, ok := room(id, node.len()); ok {
+			worker, t = i, node
 		}
 	}
-	return target
-}
-
-// subtree is a node of the binary tree over shards: its place there is span
-// wide, a power of two, and it has the shards [first, end), cut at their number.
-type subtree struct{ first, end, span int }
-
-func (t subtree) len() int { return t.end - t.first }
-
-// within tells whether set has all shards of t.
-func (t subtree) within(set []bool) bool {
-	return !slices.Contains(set[t.first:t.end], false)
-}
-
-// half returns the left or right half of t, which must have more than one
-// shard. Where the right one has none, it is the left.
-func (t subtree) half(right bool) subtree {
-	mid := t.first + t.span/2
-	if right && mid < t.end {
-		return subtree{mid, t.end, t.span / 2}
-	}
-	return subtree{t.first, min(mid, t.end), t.span / 2}
-}
-
-// sibling returns the other half of t's parent in a tree of n shards; it may
-// have none.
-func (t subtree) sibling(n int) subtree {
-	first := t.first ^ t.span
-	return subtree{min(first, n), min(first+t.span, n), t.span}
-}
-
-// cover returns the largest subtrees of t all of whose shards are in set, in
-// ascending order.
-func cover(set []bool, t subtree) []subtree {
-	if t.within(set) {
-		return []subtree{t}
-	}
-	if t.len() == 1 {
-		return nil
-	}
-	left, right := t.half(false), t.half(true)
-	nodes := cover(set, left)
-	if right != left {
-		nodes = append(nodes, cover(set, right)...)
-	}
-	return nodes
-}
-
-// pick returns a subtree of at most k shards, k >= 1, all in set, which must not
-// be empty: one whose sibling is in have, else the largest that does not break a
-// larger one of set, else a part of the smallest that has to be broken. Of
-// equals it is the last or the first.
-func pick(set []bool, k int, last bool, have []bool) subtree {
-	root := subtree{0, len(set), 1}
-	for root.span < len(set) {
-		root.span *= 2
-	}
-	nodes := cover(set, root)
-	if last {
-		slices.Reverse(nodes)
-	}
-	meets := func(t subtree) bool {
-		sibling := t.sibling(len(set))
-		return have != nil && sibling.len() > 0 && sibling.within(have)
-	}
-	slices.SortStableFunc(nodes, func(a, b subtree) int {
-		fitsA, fitsB := a.len() <= k, b.len() <= k
-		switch {
-		case fitsA != fitsB:
-			return yesFirst(fitsA, fitsB)
-		case !fitsA:
-			return cmp.Compare(a.len(), b.len())
-		}
-		return cmp.Or(yesFirst(meets(a), meets(b)), cmp.Compare(b.len(), a.len()))
-	})
-	node := nodes[0]
-	for node.len() > k {
-		node = node.half(last)
-	}
-	return node
-}
-
-// yesFirst orders true before false.
-func yesFirst(a, b bool) int {
-	switch {
-	case a == b:
-		return 0
-	case a:
-		return -1
-	}
-	return 1
+	return worker, t
 }
