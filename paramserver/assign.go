@@ -18,6 +18,7 @@ func (s *Server) watch(ctx context.Context) {
 	err := s.registry.Watch(ctx, func(members []membership.Member) {
 		_ = s.do(ctx, func() {
 			s.members, s.watched = members, true
+			s.pace.Keep(members)
 			s.membersChanged()
 		})
 	})
@@ -121,6 +122,7 @@ func (s *Server) propose() (membership.Assignment, bool) {
 		members = slices.DeleteFunc(slices.Clone(members), func(m membership.Member) bool { return s.hangs(m.ID) })
 	}
 	candidates := membership.Candidates(members, s.presence, now, s.cfg.SessionGrace)
+	s.setCosts(candidates)
 	return membership.Assign(s.assignment, candidates, int(s.job.Shards), s.vigil.Over(now, s.cfg.ShardTimeout))
 }
 

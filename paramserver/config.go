@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/muster-train/muster/dataset"
+	"github.com/muster-train/muster/internal/membership"
 	"github.com/muster-train/muster/internal/telemetry"
 	"github.com/muster-train/muster/internal/wire"
 	"github.com/muster-train/muster/model"
@@ -37,10 +38,13 @@ type Config struct {
 	ShardTimeout  time.Duration // how long a pinned shard waits for its worker before another may take it
 	WorkerTimeout time.Duration // how long a connected worker that owes something may send nothing before others get its shards; 0: for ever
 	DrainTimeout  time.Duration // how long a stop waits for steps under way, with relaxed synchronisation
+	KeepShards    bool          // shards stay with workers that are persistently slower than others
 	MaxTime       time.Duration // training ends at the first step after this time; 0: no limit
 	SharedMemory  bool          // workers of other processes on this machine are offered to share memory
 	Linger        bool          // once the job is done, go on answering until Run's context ends or Stop is called
 	NotFinite     int           // refusals of one contribution for values that are not finite that end the job
+
+	Pace membership.PaceConfig // when a worker is persistently slower
 
 	Log      *slog.Logger
 	Progress Observer     // told of each step and epoch; nil: nobody
@@ -69,6 +73,7 @@ func DefaultConfig() Config {
 		WorkerTimeout:   time.Minute,
 		DrainTimeout:    5 * time.Second,
 		NotFinite:       3,
+		Pace:            membership.DefaultPaceConfig(),
 		Log:             slog.New(slog.DiscardHandler),
 	}
 }
@@ -103,6 +108,8 @@ func (c *Config) Validate() error {
 		return fmt.Errorf("max-time %v: at least 0 is needed", c.MaxTime)
 	case c.NotFinite < 1:
 		return fmt.Errorf("refusals that end a job %d: at least 1 is needed", c.NotFinite)
+	case !(c.Pace.Factor > 1.25) || c.Pace.Steps < 1:
+		return fmt.Errorf("a factor of %v in %d steps one after the other makes no worker slow: more than 1.25 in at least 1 is needed", c.Pace.Factor, c.Pace.Steps)
 	case c.CheckpointDir == "":
 		return errors.New("checkpoint-dir: a directory is needed")
 	}

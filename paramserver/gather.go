@@ -78,7 +78,11 @@ func (s *Server) offerTallies(ses *session, t *musterv1.Tallies) {
 		}
 		return
 	}
-	s.meter.computed(ses.member.ID, t.ComputeSeconds)
+	images := 0
+	for _, tally := range t.Tallies {
+		images += int(tally.Images)
+	}
+	s.meter.computed(ses.member.ID, t.ComputeSeconds, images)
 	for _, tally := range t.Tallies {
 		node := params.Leaf(int(tally.Shard))
 		if math.IsNaN(tally.Loss) || math.IsInf(tally.Loss, 0) {

@@ -32,6 +32,7 @@ type meter struct {
 	split   Split
 	opened  time.Time
 	compute map[string]float64    // seconds of the open round, by worker
+	images  map[string]int        // that these were for
 	stalled time.Time             // since when the open round has waited for a worker; zero: it doesn't
 	waited  time.Duration         // that the open round has waited before
 	workers map[string]workerLoad // by worker
@@ -93,7 +94,7 @@ func (m *meter) begin(stalled bool) {
 	if m.begun.IsZero() {
 		m.begun = m.opened
 	}
-	m.compute = map[string]float64{}
+	m.compute, m.images = map[string]float64{}, map[string]int{}
 	m.waited, m.stalled = 0, time.Time{}
 	m.stall(stalled)
 }
@@ -116,10 +117,11 @@ func (m *meter) stallSince(stalled bool, since time.Time) {
 	}
 }
 
-// computed adds time that a worker has spent on the open round.
-func (m *meter) computed(worker string, seconds float64) {
+// computed adds time that a worker has spent on the open round, for so many images.
+func (m *meter) computed(worker string, seconds float64, images int) {
 	if seconds > 0 && seconds < 1e6 {
 		m.compute[worker] += seconds
+		m.images[worker] += images
 	}
 }
 

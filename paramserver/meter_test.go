@@ -17,21 +17,21 @@ func TestTimeIsSplit(t *testing.T) {
 		{"one worker", func(m *meter) {
 			m.begin(false)
 			time.Sleep(10 * time.Second)
-			m.computed("a", 7)
+			m.computed("a", 7, 1)
 			m.end(kindGradient)
 		}, Split{Compute: 7 * time.Second, Exchange: 3 * time.Second}},
 		{"workers wait for the slowest", func(m *meter) {
 			m.begin(false)
 			time.Sleep(10 * time.Second)
-			m.computed("a", 2)
-			m.computed("b", 8)
+			m.computed("a", 2, 1)
+			m.computed("b", 8, 1)
 			m.end(kindGradient)
 		}, Split{Compute: 5 * time.Second, Wait: 3 * time.Second, Exchange: 2 * time.Second}},
 		{"a worker in two pieces", func(m *meter) {
 			m.begin(false)
 			time.Sleep(10 * time.Second)
-			m.computed("a", 2)
-			m.computed("a", 3)
+			m.computed("a", 2, 1)
+			m.computed("a", 3, 1)
 			m.end(kindGradient)
 		}, Split{Compute: 5 * time.Second, Exchange: 5 * time.Second}},
 		{"a shard without a worker at first", func(m *meter) {
@@ -39,7 +39,7 @@ func TestTimeIsSplit(t *testing.T) {
 			time.Sleep(4 * time.Second)
 			m.stall(false)
 			time.Sleep(6 * time.Second)
-			m.computed("a", 5)
+			m.computed("a", 5, 1)
 			m.end(kindGradient)
 		}, Split{Compute: 5 * time.Second, Wait: 4 * time.Second, Exchange: time.Second}},
 		{"and again later", func(m *meter) {
@@ -51,26 +51,26 @@ func TestTimeIsSplit(t *testing.T) {
 			time.Sleep(4 * time.Second)
 			m.stall(true)
 			time.Sleep(5 * time.Second)
-			m.computed("a", 3)
+			m.computed("a", 3, 1)
 			m.end(kindGradient)
 		}, Split{Compute: 3 * time.Second, Wait: 6 * time.Second, Exchange: time.Second}},
 		{"a worker that says more than there was", func(m *meter) {
 			m.begin(false)
 			time.Sleep(2 * time.Second)
-			m.computed("a", 50)
+			m.computed("a", 50, 1)
 			m.end(kindGradient)
 		}, Split{Compute: 2 * time.Second}},
 		{"and one that says nonsense", func(m *meter) {
 			m.begin(false)
 			time.Sleep(2 * time.Second)
-			m.computed("a", -3)
-			m.computed("a", 1e9)
+			m.computed("a", -3, 1)
+			m.computed("a", 1e9, 1)
 			m.end(kindGradient)
 		}, Split{Exchange: 2 * time.Second}},
 		{"an evaluation", func(m *meter) {
 			m.begin(false)
 			time.Sleep(3 * time.Second)
-			m.computed("a", 1)
+			m.computed("a", 1, 1)
 			m.end(kindEvaluate)
 		}, Split{Evaluate: 3 * time.Second}},
 	} {
@@ -107,7 +107,7 @@ func TestTimeOfAnOpenRoundIsToldAndNeverTakenBack(t *testing.T) {
 		m.stall(false)
 		time.Sleep(time.Second)
 		look(kindGradient, Split{Wait: 3 * time.Second})
-		m.computed("a", 4.5) // which leaves less than was waited, if it were true
+		m.computed("a", 4.5, 1) // which leaves less than was waited, if it were true
 		m.end(kindGradient)
 		want := Split{Wait: 3 * time.Second, Compute: 2 * time.Second}
 		m.begin(false)

@@ -178,6 +178,7 @@ func (s *Server) advance() {
 	}
 	s.meter.end(s.kind)
 	s.report(all)
+	s.watchPace()
 	s.meter.begin(s.stalled())
 	if s.saveDue() || s.outOfTime() {
 		s.window.EndAsked()

@@ -96,6 +96,7 @@ type Server struct {
 	saver  *saver
 	saving *writer
 	meter  meter
+	pace   *membership.Pace
 	counts counts
 }
 
@@ -179,6 +180,7 @@ func newBare(cfg Config, registry *membership.Registry) (*Server, error) {
 		lastNumber: uint64(time.Now().UnixNano()),
 		phase:      "waiting",
 		meter:      meter{workers: map[string]workerLoad{}},
+		pace:       membership.NewPace(cfg.Pace),
 	}
 	s.takesFactors()
 	return s, nil
@@ -324,6 +326,7 @@ func (s *Server) train(ctx context.Context) error {
 	s.store.Commit(uint64(round.Images()))
 	s.commitParts(step + 1)
 	s.report(round.Sum())
+	s.watchPace()
 	return nil
 }
 

@@ -66,7 +66,7 @@ func (s *Server) status() *musterv1.StatusResponse {
 		load := s.meter.workers[m.ID]
 		w := &musterv1.WorkerStatus{
 			Worker: m.ID, Host: m.Host, Device: m.Device, Shards: wireShards(s.assignment.Shards(m.ID)), Connected: s.sessions[m.ID] != nil,
-			ComputeSeconds: load.seconds, Images: load.images,
+			ComputeSeconds: load.seconds, Images: load.images, RelativeSpeed: s.pace.Speed(m.ID), Straggler: s.pace.Straggler(m.ID),
 		}
 		if ses := s.sessions[m.ID]; ses != nil {
 			w.Transport, w.Hung = ses.transport, ses.hung

@@ -61,6 +61,8 @@ batches are counted from 0; null is what is not known yet, or is no number.
                                       hung (silent for too long: it has no shards
                                       while others can have them),
                                       compute_seconds (of the newest step);
+                                      relative_speed (1: as the median), straggler
+                                      (persistently slower than others);
                                       transport of gradients and parameters:
                                       memory (shared), stream, or process (it is
                                       the server's own)

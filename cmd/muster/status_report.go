@@ -86,6 +86,8 @@ type workerStatus struct {
 	Transport      string   `json:"transport"`       // empty: not connected
 	ComputeSeconds *float64 `json:"compute_seconds"` // null before its first step
 	Images         uint64   `json:"images"`
+	RelativeSpeed  *float64 `json:"relative_speed"` // null: not known
+	Straggler      bool     `json:"straggler"`
 }
 
 // partStatus is a server that has a part of the parameters.
@@ -169,13 +171,16 @@ func statusOf(r *musterv1.StatusResponse) *jobStatus {
 	}
 	for _, w := range r.Workers {
 		status := workerStatus{
-			Worker: w.Worker, Host: w.Host, Device: w.Device, Shards: ascending(w.Shards), Connected: w.Connected, Hung: w.Hung, Transport: w.Transport, Images: w.Images,
+			Worker: w.Worker, Host: w.Host, Device: w.Device, Shards: ascending(w.Shards), Connected: w.Connected, Hung: w.Hung, Transport: w.Transport, Images: w.Images, Straggler: w.Straggler,
 		}
 		if w.Pinned != nil {
 			status.PinnedShard = &w.Pinned.Index
 		}
 		if w.ComputeSeconds > 0 {
 			status.ComputeSeconds = finite(w.ComputeSeconds)
+		}
+		if w.RelativeSpeed > 0 {
+			status.RelativeSpeed = finite(w.RelativeSpeed)
 		}
 		s.Workers = append(s.Workers, status)
 	}

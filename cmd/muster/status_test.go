@@ -54,8 +54,8 @@ func training() *musterv1.StatusResponse {
 		GradientBytes:         3 << 30,
 		ParameterBytes:        1500,
 		Workers: []*musterv1.WorkerStatus{
-			{Worker: "worker-11-abcdef", Host: "node-1", Device: "cpu/8 avx2", Shards: []uint32{5, 0, 1, 2, 3}, Connected: true, Transport: "memory", ComputeSeconds: 0.1184, Images: 36400},
-			{Worker: "worker-7-ghijkl", Host: "node-2", Device: "cpu/16 avx2", Shards: []uint32{4}, Connected: true, Transport: "stream", ComputeSeconds: 1.26, Images: 7280, Pinned: &musterv1.PinnedShard{Index: 4, Count: 8}},
+			{Worker: "worker-11-abcdef", Host: "node-1", Device: "cpu/8 avx2", Shards: []uint32{5, 0, 1, 2, 3}, Connected: true, Transport: "memory", ComputeSeconds: 0.1184, Images: 36400, RelativeSpeed: 1},
+			{Worker: "worker-7-ghijkl", Host: "node-2", Device: "cpu/16 avx2", Shards: []uint32{4}, Connected: true, Transport: "stream", ComputeSeconds: 1.26, Images: 7280, RelativeSpeed: 0.23, Straggler: true, Pinned: &musterv1.PinnedShard{Index: 4, Count: 8}},
 			{Worker: "worker-9-mnopqr", Shards: []uint32{6, 7}, Images: 14560},
 		},
 	}
@@ -77,10 +77,10 @@ time         compute 75 % (1m30s), exchange 17 % (20.0 s)
 traffic      received 3.0 GiB of gradients, sent 1.5 KiB of parameters
 faults       contributions that did not count: 2 not finite, 1 malformed, 1,234 repeated
 
-worker            host    device       shards  mode        link    compute  images
-worker-11-abcdef  node-1  cpu/8 avx2   0-3,5   assigned    memory   118 ms  36,400
-worker-7-ghijkl   node-2  cpu/16 avx2  4       pinned 4/8  stream    1.3 s   7,280
-worker-9-mnopqr   -       -            6-7     assigned    down          -  14,560
+worker            host    device       shards  mode        link    compute      speed  images
+worker-11-abcdef  node-1  cpu/8 avx2   0-3,5   assigned    memory   118 ms       1.00  36,400
+worker-7-ghijkl   node-2  cpu/16 avx2  4       pinned 4/8  stream    1.3 s  slow 0.23   7,280
+worker-9-mnopqr   -       -            6-7     assigned    down          -          -  14,560
 `
 
 // changed is training, changed.
@@ -98,7 +98,7 @@ func diverging() *musterv1.StatusResponse {
 		r.Last, r.Best = &musterv1.Score{Loss: inf, Top1: nan, Top5: nan}, &musterv1.Score{Loss: nan, Top1: nan, Top5: inf}
 		r.Split = &musterv1.TimeSplit{ComputeSeconds: nan, ExchangeSeconds: inf, WaitSeconds: -1, EvaluateSeconds: nan, Images: 1}
 		for _, w := range r.Workers {
-			w.ComputeSeconds = nan
+			w.ComputeSeconds, w.RelativeSpeed = nan, inf
 		}
 	})
 }
@@ -150,10 +150,10 @@ time         compute -, exchange -
 traffic      received 0 B of gradients, sent 0 B of parameters
 faults       none
 
-worker  host  device  shards  mode        link  compute  images
-a       h     cpu/1   2-5     assigned    up          -      64
-b       h     cpu/1   6       assigned    down        -       0
-c       h     cpu/1   -       pinned 6/8  up          -       0
+worker  host  device  shards  mode        link  compute  speed  images
+a       h     cpu/1   2-5     assigned    up          -      -      64
+b       h     cpu/1   6       assigned    down        -      -       0
+c       h     cpu/1   -       pinned 6/8  up          -      -       0
 `},
 		{"done, workers gone", changed(func(r *musterv1.StatusResponse) {
 			r.Phase, r.Step, r.Epoch, r.Batch, r.ResumedStep, r.CheckpointStep, r.RemainingSeconds, r.Workers = "done", 3900, 9, 389, 0, 3900, 0, nil
@@ -300,9 +300,9 @@ func TestStatusAsJSON(t *testing.T) {
 			`"learning_rate":0.01,"loss":2.10344,"accuracy":0.2134,"images_per_second":512.4,"remaining_seconds":750.2,` +
 			`"last_evaluation":{"step":390,"epoch":0,"loss":2.0004,"top1":0.2871,"top5":0.8123},"best_evaluation":{"step":390,"epoch":0,"loss":2.0004,"top1":0.2871,"top5":0.8123},` +
 			`"checkpoint":"muster-lrn/step-0000000390.ckpt","checkpoint_step":390,"workers":[` +
-			`{"worker":"worker-11-abcdef","host":"node-1","device":"cpu/8 avx2","shards":[0,1,2,3,5],"pinned_shard":null,"connected":true,"hung":false,"transport":"memory","compute_seconds":0.1184,"images":36400},` +
-			`{"worker":"worker-7-ghijkl","host":"node-2","device":"cpu/16 avx2","shards":[4],"pinned_shard":4,"connected":true,"hung":false,"transport":"stream","compute_seconds":1.26,"images":7280},` +
-			`{"worker":"worker-9-mnopqr","host":"","device":"","shards":[6,7],"pinned_shard":null,"connected":false,"hung":false,"transport":"","compute_seconds":null,"images":14560}],"parts":[],` +
+			`{"worker":"worker-11-abcdef","host":"node-1","device":"cpu/8 avx2","shards":[0,1,2,3,5],"pinned_shard":null,"connected":true,"hung":false,"transport":"memory","compute_seconds":0.1184,"images":36400,"relative_speed":1,"straggler":false},` +
+			`{"worker":"worker-7-ghijkl","host":"node-2","device":"cpu/16 avx2","shards":[4],"pinned_shard":4,"connected":true,"hung":false,"transport":"stream","compute_seconds":1.26,"images":7280,"relative_speed":0.23,"straggler":true},` +
+			`{"worker":"worker-9-mnopqr","host":"","device":"","shards":[6,7],"pinned_shard":null,"connected":false,"hung":false,"transport":"","compute_seconds":null,"images":14560,"relative_speed":null,"straggler":false}],"parts":[],` +
 			`"time":{"compute_seconds":90,"exchange_seconds":20.04,"wait_seconds":9.96,"evaluate_seconds":0.25,"images":58240},"term":0,"standbys":[],` +
 			`"refused_not_finite":2,"refused_malformed":1,"repeated_contributions":1234,"received_bytes":3221225472,"sent_bytes":1500,"staleness_mean":null,"staleness_max":null,"steps_ahead":null}`},
 		{"nothing", &musterv1.StatusResponse{}, `{"job":"","job_hash":"","network":"","shards":0,"batch_size":0,"epochs":0,"seed":0,"synthetic":null,` +

@@ -252,9 +252,9 @@ func (s *jobStatus) faults() string {
 
 // workers writes a row for each, numbers to the right.
 func (s *jobStatus) workers(b *strings.Builder) {
-	rows := [][]string{{"worker", "host", "device", "shards", "mode", "link", "compute", "images"}}
+	rows := [][]string{{"worker", "host", "device", "shards", "mode", "link", "compute", "speed", "images"}}
 	for _, w := range s.Workers {
-		mode, link, compute := "assigned", cmp.Or(w.Transport, "up"), unknown
+		mode, link, compute, speed := "assigned", cmp.Or(w.Transport, "up"), unknown, unknown
 		if w.PinnedShard != nil {
 			mode = fmt.Sprintf("pinned %d/%d", *w.PinnedShard, s.Shards)
 		}
@@ -267,7 +267,13 @@ func (s *jobStatus) workers(b *strings.Builder) {
 		if w.ComputeSeconds != nil {
 			compute = span(*w.ComputeSeconds)
 		}
-		rows = append(rows, []string{w.Worker, w.Host, w.Device, ranges(w.Shards), mode, link, compute, thousands(int(w.Images))})
+		if w.RelativeSpeed != nil {
+			speed = fmt.Sprintf("%.2f", *w.RelativeSpeed)
+		}
+		if w.Straggler {
+			speed = "slow " + speed
+		}
+		rows = append(rows, []string{w.Worker, w.Host, w.Device, ranges(w.Shards), mode, link, compute, speed, thousands(int(w.Images))})
 	}
 	widths := make([]int, len(rows[0]))
 	for _, row := range rows {

@@ -127,12 +127,12 @@ func TestFlagsOfAServerAreRefused(t *testing.T) {
 func TestConfigTakesTheFlags(t *testing.T) {
 	var o Options
 	c, err := o.Config(flags(t, &o, "--network", "lenet5", "--job", "mine", "--checkpoint-every", "20steps", "--keep", "2",
-		"--resume", "none", "--shard-timeout", "5s", "--worker-timeout", "7s", "--max-time", "1h"))
+		"--resume", "none", "--shard-timeout", "5s", "--worker-timeout", "7s", "--max-time", "1h", "--stragglers", "keep"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	if c.CheckpointDir != "muster-mine" || c.CheckpointSteps != 20 || c.CheckpointEvery != 0 || c.Keep != 2 || c.Resume != "none" ||
-		c.ShardTimeout != 5*time.Second || c.WorkerTimeout != 7*time.Second || c.MaxTime != time.Hour {
+		c.ShardTimeout != 5*time.Second || c.WorkerTimeout != 7*time.Second || c.MaxTime != time.Hour || !c.KeepShards {
 		t.Errorf("configuration %+v", c)
 	}
 }

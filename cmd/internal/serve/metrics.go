@@ -112,6 +112,8 @@ var (
 	workerShards   = describe("worker_shards", "Shards that a worker owns.", "worker")
 	workerImages   = describe("worker_images_total", "Images whose gradients a worker has computed for this process.", "worker")
 	workerComputes = describe("worker_compute_seconds", "Time that a worker took to compute its part of the newest step.", "worker")
+	workerSpeed    = describe("worker_relative_speed_ratio", "How fast a worker has computed an image in the newest steps, as a multiple of the median over the workers; absent where it isn't known.", "worker")
+	workerSlow     = describe("worker_straggler", "1 while a worker is persistently slower than others, else 0.", "worker")
 )
 
 // statusCollector makes metrics of a server's status.
@@ -124,7 +126,7 @@ func (statusCollector) Describe(ch chan<- *prometheus.Desc) {
 	for _, v := range values {
 		ch <- v.desc
 	}
-	for _, d := range []*prometheus.Desc{jobInfo, phase, timeSpent, refusedTotal, workers, workerShards, workerImages, workerComputes} {
+	for _, d := range []*prometheus.Desc{jobInfo, phase, timeSpent, refusedTotal, workers, workerShards, workerImages, workerComputes, workerSpeed, workerSlow} {
 		ch <- d
 	}
 }
@@ -172,6 +174,10 @@ func (c statusCollector) Collect(ch chan<- prometheus.Metric) {
 		put(workerShards, prometheus.GaugeValue, float64(len(w.Shards)), w.Worker)
 		put(workerImages, prometheus.CounterValue, float64(w.Images), w.Worker)
 		put(workerComputes, prometheus.GaugeValue, w.ComputeSeconds, w.Worker)
+		if w.RelativeSpeed > 0 {
+			put(workerSpeed, prometheus.GaugeValue, w.RelativeSpeed, w.Worker)
+		}
+		put(workerSlow, prometheus.GaugeValue, one(w.Straggler), w.Worker)
 	}
 	put(workers, prometheus.GaugeValue, float64(connected), "connected")
 	put(workers, prometheus.GaugeValue, float64(hung), "hung")

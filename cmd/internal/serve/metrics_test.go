@@ -27,7 +27,7 @@ func training() *musterv1.StatusResponse {
 		Parts: []*musterv1.PartStatus{{Address: "here"}, {}},
 		Split: &musterv1.TimeSplit{ComputeSeconds: 6, ExchangeSeconds: 7, WaitSeconds: 8, EvaluateSeconds: 9, Images: 2560},
 		Workers: []*musterv1.WorkerStatus{
-			{Worker: "a", Shards: []uint32{0, 1}, Connected: true, ComputeSeconds: 0.5, Images: 100},
+			{Worker: "a", Shards: []uint32{0, 1}, Connected: true, ComputeSeconds: 0.5, Images: 100, RelativeSpeed: 0.25, Straggler: true},
 			{Worker: "b", Shards: []uint32{2}, Images: 50},
 			{Worker: "c", Connected: true, Hung: true},
 		},
@@ -61,7 +61,7 @@ func TestMetricsThatAreNotKnownAreAbsent(t *testing.T) {
 		"muster_step": 1, "muster_phase": len(phases), "muster_shards_unowned": 1, "muster_workers": 3,
 		"muster_staleness_mean_updates": 0, "muster_staleness_max_updates": 0, "muster_steps_ahead": 0,
 		"muster_steps_planned": 0, "muster_train_loss": 0, "muster_train_accuracy_ratio": 0, "muster_test_loss": 0, "muster_test_top1_ratio": 0,
-		"muster_test_top5_ratio": 0, "muster_best_top1_ratio": 0, "muster_remaining_seconds": 0, "muster_checkpoint_step": 0, "muster_worker_shards": 0,
+		"muster_test_top5_ratio": 0, "muster_best_top1_ratio": 0, "muster_remaining_seconds": 0, "muster_checkpoint_step": 0, "muster_worker_shards": 0, "muster_worker_relative_speed_ratio": 0,
 	} {
 		if got := testutil.CollectAndCount(c, name); got != count {
 			t.Errorf("%d of %s, want %d", got, name, count)

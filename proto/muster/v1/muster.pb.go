@@ -3149,7 +3149,12 @@ type WorkerStatus struct {
 	// memory (shared), stream. Empty: it is not connected.
 	Transport string `protobuf:"bytes,9,opt,name=transport,proto3" json:"transport,omitempty"`
 	// It is connected, and owed something for longer than it may without sending anything.
-	Hung          bool `protobuf:"varint,10,opt,name=hung,proto3" json:"hung,omitempty"`
+	Hung bool `protobuf:"varint,10,opt,name=hung,proto3" json:"hung,omitempty"`
+	// How fast it has computed an image in the newest steps, as a multiple of the median
+	// over the workers; 0: not known.
+	RelativeSpeed float64 `protobuf:"fixed64,50,opt,name=relative_speed,json=relativeSpeed,proto3" json:"relative_speed,omitempty"`
+	// It is persistently slower than others.
+	Straggler     bool `protobuf:"varint,51,opt,name=straggler,proto3" json:"straggler,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3250,6 +3255,20 @@ func (x *WorkerStatus) GetTransport() string {
 func (x *WorkerStatus) GetHung() bool {
 	if x != nil {
 		return x.Hung
+	}
+	return false
+}
+
+func (x *WorkerStatus) GetRelativeSpeed() float64 {
+	if x != nil {
+		return x.RelativeSpeed
+	}
+	return 0
+}
+
+func (x *WorkerStatus) GetStraggler() bool {
+	if x != nil {
+		return x.Straggler
 	}
 	return false
 }
@@ -3678,7 +3697,7 @@ const file_muster_v1_muster_proto_rawDesc = "" +
 	"\x05epoch\x18\x02 \x01(\rR\x05epoch\x12\x12\n" +
 	"\x04loss\x18\x03 \x01(\x01R\x04loss\x12\x12\n" +
 	"\x04top1\x18\x04 \x01(\x01R\x04top1\x12\x12\n" +
-	"\x04top5\x18\x05 \x01(\x01R\x04top5\"\xab\x02\n" +
+	"\x04top5\x18\x05 \x01(\x01R\x04top5\"\xf0\x02\n" +
 	"\fWorkerStatus\x12\x16\n" +
 	"\x06worker\x18\x01 \x01(\tR\x06worker\x12\x12\n" +
 	"\x04host\x18\x02 \x01(\tR\x04host\x12\x16\n" +
@@ -3690,7 +3709,9 @@ const file_muster_v1_muster_proto_rawDesc = "" +
 	"\x06images\x18\b \x01(\x04R\x06images\x12\x1c\n" +
 	"\ttransport\x18\t \x01(\tR\ttransport\x12\x12\n" +
 	"\x04hung\x18\n" +
-	" \x01(\bR\x04hung\"%\n" +
+	" \x01(\bR\x04hung\x12%\n" +
+	"\x0erelative_speed\x182 \x01(\x01R\rrelativeSpeed\x12\x1c\n" +
+	"\tstraggler\x183 \x01(\bR\tstraggler\"%\n" +
 	"\vStopRequest\x12\x16\n" +
 	"\x06reason\x18\x01 \x01(\tR\x06reason\"B\n" +
 	"\fStopResponse\x12\x12\n" +
