@@ -50,7 +50,7 @@ func (s *Server) Depose(leader string, term uint64) {
 // Lead notes that this server leads in a new term.
 func (s *Server) Lead(ctx context.Context, term uint64) (err error) {
 	if ended := s.do(ctx, func() {
-		s.cfg.Term = term
+		s.term.Store(term)
 		s.saver.term.Store(term)
 		err = s.checkpoints.Lead(term)
 	}); ended != nil {
@@ -61,7 +61,7 @@ func (s *Server) Lead(ctx context.Context, term uint64) (err error) {
 
 func (s *Server) depose(leader string) {
 	if s.failure == nil {
-		s.failure = fmt.Errorf("%w: %s; this one is of term %d", ErrDeposed, leader, s.cfg.Term)
+		s.failure = fmt.Errorf("%w: %s; this one is of term %d", ErrDeposed, leader, s.term.Load())
 	}
 }
 

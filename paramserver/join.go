@@ -100,20 +100,15 @@ func (s *Server) Join(ctx context.Context, req *musterv1.JoinRequest) (*musterv1
 
 // checkTerm returns the term in which this server leads, 0 where there are none. A worker
 // that has heard of a higher one tells it that it has been deposed.
-func (s *Server) checkTerm(ctx context.Context, heard uint64) (term uint64, err error) {
-	if s.part != nil {
-		return 0, nil // the coordinator's matter
+func (s *Server) checkTerm(ctx context.Context, heard uint64) (uint64, error) {
+	term := s.term.Load()
+	if term == 0 || heard <= term {
+		return term, nil
 	}
-	ended := s.do(ctx, func() {
-		if term = s.cfg.Term; term != 0 && heard > term {
-			s.depose(fmt.Sprintf("a worker has heard of one of term %d", heard))
-			err = errOver
-		}
-	})
-	if ended != nil {
-		return 0, ended
+	if err := s.do(ctx, func() { s.depose(fmt.Sprintf("a worker has heard of one of term %d", heard)) }); err != nil {
+		return 0, err
 	}
-	return term, err
+	return 0, errOver
 }
 
 // errNotAssembled is what workers meet while servers of other parts are waited for.

@@ -42,6 +42,7 @@ type Server struct {
 	whole    chan struct{}                                 // one for each chunk that a lane has brought to the next step; never full
 	heard    chan struct{}                                 // one if other parts have said something since the loop looked
 	over     chan struct{}                                 // closed when the loop has ended
+	term     atomic.Uint64                                 // in which this server leads; 0: there are none
 	finished atomic.Bool                                   // the job has ended, in success or not
 	failed   atomic.Bool                                   // it has, by a fault
 	traffic  struct{ gradients, parameters atomic.Uint64 } // payload bytes received and sent
@@ -142,6 +143,7 @@ func New(cfg Config, registry *membership.Registry) (*Server, error) {
 	s.startLanes()
 	s.saver = newSaver(registry, cfg.Log)
 	s.saver.term.Store(cfg.Term)
+	s.term.Store(cfg.Term)
 	return s, nil
 }
 

@@ -34,7 +34,7 @@ func (s *Server) status() *musterv1.StatusResponse {
 		},
 	}
 	r.Parts = s.partStatus(r)
-	r.Term = s.cfg.Term
+	r.Term = s.term.Load()
 	for _, f := range s.followers {
 		r.Standbys = append(r.Standbys, &musterv1.StandbyStatus{Server: f.server, Address: f.address, Following: f.admitted})
 	}

@@ -193,7 +193,7 @@ func TestStatusTellsWorkersThatHang(t *testing.T) {
 	for want, s := range map[string]*jobStatus{
 		"\nphase        training\n": hung("training"),
 		"\nphase        waiting for worker-7-ghijkl, which owns shard 4 and hangs, and for worker-9-mnopqr, which owns shards 6-7\n": hung("waiting", 4),
-		"\nworker-7-ghijkl   node-2  cpu/16 avx2  -       pinned 4/8  hung      1.3 s   7,280\n":                                     hung("training"),
+		"\nworker-7-ghijkl   node-2  cpu/16 avx2  -       pinned 4/8  hung      1.3 s  slow 0.23   7,280\n":                                     hung("training"),
 	} {
 		if got := s.text(); !strings.Contains(got, want) {
 			t.Errorf("no %q in:\n%s", want, got)
