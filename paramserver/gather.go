@@ -121,10 +121,22 @@ func (s *Server) offerTally(step params.Step, t Tally) Verdict {
 	return s.round.OfferTally(step, t)
 }
 
+// mostRefusals is how many refusals may wait for a worker, beside four for each shard:
+// far more than one has that hears them, since it sends nothing more of a step once it
+// has been asked for the next.
+const mostRefusals = 64
+
 // refuse tells a worker that a contribution does not count. Chunk -1 is the
-// tally. A contribution that stays not finite ends the job.
+// tally. A contribution that stays not finite ends the job, one that stays malformed
+// its session, of which nothing is said any more then.
 func (s *Server) refuse(ses *session, reason musterv1.RefusalReason, step params.Step, node params.Node, chunk int, detail string) {
 	s.stirred(ses)
+	if ses.malformed.away {
+		return
+	}
+	if reason == musterv1.RefusalReason_REFUSAL_REASON_NOT_FINITE && !s.names(node, chunk) {
+		reason, detail = musterv1.RefusalReason_REFUSAL_REASON_MALFORMED, "no such node or chunk in this job"
+	}
 	log := s.cfg.Log.With("worker", ses.member.ID, "step", uint64(step), "shards", node.String(), "chunk", chunk)
 	switch reason {
 	case musterv1.RefusalReason_REFUSAL_REASON_NOT_FINITE:
@@ -152,6 +164,10 @@ func (s *Server) refuse(ses *session, reason musterv1.RefusalReason, step params
 			if r.Step == uint64(step) && int(r.Node.First) == node.First && int(r.Node.End) == node.End {
 				return
 			}
+		}
+		if most := mostRefusals + 4*int(s.job.Shards); len(ses.refusals) >= most {
+			ses.fault, ses.ended = refused("worker %s takes in nothing: %d refusals wait for it", ses.member.ID, most), true
+			return
 		}
 		ses.refusals = append(ses.refusals, &musterv1.Refusal{
 			Reason: reason, Step: uint64(step), Detail: detail,

@@ -197,8 +197,12 @@ func (r *Round) OfferTally(step params.Step, t Tally) Verdict {
 }
 
 // Refuse notes that a contribution of this round was refused because it is not
-// finite, and returns how often that has happened to it.
+// finite, and returns how often that has happened to it: 0 where the round expects none
+// of that name. Chunk -1 is the tally.
 func (r *Round) Refuse(node params.Node, chunk int) int {
+	if !node.Valid(r.shards) || chunk < -1 || chunk >= len(r.chunks) {
+		return 0
+	}
 	a := attempt{node, chunk}
 	r.refused[a]++
 	return r.refused[a]

@@ -50,21 +50,10 @@ type session struct {
 	shards    []int
 	told      uint64         // number of the assignment told last
 	order     *musterv1.Work // relaxed work that it has not said is done; nil: none
-	malformed map[contribution]int
+	malformed malformed
 	awaited   time.Time // it was last asked for work, or sent something
 	hung      bool      // it has sent nothing for too long
 }
-
-// contribution is the name of one.
-type contribution struct {
-	step  params.Step
-	node  params.Node
-	chunk int
-}
-
-// mostMalformed is how often a worker may send the same contribution malformed:
-// more than a connection that damages something now and then.
-const mostMalformed = 3
 
 // What carries gradients and parameters, in status too.
 const (
@@ -88,25 +77,6 @@ func newSession(s *Server, m membership.Member, number uint64, own bool) *sessio
 
 // heard is when the worker's last message came, or its session began.
 func (ses *session) heard() time.Time { return time.Unix(0, ses.last.Load()) }
-
-// noteMalformed counts a contribution of the worker that was malformed, and ends
-// the session for good when one has been so again and again: the worker would
-// send it for ever.
-func (ses *session) noteMalformed(c contribution, detail string) {
-	if ses.malformed == nil {
-		ses.malformed = map[contribution]int{}
-	}
-	for old := range ses.malformed {
-		if old.step != c.step {
-			delete(ses.malformed, old)
-		}
-	}
-	if ses.malformed[c]++; ses.malformed[c] >= mostMalformed {
-		fault := refused("worker %s sends what it contributes malformed: shards %s, chunk %d of step %d, %d times, the last time %s",
-			ses.member.ID, c.node, c.chunk, uint64(c.step), mostMalformed, detail)
-		ses.post(func() { ses.fault, ses.ended = fault, true })
-	}
-}
 
 // receive takes one message of the worker, and what it holds: what can be
 // checked without the loop is checked here.

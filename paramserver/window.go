@@ -172,8 +172,12 @@ func (w *Window) Pop() (sum Tally, ok bool) {
 }
 
 // Refuse notes that a contribution was refused because it is not finite, and
-// returns how often that has happened to it.
+// returns how often that has happened to it: 0 where the window expects none of that
+// name. Chunk -1 is the tally.
 func (w *Window) Refuse(step params.Step, node params.Node, chunk int) int {
+	if !w.has(step) || !node.Valid(w.shards) || chunk < -1 || chunk >= w.chunks {
+		return 0
+	}
 	r := refusal{step, attempt{node, chunk}}
 	w.refused[r]++
 	return w.refused[r]
