@@ -425,6 +425,9 @@ func TestSameBitsWithEncodingBfloat16(t *testing.T) {
 		{"muster train", func(t *testing.T) string { return train(t, bf16...) }},
 		{"muster train --workers 3", func(t *testing.T) string { return train(t, append(bf16, "--workers", "3")...) }},
 		{"muster train interrupted in mid-epoch and given again", func(t *testing.T) string { return interrupted(t, bf16...) }},
+		{"a worker killed in mid-epoch", func(t *testing.T) string { return workerKilled(t, stream...) }},
+		{"the server killed in mid-epoch and started again, sharing memory", func(t *testing.T) string { return serverKilled(t, epochs*batches, bf16...) }},
+		{"the server killed in mid-epoch and started again", func(t *testing.T) string { return serverKilled(t, epochs*batches, stream...) }},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			if got := tc.run(t); got != want {
