@@ -38,6 +38,7 @@ type Config struct {
 	ShardTimeout  time.Duration // how long a pinned shard waits for its worker before another may take it
 	WorkerTimeout time.Duration // how long a connected worker that owes something may send nothing before others get its shards; 0: for ever
 	DrainTimeout  time.Duration // how long a stop waits for steps under way, with relaxed synchronisation
+	MinWorkers    int           // training begins, and goes on from step to step, while so many workers are there, 1 to the number of shards
 	KeepShards    bool          // shards stay with workers that are persistently slower than others
 	MaxTime       time.Duration // training ends at the first step after this time; 0: no limit
 	SharedMemory  bool          // workers of other processes on this machine are offered to share memory
@@ -73,6 +74,7 @@ func DefaultConfig() Config {
 		WorkerTimeout:   time.Minute,
 		DrainTimeout:    5 * time.Second,
 		NotFinite:       3,
+		MinWorkers:      1,
 		Pace:            membership.DefaultPaceConfig(),
 		Log:             slog.New(slog.DiscardHandler),
 	}
@@ -92,6 +94,8 @@ func (c *Config) Validate() error {
 		return fmt.Errorf("epochs %d: at least 1 is needed", j.Epochs)
 	case !(j.LearningRate > 0) || math.IsInf(float64(j.LearningRate), 1):
 		return fmt.Errorf("lr %v: a positive number is needed", j.LearningRate)
+	case c.MinWorkers < 1 || c.MinWorkers > int(j.Shards):
+		return fmt.Errorf("min-workers %d: 1 to the number of shards, %d, are allowed", c.MinWorkers, j.Shards)
 	case c.Keep < 1:
 		return fmt.Errorf("keep %d: at least 1 is needed", c.Keep)
 	case c.CheckpointEvery < 0 || c.CheckpointSteps < 0:

@@ -226,7 +226,7 @@ func TestFactorsThatDoNotCount(t *testing.T) {
 		{func(f *wire.Factors) { resized(f, size); f.Values.Floats()[size-1] = float32(math.Inf(-1)) }, notFinite, "NaN or infinite"},
 		{func(f *wire.Factors) { f.Step = 7 }, musterv1.RefusalReason_REFUSAL_REASON_FUTURE, "the step has not begun"},
 	} {
-		if err := r.do(t.Context(), func() { p.stream.session.malformed = nil }); err != nil { // else the worker is sent away
+		if err := r.do(t.Context(), func() { p.stream.session.malformed.total, p.stream.session.malformed.named = 0, nil }); err != nil { // else the worker is sent away
 			t.Fatal(err)
 		}
 		good.Values.Share(1)

@@ -35,6 +35,7 @@ type meter struct {
 	images  map[string]int        // that these were for
 	stalled time.Time             // since when the open round has waited for a worker; zero: it doesn't
 	waited  time.Duration         // that the open round has waited before
+	paused  time.Time             // since when no round is opened, for want of workers; zero: there are enough
 	workers map[string]workerLoad // by worker
 
 	last   means         // of the newest step
@@ -115,6 +116,23 @@ func (m *meter) stallSince(stalled bool, since time.Time) {
 		m.waited += time.Since(m.stalled)
 		m.stalled = time.Time{}
 	}
+}
+
+// pause notes that no round is opened from now on, for want of workers.
+func (m *meter) pause(now time.Time) { m.paused = now }
+
+// resumed ends a pause. One before the first step is no part of training.
+func (m *meter) resumed(now time.Time) {
+	m.split.Wait = m.sofarPaused(now)
+	m.paused = time.Time{}
+}
+
+// sofarPaused is the wait with that of a pause in progress.
+func (m *meter) sofarPaused(now time.Time) time.Duration {
+	if m.paused.IsZero() || m.rounds == 0 {
+		return m.split.Wait
+	}
+	return m.split.Wait + now.Sub(m.paused)
 }
 
 // computed adds time that a worker has spent on the open round, for so many images.

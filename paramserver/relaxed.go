@@ -74,6 +74,8 @@ func (s *Server) serveWindow(ctx context.Context) error {
 		err := s.serveEvent(ctx)
 		if err != nil && s.failure == nil {
 			s.drain()
+		} else if s.tooFew() {
+			s.window.EndAsked() // and then wait
 		}
 		switch {
 		case s.lanes.diverged.Load():

@@ -291,6 +291,12 @@ func (s *Server) loop(ctx context.Context) error {
 		if s.trained() || s.timeIsUp() {
 			break
 		}
+		if s.tooFew() {
+			if err := s.awaitWorkers(ctx); err != nil {
+				return err
+			}
+			continue // time may be up meanwhile
+		}
 		if err := train(ctx); err != nil {
 			return err
 		}

@@ -2,6 +2,7 @@ package paramserver
 
 import (
 	"context"
+	"time"
 
 	musterv1 "github.com/muster-train/muster/proto/muster/v1"
 )
@@ -17,6 +18,7 @@ func (s *Server) status() *musterv1.StatusResponse {
 	step, samples := s.store.At()
 	path, saved := s.saving.newestStep()
 	split, stalled := s.meter.split, false
+	split.Wait = s.meter.sofarPaused(time.Now())
 	if s.round != nil || s.window != nil {
 		split, stalled = s.meter.sofar(s.kind), s.stalled()
 	}
@@ -38,6 +40,9 @@ func (s *Server) status() *musterv1.StatusResponse {
 	for _, f := range s.followers {
 		r.Standbys = append(r.Standbys, &musterv1.StandbyStatus{Server: f.server, Address: f.address, Following: f.admitted})
 	}
+	if s.cfg.MinWorkers > 1 {
+		r.MinWorkers = uint32(s.cfg.MinWorkers)
+	}
 	if c := s.stale(); c != nil {
 		r.Staleness = &musterv1.Staleness{Mean: c.Mean, Max: c.Max, StepsAhead: uint32(c.Ahead)}
 	}
@@ -49,7 +54,7 @@ func (s *Server) status() *musterv1.StatusResponse {
 		r.TotalSteps = uint64(s.cut.Steps()) * uint64(s.job.Epochs)
 		r.RemainingSeconds = s.remaining().Seconds()
 	}
-	if stalled {
+	if stalled || r.Phase == "waiting" {
 		// There is no speed now, and no telling when there will be.
 		r.Phase, r.ImagesPerSecond, r.RemainingSeconds = "waiting", 0, 0
 	}

@@ -2,6 +2,7 @@ package worker
 
 import (
 	"errors"
+	"fmt"
 	"log/slog"
 	"time"
 
@@ -23,6 +24,7 @@ type Config struct {
 
 	FirstWait   time.Duration // pause before the second try to reach the server; grows to LongestWait
 	LongestWait time.Duration
+	MaxWait     time.Duration // how long the server may be out of reach, at first or since the connection was lost; 0: for ever
 }
 
 // DefaultConfig is what the worker command uses where no flag says otherwise.
@@ -43,6 +45,8 @@ func (c *Config) Validate() error {
 		return errors.New("worker: no data")
 	case c.Device == nil:
 		return errors.New("worker: no device")
+	case c.MaxWait < 0:
+		return fmt.Errorf("worker: longest wait for the server %v: at least 0 is needed", c.MaxWait)
 	case c.FirstWait <= 0 || c.LongestWait < c.FirstWait:
 		return errors.New("worker: pauses between tries must be positive and grow")
 	}

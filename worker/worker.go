@@ -43,6 +43,10 @@ var ErrRefused = errors.New("refused by the server")
 // without success.
 var ErrJobFailed = errors.New("the job ended early")
 
+// ErrUnreachable is what Run returns when the server has been out of reach for as
+// long as it may.
+var ErrUnreachable = errors.New("the server could not be reached")
+
 // closeTimeout is how long the server may take to end a stream that the worker has closed.
 const closeTimeout = 2 * time.Second
 
@@ -67,7 +71,8 @@ func New(cfg Config, link Link) (*Worker, error) {
 }
 
 // Run works until the job is done, and returns nil then. A server that can't be
-// reached is waited for and a lost one rejoined, until ctx ends.
+// reached is waited for and a lost one rejoined, until ctx ends, or with
+// ErrUnreachable until that has taken as long as it may.
 func (w *Worker) Run(ctx context.Context) error {
 	defer func() {
 		if w.task != nil {
@@ -75,8 +80,9 @@ func (w *Worker) Run(ctx context.Context) error {
 		}
 	}()
 	pause := w.cfg.FirstWait
+	since := time.Now() // there has been no connection
 	for {
-		joined, err := w.takePart(ctx)
+		joined, err := w.takePart(ctx, since)
 		switch {
 		case err == nil:
 			return nil
@@ -86,7 +92,7 @@ func (w *Worker) Run(ctx context.Context) error {
 			return err
 		}
 		if joined {
-			pause = w.cfg.FirstWait
+			pause, since = w.cfg.FirstWait, time.Now()
 			w.cfg.Log.Warn("connection lost, joining again", "err", err)
 			w.waiting = true
 		} else if !w.waiting {
@@ -94,8 +100,16 @@ func (w *Worker) Run(ctx context.Context) error {
 			w.waiting = true
 		}
 		// Jitter keeps many workers from coming back at the same moment.
+		wait := pause/2 + rand.N(pause)
+		if w.cfg.MaxWait > 0 {
+			left := w.cfg.MaxWait - time.Since(since)
+			if left <= 0 {
+				return fmt.Errorf("%w for %v: %w", ErrUnreachable, w.cfg.MaxWait, err)
+			}
+			wait = min(wait, left) // for a last try
+		}
 		select {
-		case <-time.After(pause/2 + rand.N(pause)):
+		case <-time.After(wait):
 		case <-ctx.Done():
 			return ctx.Err()
 		}
@@ -107,9 +121,10 @@ func (w *Worker) Run(ctx context.Context) error {
 var errFault = errors.New("worker")
 
 // takePart joins, and works until the job's end or an error; joined tells
-// whether it came as far as an open stream.
-func (w *Worker) takePart(ctx context.Context) (joined bool, err error) {
-	response, err := w.join(ctx)
+// whether it came as far as an open stream. There has been no connection since
+// the time given.
+func (w *Worker) takePart(ctx context.Context, since time.Time) (joined bool, err error) {
+	response, err := w.join(ctx, since)
 	if err != nil {
 		return false, err
 	}
@@ -127,7 +142,7 @@ func (w *Worker) takePart(ctx context.Context) (joined bool, err error) {
 
 // join asks for the job, makes ready for it, and introduces the worker with
 // the fingerprints of what it will use.
-func (w *Worker) join(ctx context.Context) (*musterv1.JoinResponse, error) {
+func (w *Worker) join(ctx context.Context, since time.Time) (*musterv1.JoinResponse, error) {
 	req := &musterv1.JoinRequest{
 		Worker: w.cfg.ID, Host: w.cfg.Host, Device: w.cfg.Device.Name(), JobName: w.cfg.JobName,
 		Registered: w.cfg.Registered, Encodings: wire.Spoken(), Term: w.term,
@@ -135,7 +150,7 @@ func (w *Worker) join(ctx context.Context) (*musterv1.JoinResponse, error) {
 	if p := w.cfg.Pinned; p != nil {
 		req.Shard = &musterv1.PinnedShard{Index: uint32(p.Index), Count: uint32(p.Count)}
 	}
-	offer, err := w.link.Join(ctx, req)
+	offer, err := w.ask(ctx, since, req)
 	if err != nil {
 		return nil, err
 	}
@@ -154,6 +169,26 @@ func (w *Worker) join(ctx context.Context) (*musterv1.JoinResponse, error) {
 		w.term = max(w.term, response.Term)
 	}
 	return response, err
+}
+
+// shortestTry is what a call may take at least, however long the server has been out
+// of reach.
+const shortestTry = time.Second
+
+// ask makes the first call to a server that has been out of reach since the time
+// given, which takes no longer than that may go on.
+func (w *Worker) ask(ctx context.Context, since time.Time, req *musterv1.JoinRequest) (*musterv1.JoinResponse, error) {
+	if w.cfg.MaxWait == 0 {
+		return w.link.Join(ctx, req)
+	}
+	patience := max(shortestTry, w.cfg.MaxWait-time.Since(since))
+	short, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	offer, err := w.link.Join(short, req)
+	if err != nil && short.Err() != nil && ctx.Err() == nil {
+		err = fmt.Errorf("no answer within %v", patience.Round(time.Millisecond))
+	}
+	return offer, err
 }
 
 // exchange is the loop: it follows the server's messages and computes when

@@ -302,6 +302,7 @@ func TestConfigRefuses(t *testing.T) {
 		"no data":         func(c *Config) { c.Data = nil },
 		"no device":       func(c *Config) { c.Device = nil },
 		"no pause":        func(c *Config) { c.FirstWait = 0 },
+		"negative wait":   func(c *Config) { c.MaxWait = -1 },
 		"shrinking pause": func(c *Config) { c.LongestWait = c.FirstWait - 1 },
 		"shard beyond":    func(c *Config) { c.Pinned = &dataset.Shard{Index: 4, Count: 4} },
 	} {

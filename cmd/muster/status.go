@@ -46,6 +46,7 @@ batches are counted from 0; null is what is not known yet, or is no number.
   phase                               waiting, training, evaluating, done,
                                       stopped, failed
   unowned_shards                      shards that wait for a worker
+  min_workers                         workers that must be connected
   step, total_steps                   updates applied, and of the whole job
   resumed_step                        step that the server began with
   epoch, batch, batches               place of the step in progress, batches of

@@ -24,6 +24,7 @@ type jobStatus struct {
 
 	Phase         string   `json:"phase"`
 	UnownedShards []uint32 `json:"unowned_shards"`
+	MinWorkers    uint32   `json:"min_workers"` // 1: any number will do
 	Step          uint64   `json:"step"`
 	TotalSteps    *uint64  `json:"total_steps"`  // null as synthetic is
 	ResumedStep   uint64   `json:"resumed_step"` // 0: not resumed
@@ -124,7 +125,7 @@ func statusOf(r *musterv1.StatusResponse) *jobStatus {
 	split := r.GetSplit()
 	s := &jobStatus{
 		Job: job.Name, JobHash: r.JobHash, Network: job.Network, Shards: job.Shards, BatchSize: job.Batch, Epochs: job.Epochs, Seed: job.Seed,
-		Phase: r.Phase, UnownedShards: ascending(r.UnownedShards), Step: r.Step, ResumedStep: r.ResumedStep, Epoch: r.Epoch, Batch: r.Batch, Samples: r.Samples,
+		Phase: r.Phase, UnownedShards: ascending(r.UnownedShards), MinWorkers: max(r.MinWorkers, 1), Step: r.Step, ResumedStep: r.ResumedStep, Epoch: r.Epoch, Batch: r.Batch, Samples: r.Samples,
 		LastEvaluation: scoreOf(r.Last), BestEvaluation: scoreOf(r.Best), Workers: []workerStatus{}, Parts: []partStatus{},
 		Term: r.Term, Standbys: []standbyStatus{},
 		Time: timeStatus{

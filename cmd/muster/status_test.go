@@ -155,6 +155,14 @@ a       h     cpu/1   2-5     assigned    up          -      -      64
 b       h     cpu/1   6       assigned    down        -      -       0
 c       h     cpu/1   -       pinned 6/8  up          -      -       0
 `},
+		{
+			"waiting for more workers", changed(func(r *musterv1.StatusResponse) { r.Phase, r.MinWorkers = "waiting", 3 }),
+			strings.Replace(trainingText, "phase        training", "phase        waiting for workers: 2 of the 3 that are needed are there", 1),
+		},
+		{
+			"enough workers, but not for all shards", changed(func(r *musterv1.StatusResponse) { r.Phase, r.MinWorkers = "waiting", 2 }),
+			strings.Replace(trainingText, "phase        training", "phase        waiting for worker-9-mnopqr, which owns shards 6-7", 1),
+		},
 		{"done, workers gone", changed(func(r *musterv1.StatusResponse) {
 			r.Phase, r.Step, r.Epoch, r.Batch, r.ResumedStep, r.CheckpointStep, r.RemainingSeconds, r.Workers = "done", 3900, 9, 389, 0, 3900, 0, nil
 			r.RefusedNotFinite, r.RefusedMalformed, r.RepeatedContributions = 0, 0, 0
@@ -193,7 +201,7 @@ func TestStatusTellsWorkersThatHang(t *testing.T) {
 	for want, s := range map[string]*jobStatus{
 		"\nphase        training\n": hung("training"),
 		"\nphase        waiting for worker-7-ghijkl, which owns shard 4 and hangs, and for worker-9-mnopqr, which owns shards 6-7\n": hung("waiting", 4),
-		"\nworker-7-ghijkl   node-2  cpu/16 avx2  -       pinned 4/8  hung      1.3 s  slow 0.23   7,280\n":                                     hung("training"),
+		"\nworker-7-ghijkl   node-2  cpu/16 avx2  -       pinned 4/8  hung      1.3 s  slow 0.23   7,280\n":                          hung("training"),
 	} {
 		if got := s.text(); !strings.Contains(got, want) {
 			t.Errorf("no %q in:\n%s", want, got)
@@ -296,7 +304,7 @@ func TestStatusAsJSON(t *testing.T) {
 		want string
 	}{
 		{"training", training(), `{"job":"lrn","job_hash":"f00d","network":"alexnet-lrn","shards":8,"batch_size":128,"epochs":10,"seed":1,"synthetic":false,` +
-			`"phase":"training","unowned_shards":[],"step":585,"total_steps":3900,"resumed_step":130,"epoch":1,"batch":195,"batches":390,"samples":74880,` +
+			`"phase":"training","unowned_shards":[],"min_workers":1,"step":585,"total_steps":3900,"resumed_step":130,"epoch":1,"batch":195,"batches":390,"samples":74880,` +
 			`"learning_rate":0.01,"loss":2.10344,"accuracy":0.2134,"images_per_second":512.4,"remaining_seconds":750.2,` +
 			`"last_evaluation":{"step":390,"epoch":0,"loss":2.0004,"top1":0.2871,"top5":0.8123},"best_evaluation":{"step":390,"epoch":0,"loss":2.0004,"top1":0.2871,"top5":0.8123},` +
 			`"checkpoint":"muster-lrn/step-0000000390.ckpt","checkpoint_step":390,"workers":[` +
@@ -306,7 +314,7 @@ func TestStatusAsJSON(t *testing.T) {
 			`"time":{"compute_seconds":90,"exchange_seconds":20.04,"wait_seconds":9.96,"evaluate_seconds":0.25,"images":58240},"term":0,"standbys":[],` +
 			`"refused_not_finite":2,"refused_malformed":1,"repeated_contributions":1234,"received_bytes":3221225472,"sent_bytes":1500,"staleness_mean":null,"staleness_max":null,"steps_ahead":null}`},
 		{"nothing", &musterv1.StatusResponse{}, `{"job":"","job_hash":"","network":"","shards":0,"batch_size":0,"epochs":0,"seed":0,"synthetic":null,` +
-			`"phase":"","unowned_shards":[],"step":0,"total_steps":null,"resumed_step":0,"epoch":0,"batch":0,"batches":null,"samples":0,` +
+			`"phase":"","unowned_shards":[],"min_workers":1,"step":0,"total_steps":null,"resumed_step":0,"epoch":0,"batch":0,"batches":null,"samples":0,` +
 			`"learning_rate":null,"loss":null,"accuracy":null,"images_per_second":null,"remaining_seconds":null,"last_evaluation":null,"best_evaluation":null,` +
 			`"checkpoint":null,"checkpoint_step":null,"workers":[],"parts":[],"time":{"compute_seconds":0,"exchange_seconds":0,"wait_seconds":0,"evaluate_seconds":0,"images":0},"term":0,"standbys":[],` +
 			`"refused_not_finite":0,"refused_malformed":0,"repeated_contributions":0,"received_bytes":0,"sent_bytes":0,"staleness_mean":null,"staleness_max":null,"steps_ahead":null}`},

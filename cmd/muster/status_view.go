@@ -70,6 +70,15 @@ func (s *jobStatus) doing() string {
 	if s.Phase != "waiting" {
 		return s.Phase
 	}
+	connected := 0
+	for _, w := range s.Workers {
+		if w.Connected {
+			connected++
+		}
+	}
+	if connected < int(s.MinWorkers) && s.MinWorkers > 1 {
+		return fmt.Sprintf("waiting for workers: %d of the %d that are needed are there", connected, s.MinWorkers)
+	}
 	var missing []string
 	for _, p := range s.Parts {
 		if p.Address == nil {

@@ -101,6 +101,9 @@ func (o *trainOptions) config(cmd *cobra.Command) (paramserver.Config, error) {
 	if o.workers < 1 || o.workers > int(o.serve.Job.Shards) {
 		return serving, settings.Usagef("%s %d: 1 to the number of shards, %d, are allowed", settings.Origin(cmd, "workers"), o.workers, o.serve.Job.Shards)
 	}
+	if serving.MinWorkers > o.workers {
+		return serving, settings.Usagef("%s %d: with --workers %d, 1 to %d are allowed", settings.Origin(cmd, "min-workers"), serving.MinWorkers, o.workers, o.workers)
+	}
 	serving.SharedMemory = o.workers > 1
 	return serving, nil
 }
@@ -218,6 +221,18 @@ func (c *crew) dismiss() {
 // errNoWorkers is why a job whose workers have all ended can't go on.
 var errNoWorkers = errors.New("all workers have ended before the job; their messages are above")
 
+// tooFew is why a job can't go on with the workers that are left, if it can't: nobody
+// starts others.
+func tooFew(left, of, needed int) error {
+	switch {
+	case left == 0:
+		return errNoWorkers
+	case left < needed:
+		return fmt.Errorf("%d of %d workers are left, and --min-workers is %d; the state is saved, and the messages of those that have ended are above", left, of, needed)
+	}
+	return nil
+}
+
 func startWorkers(cmd *cobra.Command, o *trainOptions, data *dataset.Set, l net.Listener, cancel context.CancelCauseFunc, log *slog.Logger) (*crew, error) {
 	c := &crew{}
 	self, err := os.Executable()
@@ -232,7 +247,7 @@ func startWorkers(cmd *cobra.Command, o *trainOptions, data *dataset.Set, l net.
 		"worker", "--until-input-ends", "--server", l.Addr().String(), "--job", o.serve.Job.Name, "--threads", strconv.Itoa(o.threads()),
 		"--data", sourceOf(data), "--log-format", o.logs.Format, "--log-level", level,
 	}
-	alive := make(chan struct{}, o.workers)
+	ended := make(chan struct{}, o.workers)
 	for range o.workers {
 		p := exec.Command(self, args...)
 		p.Env = workerEnvironment()
@@ -252,9 +267,9 @@ func startWorkers(cmd *cobra.Command, o *trainOptions, data *dataset.Set, l net.
 			if err := p.Wait(); err != nil && !c.stopping.Load() {
 				log.Warn("worker process ended", "pid", p.Process.Pid, "err", err)
 			}
-			alive <- struct{}{}
-			if len(alive) == o.workers {
-				cancel(errNoWorkers)
+			ended <- struct{}{}
+			if err := tooFew(o.workers-len(ended), o.workers, o.serve.MinWorkers); err != nil {
+				cancel(err)
 			}
 		})
 	}

@@ -226,6 +226,22 @@ func TestFlagsOfTrainAreCheckedBeforeDataAreRead(t *testing.T) {
 	}
 }
 
+func TestAJobWhoseWorkersEndGoesOnWithEnough(t *testing.T) {
+	for _, tc := range []struct {
+		left, of, needed int
+		want             string
+	}{
+		{3, 4, 1, ""},
+		{3, 4, 3, ""},
+		{2, 4, 3, "2 of 4 workers are left, and --min-workers is 3"},
+		{0, 4, 1, "all workers have ended"},
+	} {
+		if err := tooFew(tc.left, tc.of, tc.needed); (err == nil) != (tc.want == "") || err != nil && !strings.Contains(err.Error(), tc.want) {
+			t.Errorf("%d of %d left, %d needed: %v, want %q", tc.left, tc.of, tc.needed, err, tc.want)
+		}
+	}
+}
+
 func TestWorkersInheritNoFlags(t *testing.T) {
 	for name, kept := range map[string]bool{
 		"MUSTER_BATCH": false, "MUSTER_SHARD": false, "MUSTER_CONFIG": false, "MUSTER_DATA": true, kernel.Variable: true, "ELSE": true,

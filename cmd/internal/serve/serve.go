@@ -39,6 +39,7 @@ type Options struct {
 	ShardTimeout    time.Duration
 	WorkerTimeout   time.Duration
 	Stragglers      string
+	MinWorkers      int
 	WhenDone        string
 	SharedMemory    bool
 	Etcd            []string
@@ -77,6 +78,7 @@ func (o *Options) Define(flags *pflag.FlagSet) {
 	settings.Group(flags, "Workers", func(fs *pflag.FlagSet) {
 		fs.StringSliceVar(&o.Etcd, "etcd", nil, "`URLs` of an external etcd (default: one inside this process, its data in the checkpoint directory)")
 		fs.DurationVar(&o.WorkerTimeout, "worker-timeout", paramserver.DefaultConfig().WorkerTimeout, "`time` that a connected worker may send nothing while its work is awaited, before others get its shards; let it be far longer than a step (0: for ever)")
+		fs.IntVar(&o.MinWorkers, "min-workers", paramserver.DefaultConfig().MinWorkers, "`workers` that must be there for training to begin; with fewer left it pauses between two steps")
 		settings.Enum(fs, &o.Stragglers, "stragglers", stragglersMove, []string{stragglersMove, stragglersKeep},
 			"workers that are persistently slower than others: their shards move to these, or are kept")
 	})
@@ -116,6 +118,7 @@ func (o *Options) Config(cmd *cobra.Command) (paramserver.Config, error) {
 	cfg.Job, cfg.CheckpointDir, cfg.Keep, cfg.Resume = job, o.CheckpointDir, o.Keep, o.Resume
 	cfg.SharedMemory, cfg.WorkerTimeout = o.SharedMemory, o.WorkerTimeout
 	cfg.KeepShards = o.Stragglers == stragglersKeep
+	cfg.MinWorkers = o.MinWorkers
 	cfg.ShardTimeout, cfg.MaxTime, cfg.Linger = o.ShardTimeout, o.Job.MaxTime, o.WhenDone == whenDoneWait
 	if cfg.CheckpointDir == "" {
 		cfg.CheckpointDir = "muster-" + job.Name

@@ -92,6 +92,7 @@ func Command() *cobra.Command {
 		shard   string
 		job     string
 		sharing bool
+		maxWait time.Duration
 		http    monitor.Options
 		tied    bool
 	}
@@ -113,6 +114,9 @@ may start before the server: it waits, and ends when the job is done.`,
 			}
 			if len(o.etcd) > 0 && cmd.Flags().Changed("server") {
 				return settings.Usagef("--server and --etcd exclude each other: with --etcd servers are discovered")
+			}
+			if o.maxWait < 0 {
+				return settings.Usagef("%s %v: a time such as 10m is allowed, or 0 to wait for ever", settings.Origin(cmd, "max-wait"), o.maxWait)
 			}
 			dialing := worker.DialOptions{SharedMemory: o.sharing, Log: log}
 			client, err := worker.Dial(o.server, dialing) // which does not connect yet
@@ -149,7 +153,7 @@ may start before the server: it waits, and ends when the job is done.`,
 				return err
 			}
 			defer release()
-			cfg.Pinned, cfg.JobName, cfg.Meter = pinned, o.job, meter.meter
+			cfg.Pinned, cfg.JobName, cfg.Meter, cfg.MaxWait = pinned, o.job, meter.meter, o.maxWait
 			if len(o.etcd) > 0 {
 				return discover(ctx, cfg, o.etcd, dialing)
 			}
@@ -165,6 +169,7 @@ may start before the server: it waits, and ends when the job is done.`,
 		fs.StringSliceVar(&o.etcd, "etcd", nil, "`URLs` of an etcd in which to find the server instead")
 		fs.StringVar(&o.shard, "shard", "", "the one `shard` to work on, i/n counted from 0; auto/n takes i from JOB_COMPLETION_INDEX (default: what is assigned)")
 		fs.BoolVar(&o.sharing, "shared-memory", true, "share memory with a server on this machine, so that gradients and parameters are not copied")
+		fs.DurationVar(&o.maxWait, "max-wait", 0, "`time` for which the server, or etcd, may be out of reach, at first or since the connection was lost, before the worker ends with status 1 (0: for ever)")
 		fs.StringVar(&o.job, "job", "", "`name` of the job to take part in (default: whatever the server trains)")
 	})
 	o.http.Define(cmd.Flags(), monitor.Off)
@@ -205,10 +210,12 @@ func Run(ctx context.Context, cfg worker.Config, link worker.Link) error {
 // discover finds the server in etcd, holds a lease of the worker's own there,
 // and works.
 func discover(ctx context.Context, cfg worker.Config, endpoints []string, dialing worker.DialOptions) error {
-	client, err := connect(ctx, endpoints, etcdPatience, cfg.Log)
+	client, err := connect(ctx, endpoints, etcdPatience, cfg.MaxWait, cfg.Log)
 	switch {
 	case err != nil && ctx.Err() != nil:
 		return &settings.Stopped{Message: "stopped while waiting for etcd"}
+	case errors.Is(err, errEtcdAway):
+		return err
 	case err != nil:
 		return settings.Usage(err)
 	}
@@ -224,19 +231,31 @@ func discover(ctx context.Context, cfg worker.Config, endpoints []string, dialin
 	return Run(ctx, cfg, link)
 }
 
-// connect reaches etcd, however long that takes: a worker may start before it.
-// It says once that it waits.
-func connect(ctx context.Context, endpoints []string, patience time.Duration, log *slog.Logger) (*clientv3.Client, error) {
+// errEtcdAway is that etcd has been out of reach for as long as it may.
+var errEtcdAway = errors.New("etcd could not be reached")
+
+// connect reaches etcd, however long that takes, unless longest is above 0: a worker
+// may start before it. It says once that it waits.
+func connect(ctx context.Context, endpoints []string, patience, longest time.Duration, log *slog.Logger) (*clientv3.Client, error) {
+	if longest == 0 {
+		longest = math.MaxInt64
+	}
+	patience = min(patience, longest)
 	short, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	client, err := membership.Connect(short, endpoints, log)
 	if err == nil || short.Err() == nil || ctx.Err() != nil {
 		return client, err
 	}
-	log.Info("waiting for etcd", "err", err)
-	long, cancel := context.WithTimeout(ctx, math.MaxInt64)
-	defer cancel()
-	return membership.Connect(long, endpoints, log)
+	if longest > patience {
+		log.Info("waiting for etcd", "err", err)
+		long, cancel := context.WithTimeout(ctx, longest-patience)
+		defer cancel()
+		if client, err = membership.Connect(long, endpoints, log); err == nil || long.Err() == nil || ctx.Err() != nil {
+			return client, err
+		}
+	}
+	return nil, fmt.Errorf("%w for %v: %w", errEtcdAway, longest, err)
 }
 
 // ParseShard parses --shard: "" is none, i/n a shard, auto/n the one of the

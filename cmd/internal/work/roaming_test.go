@@ -56,7 +56,7 @@ func TestEtcdIsWaitedForAndNamedOnce(t *testing.T) {
 	}
 	reached := make(chan result, 1)
 	go func() {
-		client, err := connect(t.Context(), []string{"unix://" + socket}, time.Millisecond, told(said))
+		client, err := connect(t.Context(), []string{"unix://" + socket}, time.Millisecond, 0, told(said))
 		reached <- result{client, err}
 	}()
 	if got := await(t, said, "a word from the worker"); got != "waiting for etcd" {
@@ -81,7 +81,7 @@ func TestWaitingForEtcdEndsWithTheContext(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
 	go func() {
-		_, err := connect(ctx, []string{"unix://" + socket}, time.Millisecond, told(said))
+		_, err := connect(ctx, []string{"unix://" + socket}, time.Millisecond, 0, told(said))
 		ended <- err
 	}()
 	await(t, said, "a word from the worker")
@@ -91,9 +91,23 @@ func TestWaitingForEtcdEndsWithTheContext(t *testing.T) {
 	}
 }
 
+func TestEtcdIsWaitedForAsLongAsMayBe(t *testing.T) {
+	socket := filepath.Join(folder(t), "e")
+	for _, patience := range []time.Duration{time.Millisecond, time.Hour} { // within it nobody is told of a wait
+		said := make(chan string, 16)
+		_, err := connect(t.Context(), []string{"unix://" + socket}, patience, 10*time.Millisecond, told(said))
+		if !errors.Is(err, errEtcdAway) || !strings.Contains(err.Error(), "for 10ms: etcd did not answer") {
+			t.Errorf("patience %v: connect = %v, want that etcd could not be reached", patience, err)
+		}
+		if waits := patience == time.Millisecond; (len(said) > 0) != waits {
+			t.Errorf("patience %v: %d words of waiting", patience, len(said))
+		}
+	}
+}
+
 func TestAddressThatIsNoneIsNotWaitedFor(t *testing.T) {
 	said := make(chan string, 16)
-	if _, err := connect(t.Context(), []string{"ftp://localhost"}, time.Hour, told(said)); err == nil || len(said) > 0 {
+	if _, err := connect(t.Context(), []string{"ftp://localhost"}, time.Hour, 0, told(said)); err == nil || len(said) > 0 {
 		t.Errorf("connect = %v after %d words, want an error at once", err, len(said))
 	}
 }

@@ -76,11 +76,16 @@ func TestStatusOfAWorker(t *testing.T) {
 	}{
 		{"refused", refused, false, settings.StatusUsage, "shard 3/4"},
 		{"stopped", errors.New("not reachable"), true, settings.StatusStopped, "stopped"},
+		{"out of reach for long", errors.New("not reachable"), false, settings.StatusFault, "the server could not be reached for 1ns: not reachable"},
 	} {
 		ctx, cancel := context.WithCancel(t.Context())
 		link := answers{make(chan struct{}), tc.err}
 		ended := make(chan error, 1)
-		go func() { ended <- Run(ctx, config(t), link) }()
+		cfg := config(t)
+		if tc.status == settings.StatusFault {
+			cfg.MaxWait = time.Nanosecond
+		}
+		go func() { ended <- Run(ctx, cfg, link) }()
 		await(t, link.called, "Join")
 		if tc.stop {
 			cancel()
@@ -104,6 +109,7 @@ func TestWrongUseIsToldBeforeDataAreRead(t *testing.T) {
 		{"--server a:1 --etcd b:2", "exclude each other"},
 		{"--job a/b", "--job: "},
 		{"--threads -1", "-1 threads"},
+		{"--max-wait -1s", "--max-wait -1s: a time such as 10m is allowed, or 0 to wait for ever"},
 		{"--log-level loud", "loud"},
 		{"3/8", "takes no arguments"},
 		{"", "nowhere"}, // at last

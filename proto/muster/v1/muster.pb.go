@@ -2502,7 +2502,10 @@ type StatusResponse struct {
 	// Term in which the server leads; 0: there is no election.
 	Term uint64 `protobuf:"varint,31,opt,name=term,proto3" json:"term,omitempty"`
 	// Servers that follow it, to take its place.
-	Standbys      []*StandbyStatus `protobuf:"bytes,32,rep,name=standbys,proto3" json:"standbys,omitempty"`
+	Standbys []*StandbyStatus `protobuf:"bytes,32,rep,name=standbys,proto3" json:"standbys,omitempty"`
+	// Workers that must be connected for training to begin, and to go on from step to
+	// step; 0: any number will do.
+	MinWorkers    uint32 `protobuf:"varint,50,opt,name=min_workers,json=minWorkers,proto3" json:"min_workers,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2759,6 +2762,13 @@ func (x *StatusResponse) GetStandbys() []*StandbyStatus {
 		return x.Standbys
 	}
 	return nil
+}
+
+func (x *StatusResponse) GetMinWorkers() uint32 {
+	if x != nil {
+		return x.MinWorkers
+	}
+	return 0
 }
 
 // StandbyStatus is a server that follows the one that leads.
@@ -3632,7 +3642,7 @@ const file_muster_v1_muster_proto_rawDesc = "" +
 	"\n" +
 	"parameters\x18\x02 \x03(\v2\x1a.muster.v1.ParametersChunkR\n" +
 	"parameters\"\x0f\n" +
-	"\rStatusRequest\"\x93\t\n" +
+	"\rStatusRequest\"\xb4\t\n" +
 	"\x0eStatusResponse\x12$\n" +
 	"\x03job\x18\x01 \x01(\v2\x12.muster.v1.JobSpecR\x03job\x12\x19\n" +
 	"\bjob_hash\x18\x02 \x01(\tR\ajobHash\x12\x12\n" +
@@ -3669,7 +3679,9 @@ const file_muster_v1_muster_proto_rawDesc = "" +
 	"\tstaleness\x18\x1d \x01(\v2\x14.muster.v1.StalenessR\tstaleness\x12+\n" +
 	"\x05parts\x18\x1e \x03(\v2\x15.muster.v1.PartStatusR\x05parts\x12\x12\n" +
 	"\x04term\x18\x1f \x01(\x04R\x04term\x124\n" +
-	"\bstandbys\x18  \x03(\v2\x18.muster.v1.StandbyStatusR\bstandbys\"_\n" +
+	"\bstandbys\x18  \x03(\v2\x18.muster.v1.StandbyStatusR\bstandbys\x12\x1f\n" +
+	"\vmin_workers\x182 \x01(\rR\n" +
+	"minWorkers\"_\n" +
 	"\rStandbyStatus\x12\x16\n" +
 	"\x06server\x18\x01 \x01(\tR\x06server\x12\x18\n" +
 	"\aaddress\x18\x02 \x01(\tR\aaddress\x12\x1c\n" +
