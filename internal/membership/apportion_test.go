@@ -2,6 +2,7 @@ package membership
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"slices"
 	"testing"
 )
@@ -114,5 +115,52 @@ func TestApportionGivesOneByOne(t *testing.T) {
 				t.Fatalf("%d shards, costs %v: %v, one by one %v", n, costs, got, want)
 			}
 		}
+	}
+}
+
+// Whatever costs workers have and whoever is away: of each worker no more moves than
+// its number makes necessary, and who is away is given nothing while others are there.
+func TestAsFewShardsMoveAsTheNumbersAllow(t *testing.T) {
+	moved, spared := 0, 0
+	for seed := range uint64(20) {
+		random := rand.New(rand.NewPCG(seed, 3))
+		play(t, 24, func(c scene, next Assignment, _ bool) {
+			// The same situation, with costs, and some away.
+			members := slices.Clone(c.members)
+			there := false
+			for i := range members {
+				members[i].Cost = []float64{0, 1, 1, 2, 4}[random.IntN(5)]
+				members[i].Away = random.IntN(4) == 0
+				there = there || members[i].Pinned < 0 && !members[i].Away
+			}
+			next, _ = Assign(c.prev, members, c.shards, c.handover)
+			for _, m := range members {
+				if m.Pinned >= 0 {
+					continue
+				}
+				had, kept, has := 0, 0, 0
+				for s, id := range next.Owner {
+					if next.Pinned[s] {
+						continue
+					}
+					had += one(c.prev.Owner[s] == m.ID)
+					kept += one(c.prev.Owner[s] == m.ID && id == m.ID)
+					has += one(id == m.ID)
+				}
+				if kept != min(had, has) {
+					t.Errorf("%v: %s had %d free shards and has %d, of which it kept %d: %s", c, m.ID, had, has, kept, owners(next))
+				}
+				moved += had - kept
+				if m.Away && there {
+					spared++
+					if has > had {
+						t.Errorf("%v: %s is away, had %d free shards and has %d: %s", c, m.ID, had, has, owners(next))
+					}
+				}
+			}
+		})
+	}
+	if moved < 1000 || spared < 1000 {
+		t.Errorf("%d shards moved, %d workers were away: too little happened", moved, spared)
 	}
 }
