@@ -33,6 +33,7 @@ func (b *standby) await(ctx context.Context) (*leadership, *checkpoint.State, er
 	}
 	var state *checkpoint.State // of the newest step that was followed
 	waiting := ""
+	var lost membership.Leader // followed last, and lost
 	for {
 		leader, led, err := b.leader(ctx)
 		if err != nil {
@@ -40,7 +41,11 @@ func (b *standby) await(ctx context.Context) (*leadership, *checkpoint.State, er
 		}
 		if led {
 			waiting = ""
-			b.log.Info("following the server that leads", "server", leader.ID, "address", leader.Address, "term", leader.Term)
+			level := slog.LevelInfo
+			if leader == lost {
+				level = slog.LevelDebug // its lease is about to end, or it comes back
+			}
+			b.log.Log(ctx, level, "following the server that leads", "server", leader.ID, "address", leader.Address, "term", leader.Term)
 			err := b.follow(ctx, replica, leader)
 			var refusal *paramserver.RefusedError
 			switch {
@@ -53,9 +58,13 @@ func (b *standby) await(ctx context.Context) (*leadership, *checkpoint.State, er
 			case ctx.Err() != nil:
 				return nil, nil, ctx.Err()
 			}
-			b.log.Warn("the server that leads was lost", "server", leader.ID, "err", err)
-			if s := replica.State(); s != nil {
-				state = s
+			followed := replica.State()
+			if followed != nil || level == slog.LevelInfo {
+				b.log.Warn("the server that leads was lost; waiting for it, or for its lease to end", "server", leader.ID, "err", err)
+			}
+			lost = leader
+			if followed != nil {
+				state = followed
 			}
 			if again, led, err := b.leader(ctx); err == nil && led && again.ID == leader.ID {
 				b.pause(ctx, followPause) // it lives, and may take this standby back
