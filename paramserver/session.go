@@ -168,13 +168,7 @@ func (ses *session) attach(ctx context.Context, hello *musterv1.Hello) (release 
 	s := ses.server
 	var lease *membership.Held
 	if !ses.own {
-		lease, err = membership.Hold(ctx, s.cfg.Log, func(ctx context.Context) (*membership.Lease, error) {
-			if ses.replaced.Load() {
-				return nil, errReplaced
-			}
-			return s.registry.Register(ctx, ses.member)
-		})
-		if err != nil {
+		if lease, err = ses.hold(ctx); err != nil {
 			return nil, fmt.Errorf("register worker %s: %w", ses.member.ID, err)
 		}
 	}
@@ -210,6 +204,26 @@ func (ses *session) attach(ctx context.Context, hello *musterv1.Hello) (release 
 		}
 		drop(left)
 	}, nil
+}
+
+// hold registers the worker by a lease of this server's. One that has been here before
+// is not kept waiting for etcd: it may be away, and the worker's key still count.
+func (ses *session) hold(ctx context.Context) (*membership.Held, error) {
+	s := ses.server
+	register := func(ctx context.Context) (*membership.Lease, error) {
+		if ses.replaced.Load() {
+			return nil, errReplaced
+		}
+		return s.registry.Register(ctx, ses.member)
+	}
+	var known bool
+	if err := s.do(ctx, func() { known = s.known[ses.member.ID] }); err != nil {
+		return nil, err
+	}
+	if known {
+		return s.registry.HoldSoon(ctx, register), nil
+	}
+	return s.registry.Hold(ctx, register)
 }
 
 // takeSums takes over the memory that the worker has joined with, if any.

@@ -11,6 +11,8 @@ import (
 	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/backoff"
 )
 
 const (
@@ -18,6 +20,11 @@ const (
 	connectTimeout = 5 * time.Second
 	// reachTimeout bounds the dialling that finds out why Connect failed.
 	reachTimeout = time.Second
+	// redialFirst and redialLast are the shortest and the longest pause between two
+	// attempts to connect again: shorter than any lease, of which one that etcd still has
+	// when it comes back is to be taken anew before it runs out.
+	redialFirst = 100 * time.Millisecond
+	redialLast  = 700 * time.Millisecond
 )
 
 // Connect returns a client of an etcd at the endpoints: http://host:port,
@@ -46,6 +53,12 @@ func Connect(ctx context.Context, endpoints []string, log *slog.Logger) (*client
 		DialKeepAliveTime:    10 * time.Second,
 		DialKeepAliveTimeout: 5 * time.Second,
 		Logger:               ZapLogger(log),
+		// By itself gRPC would come to try but every two minutes, when leases have long
+		// run out after etcd's return.
+		DialOptions: []grpc.DialOption{grpc.WithConnectParams(grpc.ConnectParams{
+			Backoff:           backoff.Config{BaseDelay: redialFirst, Multiplier: 1.6, Jitter: 0.2, MaxDelay: redialLast},
+			MinConnectTimeout: connectTimeout,
+		})},
 	})
 	if err != nil {
 		return nil, fmt.Errorf("connect to etcd at %s: %w", strings.Join(endpoints, ", "), err)

@@ -23,9 +23,12 @@
 //  3. Each leader has a higher term than all before it; of a leader's assignments
 //     none is saved once there is one of a higher term.
 //  4. Assign depends on nothing but its arguments.
+//  5. An outage of etcd is told once when it begins and once when it ends, whoever
+//     meets it, and breaks nothing: Watch goes on, and what is Held is taken anew.
 //
 // Goroutines: Register, RegisterServer and Lead start one each, owned by the returned
-// Lease, which Release and Abandon end and wait for. Nothing else starts any.
+// Lease, and Hold and HoldSoon one more, owned by the returned Held; Release and Abandon
+// end them and wait. Nothing else starts any.
 //
 // Trying again to lead, telling workers what they own, and the times after which
 // a lost worker's shard is handed over are left to others. The package imports

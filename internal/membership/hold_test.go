@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"testing"
+	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 
@@ -18,10 +19,10 @@ func TestAHeldRegistrationOutlivesItsLease(t *testing.T) {
 	c.restart(t)
 	client := c.client(t)
 	log := slog.New(slog.DiscardHandler)
-	r := membership.NewRegistry(client, "held", patience, log)
+	r := membership.NewRegistry(client, "held", 3*time.Second, log) // what was revoked is noticed at the next renewal
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
-	held, err := membership.Hold(ctx, log, func(ctx context.Context) (*membership.Lease, error) {
+	held, err := r.Hold(ctx, func(ctx context.Context) (*membership.Lease, error) {
 		return r.Register(ctx, membership.Member{ID: "w", Pinned: -1})
 	})
 	if err != nil {
@@ -53,7 +54,8 @@ func TestAHeldRegistrationOutlivesItsLease(t *testing.T) {
 
 func TestHoldFailsWhereTheFirstRegistrationDoes(t *testing.T) {
 	want := errors.New("no")
-	_, err := membership.Hold(t.Context(), slog.New(slog.DiscardHandler), func(context.Context) (*membership.Lease, error) { return nil, want })
+	r := membership.NewRegistry(clientv3.NewCtxClient(t.Context()), "held", patience, slog.New(slog.DiscardHandler))
+	_, err := r.Hold(t.Context(), func(context.Context) (*membership.Lease, error) { return nil, want })
 	if !errors.Is(err, want) {
 		t.Errorf("Hold = %v, want the error of its first registration", err)
 	}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math"
 	"strconv"
+	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 )
@@ -57,7 +58,9 @@ func (r *Registry) Lead(ctx context.Context, s Server, least uint64) (*Lease, ui
 		return nil, 0, err
 	}
 	// A look first, so that those who wait for their turn make no leases.
+	began := time.Now()
 	seen, err := r.loadLead(ctx)
+	r.outage.heard(ctx, began, err)
 	if err == nil {
 		_, err = seen.next(s, least)
 	}

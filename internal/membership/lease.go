@@ -56,11 +56,15 @@ func (r *Registry) hold(ctx context.Context, key string, value any) (*Lease, err
 	if err != nil {
 		return nil, fmt.Errorf("register %s: %w", key, err)
 	}
+	began := time.Now()
 	l, err := r.grant(ctx, key)
 	if err != nil {
+		r.outage.heard(ctx, began, err)
 		return nil, fmt.Errorf("register %s: %w", key, err)
 	}
-	if _, err := r.cli.Put(ctx, key, string(encoded), clientv3.WithLease(l.id)); err != nil {
+	_, err = r.cli.Put(ctx, key, string(encoded), clientv3.WithLease(l.id))
+	r.outage.heard(ctx, began, err)
+	if err != nil {
 		revoke, cancel := context.WithTimeout(context.WithoutCancel(ctx), revokeTimeout)
 		defer cancel()
 		return nil, fmt.Errorf("register %s: %w", key, errors.Join(err, l.Release(revoke)))

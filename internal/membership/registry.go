@@ -19,7 +19,8 @@ type Registry struct {
 	ttl    time.Duration
 	log    *slog.Logger
 	prefix string // of all keys, with a slash at its end
-	bad    error  // what is wrong with the arguments of NewRegistry; every method returns it
+	outage *outage
+	bad    error // what is wrong with the arguments of NewRegistry; every method returns it
 }
 
 // NewRegistry returns the registry of a job. ttl is how long a worker or server
@@ -30,10 +31,29 @@ type Registry struct {
 // every method; see ValidateJob to ask before.
 func NewRegistry(cli *clientv3.Client, job string, ttl time.Duration, log *slog.Logger) *Registry {
 	bad := ValidateJob(job)
-	if bad == nil && ttl < time.Second {
-		bad = fmt.Errorf("time to live of a lease %v: want at least 1s", ttl)
+	if bad == nil {
+		bad = checkTTL(ttl)
 	}
-	return &Registry{cli: cli, ttl: ttl, log: log, prefix: "/muster/" + job + "/", bad: bad}
+	return &Registry{cli: cli, ttl: ttl, log: log, prefix: "/muster/" + job + "/", outage: &outage{log: log}, bad: bad}
+}
+
+// WithTTL returns the registry of the same job over the same client, with leases of
+// another time to live: at least a second. Of an outage of etcd both tell together, once.
+func (r *Registry) WithTTL(ttl time.Duration) *Registry {
+	other := *r
+	other.ttl = ttl
+	if other.bad == nil {
+		other.bad = checkTTL(ttl)
+	}
+	return &other
+}
+
+// checkTTL reports a time to live that is too short.
+func checkTTL(ttl time.Duration) error {
+	if ttl < time.Second {
+		return fmt.Errorf("time to live of a lease %v: want at least 1s", ttl)
+	}
+	return nil
 }
 
 func (r *Registry) workers() string    { return r.prefix + "workers/" }

@@ -42,14 +42,11 @@ func (r *Registry) Watch(ctx context.Context, changed func([]Member)) error {
 // name, first and after each change, until it returns true or ctx ends.
 func (r *Registry) follow(ctx context.Context, prefix string, changed func([]entry) (done bool)) error {
 	f := follower{r: r, prefix: prefix, changed: changed}
-	waiting := false
 	for {
+		began := time.Now()
 		done, err := f.list(ctx)
 		if err == nil && !done {
-			if waiting {
-				r.log.Info("etcd answers again", "key", prefix)
-				waiting = false
-			}
+			began = time.Time{} // it was listed: only what breaks the watch can follow
 			done, err = f.watch(ctx)
 		}
 		switch {
@@ -62,11 +59,14 @@ func (r *Registry) follow(ctx context.Context, prefix string, changed func([]ent
 		case refused(err):
 			return fmt.Errorf("follow %s: %w", prefix, err)
 		}
-		if errors.Is(err, errCompacted) {
+		switch {
+		case errors.Is(err, errCompacted):
 			r.log.Debug("etcd compacted what was to be watched; listing anew", "key", prefix)
-		} else if !waiting {
-			r.log.Warn("etcd does not answer; waiting for it", "key", prefix, "err", err)
-			waiting = true
+		case began.IsZero():
+			r.outage.interrupt()
+			r.log.Debug("a watch of etcd broke; listing anew", "key", prefix, "err", err)
+		default:
+			r.outage.fail(began, err)
 		}
 		rest(ctx)
 	}
@@ -113,6 +113,7 @@ func (f *follower) list(ctx context.Context) (done bool, err error) {
 	if err != nil {
 		return false, err
 	}
+	f.r.outage.answer() // before changed, which may ask how etcd is
 	entries := make(map[string]entry, len(listed))
 	for _, e := range listed {
 		entries[e.name] = e
@@ -136,13 +137,30 @@ func (f *follower) watch(ctx context.Context) (done bool, err error) {
 	// letting it stay silent.
 	events := f.r.cli.Watch(clientv3.WithRequireLeader(watching), f.prefix,
 		clientv3.WithPrefix(), clientv3.WithRev(f.next))
-	for resp := range events {
+	look := time.NewTicker(probePause)
+	defer look.Stop()
+	for {
+		var resp clientv3.WatchResponse
+		var ok bool
+		select {
+		case resp, ok = <-events:
+		case <-look.C:
+			// The client holds on to a watch whose etcd is away, and tells nobody.
+			if err := f.r.probe(ctx, f.prefix); err != nil {
+				return false, err
+			}
+			continue
+		}
+		if !ok {
+			return false, fmt.Errorf("watch %s: ended", f.prefix)
+		}
 		if resp.CompactRevision != 0 {
 			return false, errCompacted
 		}
 		if err := resp.Err(); err != nil {
 			return false, fmt.Errorf("watch %s: %w", f.prefix, err)
 		}
+		f.r.outage.answer()
 		for _, event := range resp.Events {
 			name := strings.TrimPrefix(string(event.Kv.Key), f.prefix)
 			if event.Type == clientv3.EventTypeDelete {
@@ -160,7 +178,6 @@ func (f *follower) watch(ctx context.Context) (done bool, err error) {
 			return true, nil
 		}
 	}
-	return false, fmt.Errorf("watch %s: ended", f.prefix)
 }
 
 // show calls changed.

@@ -138,7 +138,7 @@ func Open(ctx context.Context, cfg paramserver.Config, endpoints []string) (*Hos
 		h.Close()
 		return nil, err
 	}
-	if err := h.open(etcd); err != nil {
+	if err := h.open(membership.NewRegistry(etcd, cfg.Job.Name, leaseTTL, cfg.Log)); err != nil {
 		return nil, err
 	}
 	return h, nil
@@ -160,7 +160,7 @@ func OpenLeading(ctx context.Context, cfg paramserver.Config, endpoints []string
 	leaders := membership.NewRegistry(etcd, cfg.Job.Name, leaderTTL, cfg.Log)
 	self := membership.Server{ID: newID(), Address: address, Part: 0, Parts: cfg.Parts}
 	if follow {
-		b := &standby{cfg: cfg, registry: leaders, self: self, log: cfg.Log}
+		b := &standby{cfg: cfg, registry: leaders, self: self, log: cfg.Log, grace: leadGrace}
 		h.leading, h.Config.State, err = b.await(ctx)
 	} else {
 		var least uint64
@@ -181,7 +181,7 @@ func OpenLeading(ctx context.Context, cfg paramserver.Config, endpoints []string
 	}
 	h.closers = append(h.closers, h.leading.give)
 	h.Config.Term = h.leading.term
-	if err := h.open(etcd); err != nil {
+	if err := h.open(leaders.WithTTL(leaseTTL)); err != nil {
 		return nil, err
 	}
 	h.leading.keep(h.Server)
@@ -191,12 +191,11 @@ func OpenLeading(ctx context.Context, cfg paramserver.Config, endpoints []string
 // newID is a name of a server process.
 func newID() string { return "server-" + strings.ToLower(rand.Text()[:8]) }
 
-// open makes the server over an etcd; where it fails, the host is closed.
-func (h *Host) open(etcd *clientv3.Client) error {
-	cfg := h.Config
-	h.registry = membership.NewRegistry(etcd, cfg.Job.Name, leaseTTL, cfg.Log)
+// open makes the server over a registry; where it fails, the host is closed.
+func (h *Host) open(registry *membership.Registry) error {
+	h.registry = registry
 	var err error
-	if h.Server, err = paramserver.New(cfg, h.registry); err != nil {
+	if h.Server, err = paramserver.New(h.Config, registry); err != nil {
 		h.Close()
 		if errors.Is(err, paramserver.ErrOtherJob) || errors.Is(err, checkpoint.ErrNone) || errors.Is(err, fs.ErrNotExist) {
 			err = settings.Usage(err)
@@ -242,7 +241,7 @@ func (h *Host) Close() {
 // Advertise tells etcd where the server is reached, until Close.
 func (h *Host) Advertise(ctx context.Context, address string) error {
 	server := membership.Server{ID: newID(), Address: address, Part: 0, Parts: h.Config.Parts}
-	lease, err := membership.Hold(ctx, h.log, func(ctx context.Context) (*membership.Lease, error) {
+	lease, err := h.registry.Hold(ctx, func(ctx context.Context) (*membership.Lease, error) {
 		return h.registry.RegisterServer(ctx, server)
 	})
 	if err != nil {

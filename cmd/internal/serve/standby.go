@@ -16,12 +16,17 @@ import (
 // followPause is how long a standby waits before it follows a leader again that it lost.
 const followPause = 200 * time.Millisecond
 
+// leadGrace is how long after an outage of etcd a leader that lives may take to renew its
+// lease: several times as long as it takes to reach etcd again.
+const leadGrace = 10 * time.Second
+
 // standby is a server that follows the one that leads, to take its place.
 type standby struct {
 	cfg      paramserver.Config
 	registry *membership.Registry
 	self     membership.Server
 	log      *slog.Logger
+	grace    time.Duration // leadGrace
 }
 
 // await follows whoever leads until nobody does, and then leads: with the state that it
@@ -107,18 +112,36 @@ func (b *standby) leader(ctx context.Context) (leader membership.Leader, led boo
 	return leader, led, err
 }
 
-// follow follows a leader until it is lost, or leads no more.
+// follow follows a leader until it is lost, or leads no more. That its lease ran out
+// because etcd was away is no end of it, as long as it is connected and takes it anew
+// within b.grace.
 func (b *standby) follow(ctx context.Context, replica *paramserver.Standby, leader membership.Leader) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	watching := make(chan struct{})
 	go func() {
 		defer close(watching)
+		var patience *time.Timer // fires when a leader without a lease has had its time; nil: it has one
+		defer func() {
+			if patience != nil {
+				patience.Stop()
+			}
+		}()
 		_ = b.registry.WatchLeader(ctx, func(l membership.Leader, ok bool) bool {
+			if patience != nil {
+				patience.Stop()
+				patience = nil
+			}
 			if ok && l.ID == leader.ID {
 				return false
 			}
-			cancel(errors.New("its leadership has ended"))
+			ended := func() { cancel(errors.New("its leadership has ended")) }
+			if left := b.registry.Unsettled(b.grace); !ok && left > 0 {
+				b.log.Info("the lease of the server that leads ran out while etcd was away; it is followed on, to take it anew", "server", leader.ID)
+				patience = time.AfterFunc(left, ended)
+				return false
+			}
+			ended()
 			return true
 		})
 	}()
