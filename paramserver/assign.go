@@ -2,12 +2,9 @@ package paramserver
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"log/slog"
 	"slices"
 	"strings"
-	"sync/atomic"
 	"time"
 
 	"github.com/muster-train/muster/internal/membership"
@@ -17,14 +14,39 @@ import (
 func (s *Server) watch(ctx context.Context) {
 	err := s.registry.Watch(ctx, func(members []membership.Member) {
 		_ = s.do(ctx, func() {
-			s.members, s.watched = members, true
-			s.pace.Keep(members)
-			s.membersChanged()
+			s.listed, s.watched = members, true
+			s.count()
 		})
 	})
 	if err != nil && ctx.Err() == nil {
 		s.cfg.Log.Error("membership is not watched any more: shards stay where they are", "err", err)
 	}
+}
+
+// count takes those that etcd lists for the members, and has shards assigned to them.
+// Where etcd was away, keys may have gone with leases that could not be renewed:
+// workers that are connected here stay members without one, for as long as they may
+// take to register anew.
+func (s *Server) count() {
+	members := slices.Clone(s.listed)
+	if left := s.registry.Unsettled(s.cfg.SessionGrace); left > 0 {
+		for _, m := range s.members {
+			if s.sessions[m.ID] != nil && !has(s.listed, m.ID) {
+				members = append(members, m)
+			}
+		}
+		if len(members) > len(s.listed) {
+			time.AfterFunc(left, func() { _ = s.do(context.Background(), s.count) })
+		}
+	}
+	s.members = members
+	s.pace.Keep(members)
+	s.membersChanged()
+}
+
+// has tells whether a worker is one of the members.
+func has(members []membership.Member, id string) bool {
+	return slices.ContainsFunc(members, func(m membership.Member) bool { return m.ID == id })
 }
 
 // attached makes a session the one of its worker; one that the worker had
@@ -191,52 +213,4 @@ func pinName(pinned, shards int) string {
 		return "any"
 	}
 	return fmt.Sprintf("%d/%d", pinned, shards)
-}
-
-// saver writes the newest assignment to etcd, beside the loop: an outage of
-// etcd must not stop training.
-type saver struct {
-	registry *membership.Registry
-	term     atomic.Uint64 // in which this server leads; 0: there are no terms
-	log      *slog.Logger
-	newest   chan membership.Assignment // holds at most the newest
-}
-
-func newSaver(r *membership.Registry, log *slog.Logger) *saver {
-	return &saver{registry: r, log: log, newest: make(chan membership.Assignment, 1)}
-}
-
-// save replaces what is still to be written. Only the loop calls it.
-func (v *saver) save(a membership.Assignment) {
-	select {
-	case <-v.newest:
-	default:
-	}
-	v.newest <- a
-}
-
-func (v *saver) run(ctx context.Context) {
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case a := <-v.newest:
-			v.write(ctx, a)
-		}
-	}
-}
-
-// write saves a under the number that follows the stored one: numbers may have
-// been passed over here, and another life of the server may have written some.
-func (v *saver) write(ctx context.Context, a membership.Assignment) {
-	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
-	defer cancel()
-	stored, err := v.registry.LoadAssignment(ctx)
-	if err == nil {
-		a.Number = stored.Number + 1
-		err = v.registry.SaveAssignment(ctx, a, v.term.Load())
-	}
-	if err != nil && !errors.Is(err, context.Canceled) {
-		v.log.Warn("assignment was not written to etcd; training goes on with it", "assignment", a.Number, "err", err)
-	}
 }

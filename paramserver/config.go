@@ -34,7 +34,7 @@ type Config struct {
 	Term            uint64            // of the leadership under which this server runs; 0: there are no terms
 	Resume          string            // auto: the newest in CheckpointDir if any; none: begin anew; else a checkpoint's path
 
-	SessionGrace  time.Duration // how long a worker without a connection keeps its shards, its lease notwithstanding
+	SessionGrace  time.Duration // how long a worker without a connection keeps its shards, its lease notwithstanding; and one without a lease, its connection notwithstanding, once etcd is back that was away
 	ShardTimeout  time.Duration // how long a pinned shard waits for its worker before another may take it
 	WorkerTimeout time.Duration // how long a connected worker that owes something may send nothing before others get its shards; 0: for ever
 	DrainTimeout  time.Duration // how long a stop waits for steps under way, with relaxed synchronisation

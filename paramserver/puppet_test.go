@@ -122,12 +122,18 @@ func newPuppet(t *testing.T, s *Server, id string) *puppet {
 
 func pinnedPuppet(t *testing.T, s *Server, id string, shard int) *puppet {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
-	t.Cleanup(cancel)
 	req := joinRequest(s, id)
 	if shard >= 0 {
 		req.Shard = &musterv1.PinnedShard{Index: uint32(shard), Count: s.job.Shards}
 	}
+	return puppetOf(t, s, req)
+}
+
+// puppetOf makes a puppet that joins with a request.
+func puppetOf(t *testing.T, s *Server, req *musterv1.JoinRequest) *puppet {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	t.Cleanup(cancel)
 	link := s.Local()
 	joined, err := link.Join(ctx, req)
 	if err != nil {
@@ -138,7 +144,7 @@ func pinnedPuppet(t *testing.T, s *Server, id string, shard int) *puppet {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { stream.Close() })
-	return &puppet{t: t, id: id, s: s, layout: s.network.Layout, stream: stream, vector: make([]float32, s.network.Layout.Size()), at: make([]uint64, s.network.Layout.Chunks())}
+	return &puppet{t: t, id: req.Worker, s: s, layout: s.network.Layout, stream: stream, vector: make([]float32, s.network.Layout.Size()), at: make([]uint64, s.network.Layout.Chunks())}
 }
 
 // work follows the server's messages up to the next piece of work and all its

@@ -82,7 +82,8 @@ type Server struct {
 	joins      map[uint64]*joined  // by session
 	sessions   map[string]*session // by worker
 	lastNumber uint64
-	members    []membership.Member
+	listed     []membership.Member  // workers that etcd knows
+	members    []membership.Member  // those that count: see count
 	watched    bool                 // members have been heard of
 	known      map[string]bool      // workers that have been attached to this server
 	lostAt     map[string]time.Time // known workers without a session, since when

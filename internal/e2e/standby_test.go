@@ -38,9 +38,15 @@ func (j *electedJob) server(more ...string) *process {
 func (j *electedJob) workers(n int) (all []*process) {
 	j.t.Helper()
 	for range n {
-		all = append(all, start(j.t, "worker", "--etcd", j.etcd, "--job", "samebits", "--data", data, "--threads", "1"))
+		all = append(all, j.worker())
 	}
 	return all
+}
+
+func (j *electedJob) worker(more ...string) *process {
+	j.t.Helper()
+	flags := []string{"--etcd", j.etcd, "--job", "samebits", "--data", data, "--threads", "1"}
+	return start(j.t, "worker", append(flags, more...)...)
 }
 
 // address is where a server says that it is reached.

@@ -37,7 +37,13 @@ func folder(t *testing.T) string {
 // etcd starts one that listens on a socket, until the test's end.
 func etcd(t *testing.T, socket string) *embedded.Server {
 	t.Helper()
-	s, err := embedded.Start(t.Context(), embedded.Config{Dir: filepath.Join(folder(t), "etcd"), ListenClient: "unix://" + socket}, slog.New(slog.DiscardHandler))
+	return etcdIn(t, filepath.Join(folder(t), "etcd"), socket)
+}
+
+// etcdIn is etcd with a directory that another one may have had before.
+func etcdIn(t *testing.T, dir, socket string) *embedded.Server {
+	t.Helper()
+	s, err := embedded.Start(t.Context(), embedded.Config{Dir: dir, ListenClient: "unix://" + socket}, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -112,7 +118,8 @@ func TestAddressThatIsNoneIsNotWaitedFor(t *testing.T) {
 	}
 }
 
-// fake is a server that takes every worker in and tells it nothing.
+// fake is a server that takes every worker in and tells it nothing, but its name to
+// one that says good-bye.
 type fake struct {
 	musterv1.UnimplementedMusterServiceServer
 	name string
@@ -123,8 +130,19 @@ func (f fake) Join(context.Context, *musterv1.JoinRequest) (*musterv1.JoinRespon
 }
 
 func (f fake) Exchange(s grpc.BidiStreamingServer[musterv1.ExchangeRequest, musterv1.ExchangeResponse]) error {
-	<-s.Context().Done()
-	return nil
+	for {
+		m, err := s.Recv()
+		switch {
+		case err != nil:
+			<-s.Context().Done()
+			return nil
+		case m.GetLeave() != nil:
+			done := &musterv1.ExchangeResponse_Done{Done: &musterv1.Done{Reason: f.name}}
+			if err := s.Send(&musterv1.ExchangeResponse{Message: done}); err != nil {
+				return err
+			}
+		}
+	}
 }
 
 // serve serves f on a socket until the test's end and returns its address.
@@ -146,12 +164,12 @@ func serve(t *testing.T, f fake) string {
 	return "unix://" + path
 }
 
-func TestRoamingWorkerFollowsItsServerAndHoldsALease(t *testing.T) {
+func TestRoamingWorkerFollowsItsServerAndStaysRegistered(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	client := etcd(t, filepath.Join(folder(t), "e")).Client()
 	log := slog.New(slog.DiscardHandler)
-	registry := membership.NewRegistry(client, "test", time.Minute, log)
+	registry := membership.NewRegistry(client, "test", 12*time.Second, log) // a lost lease is noticed at its next renewal
 	r := &roaming{registry: registry, member: membership.Member{ID: "worker-1", Pinned: 2}, log: log}
 
 	register := func(name string) *membership.Lease {
@@ -175,28 +193,41 @@ func TestRoamingWorkerFollowsItsServerAndHoldsALease(t *testing.T) {
 	}
 	first := register("one")
 	join("one")
-	lease := r.lease
+	lease := leaseOf(t, client)
 	join("one")
-	if r.lease != lease {
-		t.Error("a lease that is held was taken anew")
+	if got := leaseOf(t, client); got != lease {
+		t.Errorf("a lease that is held was taken anew: %x after %x", got, lease)
 	}
 
-	// The stream breaks with the lease: whoever has no lease has no shards.
+	// The stream outlives the lease, which an outage of etcd ends without the server
+	// being lost; the worker registers anew by itself.
 	streaming, stop := context.WithCancel(ctx)
 	stream, err := r.Exchange(streaming, &musterv1.Hello{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := lease.Release(ctx); err != nil {
+	if _, err := client.Revoke(ctx, lease); err != nil {
 		t.Fatal(err)
 	}
-	if err := stream.Recv(new(wire.Response)); err == nil {
-		t.Error("the stream brought something after the lease was lost")
+	back, found := context.WithCancel(ctx)
+	defer found()
+	_ = registry.Watch(back, func([]membership.Member) {
+		if got := leaseOf(t, client); got != 0 && got != lease {
+			found()
+		}
+	})
+	if ctx.Err() != nil {
+		t.Fatal("a lost lease was not taken anew")
+	}
+	bye := &musterv1.ExchangeRequest{Message: &musterv1.ExchangeRequest_Leave{Leave: &musterv1.Leave{}}}
+	var answer wire.Response
+	if err := stream.Send(&wire.Request{Message: bye}); err != nil {
+		t.Errorf("the stream ended with the lease: %v", err)
+	}
+	if err := stream.Recv(&answer); err != nil || answer.Message.GetDone().GetReason() != "one" {
+		t.Errorf("the stream brought %v, %v after the lease was lost; want the server's answer", answer.Message, err)
 	}
 	join("one")
-	if r.lease == lease {
-		t.Error("a lost lease was not taken anew")
-	}
 
 	// A server that has moved is found.
 	if err := first.Release(ctx); err != nil {
@@ -217,6 +248,50 @@ func TestRoamingWorkerFollowsItsServerAndHoldsALease(t *testing.T) {
 	}
 }
 
+// leaseOf returns the lease under which worker-1 is registered, 0: it is not.
+func leaseOf(t *testing.T, client *clientv3.Client) clientv3.LeaseID {
+	t.Helper()
+	got, err := client.Get(t.Context(), "/muster/test/workers/worker-1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(got.Kvs) == 0 {
+		return 0
+	}
+	return clientv3.LeaseID(got.Kvs[0].Lease)
+}
+
+// A connection that breaks while etcd is away is made anew all the same, and once etcd
+// is back the worker goes to whoever leads.
+func TestRoamingWorkerNeedsNoEtcdToJoinItsServerAgain(t *testing.T) {
+	dir, socket := filepath.Join(folder(t), "etcd"), filepath.Join(folder(t), "e")
+	server := etcdIn(t, dir, socket)
+	client, err := membership.Connect(t.Context(), server.Endpoints(), slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { client.Close() })
+	r := roamerOver(t, client)
+	first, standby := r.start("first"), r.start("standby")
+	lease := r.lead(first)
+	r.join(first)
+	server.Close()
+	stream := r.join(first)
+
+	server = etcdIn(t, dir, socket)
+	elsewhere := membership.NewRegistry(server.Client(), "test", time.Minute, slog.New(slog.DiscardHandler))
+	if err := lease.Release(r.ctx); err != nil {
+		t.Fatal(err)
+	}
+	other, _, err := elsewhere.Lead(r.ctx, standby, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(other.Abandon)
+	r.broken(stream)
+	r.join(standby)
+}
+
 // roamer is a roaming worker and the registry of its job, for servers to come and go.
 type roamer struct {
 	*roaming
@@ -226,8 +301,12 @@ type roamer struct {
 }
 
 func newRoamer(t *testing.T) *roamer {
+	return roamerOver(t, etcd(t, filepath.Join(folder(t), "e")).Client())
+}
+
+// roamerOver is newRoamer over a client of another etcd.
+func roamerOver(t *testing.T, client *clientv3.Client) *roamer {
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
-	client := etcd(t, filepath.Join(folder(t), "e")).Client()
 	said := new(bytes.Buffer)
 	log := slog.New(slog.NewTextHandler(said, nil))
 	registry := membership.NewRegistry(client, "test", time.Minute, log)
