@@ -1,6 +1,7 @@
 package paramserver
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -221,16 +222,16 @@ func (s *Server) holdWhole() (v Version, wait func() error) {
 		a.collect(c)
 	}
 	others := slices.Clone(s.others)
-	return v, func() error {
+	return v, func() (first error) {
+		// All of them, also after an error: what comes is written to the version that is held.
 		for i, c := range collections {
-			if err := c.wait(); err != nil {
-				if others[i] != nil {
-					others[i].fail(err) // one that is too slow is as good as lost
-				}
-				return err
+			err := c.wait()
+			if err != nil && others[i] != nil {
+				others[i].fail(err) // one that is too slow is as good as lost
 			}
+			first = cmp.Or(first, err)
 		}
-		return nil
+		return first
 	}
 }
 

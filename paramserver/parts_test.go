@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 
 	"google.golang.org/grpc"
 
@@ -421,4 +422,52 @@ func TestAGradientOfAnotherPartIsMalformed(t *testing.T) {
 	if f := m.Message.GetRefusal(); f.Reason != musterv1.RefusalReason_REFUSAL_REASON_MALFORMED || !strings.Contains(f.Detail, "chunk 1 is of another part") {
 		t.Errorf("refusal %v, want chunk 1 to be of another part", f)
 	}
+}
+
+// What comes of a state is written to a version that is held: it is held until nothing
+// comes any more, though it is known already that something is missing.
+func TestAStateThatIsIncompleteIsAwaitedToItsEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		cfg := testConfig(t)
+		cfg.Job.Classes, cfg.Parts = 8000, 3
+		s, err := newBare(cfg, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		layout := s.network.Layout
+		s.startStore(4, 8, params.NewVector(layout.Size()), params.NewVector(layout.Size()))
+		for part := 1; part < 3; part++ {
+			s.others = append(s.others, newAssistant(part, "a:1", chunksOf(layout.Chunks(), part, 3), layout, func() {}))
+		}
+		_, wait := s.holdWhole()
+		var failed error
+		ended := make(chan struct{})
+		go func() { defer close(ended); failed = wait() }()
+		s.others[0].fail(errPartLost)
+		synctest.Wait()
+		select {
+		case <-ended:
+			t.Fatal("the wait has ended while a part's state may still come")
+		default:
+		}
+		n := layout.Chunk(2).Len()
+		state := wire.NewPartState(4, 2, make([]float32, n), make([]float32, n))
+		if err := s.others[1].receive(&musterv1.AssistRequest{Message: &musterv1.AssistRequest_State{State: state}}); err != nil {
+			t.Fatal(err)
+		}
+		<-ended
+		if !errors.Is(failed, errPartLost) {
+			t.Errorf("the wait ended with %v, want that a part was lost", failed)
+		}
+
+		// One that says nothing is as good as lost after its time, and what it says then is refused.
+		s.others[0] = newAssistant(1, "a:1", chunksOf(layout.Chunks(), 1, 3), layout, func() {})
+		_, wait = s.holdWhole()
+		if err := wait(); err == nil || !strings.Contains(err.Error(), "has not come within") {
+			t.Errorf("%v, want that the state has not come", err)
+		}
+		if err := s.others[1].receive(&musterv1.AssistRequest{Message: &musterv1.AssistRequest_State{State: state}}); err == nil {
+			t.Error("a state is taken in though nobody holds the version any more")
+		}
+	})
 }

@@ -87,9 +87,10 @@ func (b *Standby) setFollows(is bool) {
 }
 
 // Follow makes the job's steps as the server that leads does, until the job is done,
-// which is nil, or that server is lost or ctx ends. A *RefusedError is for good.
+// which is nil, or that server is lost or ctx ends. It closes leading. A *RefusedError is for good.
 func (b *Standby) Follow(ctx context.Context, leading Leading) error {
 	defer b.setFollows(false)
+	defer leading.Close()
 	defer context.AfterFunc(ctx, leading.Close)()
 	if err := leading.Send(&musterv1.FollowRequest{Message: &musterv1.FollowRequest_Hello{Hello: &musterv1.FollowHello{Server: b.server, Address: b.address}}}); err != nil {
 		b.log.Debug("hello was not sent", "err", err) // Recv tells why
