@@ -162,7 +162,7 @@ func (s *Server) result() Result {
 	defer v.Release()
 	standbys := 0
 	for _, f := range s.followers {
-		if f.admitted {
+		if f.admitted && f.made() > 0 { // else it may not have the state yet
 			standbys++
 		}
 	}

@@ -55,9 +55,10 @@ func (s *Server) missing() (names []string) {
 	return names
 }
 
-// partRanges says who owns which chunks, for workers; nil where the job has one part.
+// partRanges says who owns which chunks, for workers; nil where the job has one part,
+// or has ended: who comes then hears of that here, and the others have gone.
 func (s *Server) partRanges() (ranges []*musterv1.PartRange) {
-	if !s.parted() {
+	if !s.parted() || s.ended() {
 		return nil
 	}
 	ranges = append(ranges, &musterv1.PartRange{First: uint32(s.own.first), End: uint32(s.own.end)})
@@ -208,7 +209,7 @@ func (s *Server) anyDiverged() bool {
 // there. Only the loop calls it.
 func (s *Server) holdWhole() (v Version, wait func() error) {
 	v = s.store.Hold()
-	if !s.parted() {
+	if !s.parted() || !s.assembled { // what they will be set up with is here
 		return v, func() error { return nil }
 	}
 	var collections []*collection

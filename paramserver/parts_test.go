@@ -439,6 +439,7 @@ func TestAStateThatIsIncompleteIsAwaitedToItsEnd(t *testing.T) {
 		for part := 1; part < 3; part++ {
 			s.others = append(s.others, newAssistant(part, "a:1", chunksOf(layout.Chunks(), part, 3), layout, func() {}))
 		}
+		s.assembled = true
 		_, wait := s.holdWhole()
 		var failed error
 		ended := make(chan struct{})

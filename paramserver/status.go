@@ -38,7 +38,7 @@ func (s *Server) status() *musterv1.StatusResponse {
 	r.Parts = s.partStatus(r)
 	r.Term = s.term.Load()
 	for _, f := range s.followers {
-		r.Standbys = append(r.Standbys, &musterv1.StandbyStatus{Server: f.server, Address: f.address, Following: f.admitted})
+		r.Standbys = append(r.Standbys, &musterv1.StandbyStatus{Server: f.server, Address: f.address, Following: f.admitted && f.made() > 0})
 	}
 	if s.cfg.MinWorkers > 1 {
 		r.MinWorkers = uint32(s.cfg.MinWorkers)
