@@ -144,7 +144,8 @@ func TestARelaxedJobGoesOnAfterAStop(t *testing.T) {
 		t.Skip("TestARelaxedJobGoesOnAfterAStop starts processes")
 	}
 	for _, sync := range []string{"ssp:2", "async"} {
-		j := newRelaxedJob(t, "--sync", sync, "--checkpoint-every", "7steps")
+		// Both are there for every step: a worker that comes back after the end waits for ever.
+		j := newRelaxedJob(t, "--sync", sync, "--checkpoint-every", "7steps", "--min-workers", "2")
 		first := j.server()
 		workers := []*process{j.worker(), j.worker()}
 		reach(t, api(t, j.address()), 20)
@@ -168,7 +169,7 @@ func TestARelaxedJobOutlivesItsServer(t *testing.T) {
 	if testing.Short() {
 		t.Skip("TestARelaxedJobOutlivesItsServer starts processes")
 	}
-	j := newRelaxedJob(t, "--sync", "async", "--checkpoint-every", "5steps")
+	j := newRelaxedJob(t, "--sync", "async", "--checkpoint-every", "5steps", "--min-workers", "2")
 	first := j.server()
 	workers := []*process{j.worker(), j.worker()}
 	server := api(t, j.address())

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/keepalive"
 
 	"github.com/muster-train/muster/internal/membership"
 	"github.com/muster-train/muster/internal/membership/embedded"
@@ -55,7 +56,8 @@ func newFollowing(t *testing.T, grace time.Duration) *following {
 	if err != nil {
 		t.Fatal(err)
 	}
-	g := grpc.NewServer()
+	// As a real server, it lets a standby ask often whether it lives.
+	g := grpc.NewServer(grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: time.Second, PermitWithoutStream: true}))
 	musterv1.RegisterStandbyServiceServer(g, lively{})
 	served := make(chan struct{})
 	go func() {
