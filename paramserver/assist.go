@@ -225,7 +225,7 @@ func fromStatus(err error) error {
 	case s.Code() == codes.FailedPrecondition:
 		return &RefusedError{s.Message()}
 	case s.Code() == codes.Unimplemented:
-		return refused("what answers there coordinates no parts: %s", s.Message())
+		return refused("what answers there is no parameter server of this version: %s", s.Message())
 	}
 	return errors.New(s.Message())
 }

@@ -1,6 +1,7 @@
 package paramserver
 
 import (
+	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -31,6 +32,7 @@ type saying struct {
 	gathered              uint64 // step of which all chunks have been made into the next, plus one; 0: none yet
 	diverged              bool
 	refused               *musterv1.PartRefused
+	leaving               bool   // it is to stop, and waits to be released
 	gradients, parameters uint64 // payload bytes
 	course                uint64 // of the job, that all of this is of
 }
@@ -50,6 +52,18 @@ func (a *assistant) setUp(job *musterv1.JobSpec, hash string, store *Store, cour
 		Job: job, JobHash: hash, Layout: a.layout.Fingerprint(), First: uint32(a.own.first), End: uint32(a.own.end), Step: uint64(v.Step), Course: course,
 	}}})
 	a.orders.add(order[*musterv1.AssistResponse]{state: &v})
+}
+
+// release lets the other side go, if it wants to.
+func (a *assistant) release() bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if !a.last.leaving {
+		return false
+	}
+	a.last.leaving = false
+	a.orders.add(order[*musterv1.AssistResponse]{message: &musterv1.AssistResponse{Message: &musterv1.AssistResponse_Release{Release: &musterv1.PartRelease{}}}, last: true})
+	return true
 }
 
 // said is what the other side has said last.
@@ -78,6 +92,9 @@ func (a *assistant) receive(r *musterv1.AssistRequest) error {
 			a.last.refused = m.Refused
 		}
 		return nil
+	case *musterv1.AssistRequest_Leave:
+		a.last.leaving = true
+		return nil
 	case *musterv1.AssistRequest_State:
 		if len(a.collections) == 0 {
 			return fmt.Errorf("assist: a state that nobody asked for, of step %d", m.State.Step)
@@ -103,10 +120,14 @@ func (a *assistant) collect(c *collection) {
 	a.orders.post(&musterv1.AssistResponse{Message: &musterv1.AssistResponse_Collect{Collect: &musterv1.PartCollect{Step: uint64(c.step)}}})
 }
 
-// fail notes that the other side is gone: whoever waits for its state is told why.
+// fail notes that the other side is gone: whoever waits for its state is told errPartLost,
+// and why.
 func (a *assistant) fail(err error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	if !errors.Is(err, errPartLost) {
+		err = fmt.Errorf("%w: %w", errPartLost, err)
+	}
 	a.orders.fail(err)
 	for _, c := range a.collections {
 		c.fail(err)
@@ -165,6 +186,6 @@ func (c *collection) wait() error {
 	case <-c.done:
 		return c.err
 	case <-patience.C:
-		return fmt.Errorf("the state of chunks %d to %d has not come within %v", c.own.first, c.own.end-1, collectTimeout)
+		return fmt.Errorf("%w: the state of chunks %d to %d has not come within %v", errPartLost, c.own.first, c.own.end-1, collectTimeout)
 	}
 }

@@ -26,7 +26,8 @@ type Result struct {
 	Standbys   int        // that had every step when the job ended here
 	Staleness  *Staleness // nil: gradients were applied together
 	// Torn tells that steps were under way when the job was stopped, and could not be made
-	// whole: the state was not saved, and the job goes on from Resumes, the step of Checkpoint.
+	// whole, or were lost with a part: the state was not saved, and the job goes on from
+	// Resumes, the step of Checkpoint.
 	Torn    bool
 	Resumes params.Step
 }
@@ -171,7 +172,7 @@ func (s *Server) result() Result {
 		Step: step, Samples: samples, Hash: params.Hash(v.Parameters),
 		Epochs: s.history, Best: s.best, Checkpoint: path, Synthetic: s.data.Synthetic,
 		Already: step == s.resumed && s.trained(), Request: s.stop, Split: s.meter.split,
-		Standbys: standbys, Staleness: s.stale(), Torn: s.relaxed.torn, Resumes: saved,
+		Standbys: standbys, Staleness: s.stale(), Torn: s.relaxed.torn || !s.collected(), Resumes: saved,
 	}
 }
 

@@ -34,8 +34,29 @@ type follower struct {
 }
 
 // followTimeout is how long a standby may take to acknowledge a step, its state among
-// it where it is new: after that it is sent away, and may come back.
+// it where it is new: after that it is sent away, and may come back after as long, and after
+// twice as long each further time.
 const followTimeout = 10 * time.Second
+
+// exile is how long a standby that was sent away has to stay away: it may be too slow for
+// the job, which waits for it each time that it comes back.
+type exile struct {
+	pause time.Duration
+	until time.Time
+}
+
+// errSlow is what a standby meets meanwhile.
+var errSlow = errors.New("the job does not wait for this standby")
+
+// banish keeps a standby away, the longer the more often; one that has kept up for a
+// while begins anew.
+func (s *Server) banish(f *follower) {
+	pause := followTimeout
+	if had, ok := s.exiles[f.server]; ok && f.made() == 0 {
+		pause = 2 * had.pause
+	}
+	s.exiles[f.server] = exile{pause, time.Now().Add(pause)}
+}
 
 // follow takes in a standby, which is told how the job stands at the next step's beginning.
 func (s *Server) follow(ctx context.Context, hello *musterv1.FollowHello) (*follower, error) {
@@ -52,6 +73,10 @@ func (s *Server) follow(ctx context.Context, hello *musterv1.FollowHello) (*foll
 	if ended := s.do(ctx, func() {
 		if s.ended() {
 			err = errOver
+			return
+		}
+		if left := time.Until(s.exiles[hello.Server].until); left > 0 {
+			err = fmt.Errorf("%w: it has been too slow, and may come back in %v", errSlow, left.Round(time.Second))
 			return
 		}
 		s.followers = append(s.followers, f)
@@ -190,6 +215,7 @@ func (s *Server) sendAway(step params.Step) {
 		return
 	}
 	for f := s.laggard(step); f != nil; f = s.laggard(step) {
+		s.banish(f)
 		s.dropFollower(f, fmt.Errorf("it has not acknowledged step %d within %v", uint64(step), followTimeout))
 	}
 }

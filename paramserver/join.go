@@ -63,7 +63,7 @@ func (s *Server) Join(ctx context.Context, req *musterv1.JoinRequest) (*musterv1
 	}
 	if ended := s.do(ctx, func() {
 		if s.ended() && s.done == nil {
-			err = errOver // stopped, to come back: the worker waits for that
+			err = errAway // the worker waits for that
 			return
 		}
 		if s.parted() && !s.assembled {
@@ -231,6 +231,10 @@ func dataName(d checkpoint.Data) string {
 	return fmt.Sprintf("%d+%d %s, fingerprint %.12s", d.TrainImages, d.TestImages, kind, d.Fingerprint)
 }
 
+func notJoined(number uint64) error {
+	return fmt.Errorf("session %d is not known here: join first", number)
+}
+
 // sessionOf makes the session of the number that Join gave out.
 func (s *Server) sessionOf(ctx context.Context, number uint64) (*session, error) {
 	var req *joined
@@ -238,7 +242,7 @@ func (s *Server) sessionOf(ctx context.Context, number uint64) (*session, error)
 		return nil, err
 	}
 	if req == nil {
-		return nil, fmt.Errorf("session %d is not known here: join first", number)
+		return nil, notJoined(number)
 	}
 	m := membership.Member{ID: req.Worker, Host: req.Host, Device: req.Device, Pinned: -1}
 	if req.Shard != nil {

@@ -10,6 +10,28 @@ import (
 	"github.com/muster-train/muster/paramserver/optim"
 )
 
+// Nobody sees a state that is half another one, nor that of one step as that of another.
+func TestNothingIsReadWhileAnotherStateIsBroughtIn(t *testing.T) {
+	layout := newServer(t, twoChunks(t)).network.Layout
+	s := NewStore(layout, optim.Rule{}, 4, 0, params.NewVector(layout.Size()), params.NewVector(layout.Size()))
+	other := params.NewVector(layout.Size())
+	other[0] = 7
+	s.Settle()
+	s.LoadAll(2, other, other)
+	for step := params.Step(1); step < 6; step++ {
+		if s.Has(step, 0) || s.Read(step, 0) != nil || s.View(step, 0) != nil {
+			t.Errorf("step %d can be read", step)
+		}
+	}
+	s.Take(2, 8)
+	if v := s.View(2, 0); v == nil || v[0] != 7 {
+		t.Error("the state that was brought in can't be read")
+	}
+	if at, samples := s.At(); at != 2 || samples != 8 || s.Has(4, 0) {
+		t.Errorf("step %d, %d samples; want 2 and 8, and nothing of step 4", at, samples)
+	}
+}
+
 // TestValuesWithoutAGradientAreUpdatedWithZero sends live values alone, or views
 // of vectors, as workers do, and expects of every chunk what the rule makes of the
 // whole gradient: weight decay and momentum move the other values as well.

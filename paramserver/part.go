@@ -60,6 +60,7 @@ type Part struct {
 	waiting     bool        // said that the coordinator is waited for
 	all         sync.WaitGroup
 	failed      chan error // of serving
+	leaving     bool       // ctx has ended, and the coordinator is asked to release this part
 }
 
 // part is what the server of a part other than the first has beside a Server.
@@ -91,6 +92,9 @@ func NewPart(cfg PartConfig, dial func(context.Context) (Coordinator, error), se
 // ended without success.
 var ErrJobFailed = errors.New("the job ended early")
 
+// leaveTimeout is how long a part that is to stop waits for what it has to be saved.
+const leaveTimeout = 10 * time.Second
+
 // saidOf is what the coordinator says, a stream to it, or why there is none any more.
 type saidOf struct {
 	stream  Coordinator
@@ -100,7 +104,8 @@ type saidOf struct {
 
 // Run serves the part until the job is done, and returns nil then. A coordinator that
 // can't be reached is waited for, and a lost one looked for again, until ctx ends; a
-// *RefusedError is for good.
+// *RefusedError is for good. Once ctx has ended, it is served until what the part has is
+// saved, or leaveTimeout.
 func (p *Part) Run(ctx context.Context) error {
 	inner, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	said := make(chan saidOf)
@@ -155,6 +160,8 @@ func (p *Part) follow(ctx context.Context, said chan<- saidOf) {
 
 // loop obeys the coordinator and serves what sessions want.
 func (p *Part) loop(ctx, inner context.Context, said <-chan saidOf) error {
+	stop := ctx.Done()
+	var patience <-chan time.Time // nil: this part is not to stop
 	for {
 		var events chan func()
 		var whole chan struct{}
@@ -162,7 +169,14 @@ func (p *Part) loop(ctx, inner context.Context, said <-chan saidOf) error {
 			events, whole = p.server.events, p.server.whole
 		}
 		select {
-		case <-ctx.Done():
+		case <-stop:
+			if p.coordinator == nil {
+				return ErrStopped
+			}
+			// Of what is here nothing need be lost: it is saved before this part goes.
+			stop, patience, p.leaving = nil, time.After(leaveTimeout), true
+			p.tell(&musterv1.AssistRequest{Message: &musterv1.AssistRequest_Leave{Leave: &musterv1.PartLeave{}}})
+		case <-patience:
 			return ErrStopped
 		case err := <-p.failed:
 			return err
@@ -185,6 +199,8 @@ func (p *Part) hear(ctx context.Context, s saidOf) (over bool, err error) {
 	switch {
 	case errors.As(s.err, &refusal):
 		return false, s.err
+	case s.err != nil && p.leaving:
+		return false, ErrStopped
 	case s.err != nil:
 		if !p.waiting {
 			p.cfg.Log.Info("waiting for the server that coordinates", "err", s.err)
@@ -210,6 +226,8 @@ func (p *Part) hear(ctx context.Context, s saidOf) (over bool, err error) {
 		return false, p.commit(params.Step(m.Commit.Step))
 	case *musterv1.AssistResponse_Collect:
 		return false, p.collected(params.Step(m.Collect.Step))
+	case *musterv1.AssistResponse_Release:
+		return false, ErrStopped
 	case *musterv1.AssistResponse_Done:
 		if !m.Done.Success {
 			return true, fmt.Errorf("%w: %s", ErrJobFailed, m.Done.Reason)
@@ -299,6 +317,7 @@ func (p *Part) load(m *musterv1.PartState) error {
 	}
 	if p.expected++; p.expected == s.own.end {
 		s.store.Take(p.step, 0)
+		s.wakeAll()
 		s.part.setReady(true, p.step)
 		p.waiting = false
 		p.cfg.Log.Info("part ready", "part", s.part.name, "job", s.job.Name, "step", uint64(p.step), "chunks", s.own.len())

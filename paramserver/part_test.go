@@ -2,6 +2,7 @@ package paramserver
 
 import (
 	"context"
+	"errors"
 	"io"
 	"net"
 	"path/filepath"
@@ -31,7 +32,11 @@ type boss struct {
 	ctx  context.Context  // of the stream; the part's goroutine that follows sets it
 	conn *grpc.ClientConn // to the part, for workers
 	end  chan error       // what Run returned
+
+	cancel context.CancelFunc // has the part stop
 }
+
+var release = &musterv1.AssistResponse{Message: &musterv1.AssistResponse_Release{Release: &musterv1.PartRelease{}}}
 
 func (b *boss) Send(m *musterv1.AssistRequest) error { b.hears <- m; return nil }
 func (b *boss) Close()                               {}
@@ -86,10 +91,22 @@ func newBoss(t *testing.T) *boss {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	go func() { b.end <- part.Run(ctx) }()
+	b.cancel = cancel
 	t.Cleanup(func() {
 		b.conn.Close()
+		select {
+		case <-b.end: // by itself
+			return
+		default:
+		}
 		cancel()
-		<-b.end
+		for {
+			select {
+			case <-b.end:
+				return
+			case b.says <- release:
+			}
+		}
 	})
 	b.streams <- struct{}{}
 	if h := (<-b.hears).GetHello(); h.GetIndex() != 1 || h.GetCount() != 2 || h.GetAddress() == "" {
@@ -288,6 +305,58 @@ func TestAPartWithoutItsCoordinatorTakesNoWorkers(t *testing.T) {
 	}
 	b.setUp(0)
 	b.worker("b")
+}
+
+func TestAPartThatIsToStopServesUntilItsStateIsSaved(t *testing.T) {
+	for name, letGo := range map[string]func(b *boss){
+		"it is released":            func(b *boss) { b.says <- release },
+		"its coordinator ends, too": func(b *boss) { close(b.hung) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newBoss(t)
+			b.setUp(4)
+			b.worker("a")
+			b.cancel()
+			if b.hear().GetLeave() == nil {
+				t.Fatal("the part doesn't say that it wants to leave")
+			}
+			b.collect(4)
+			if s := b.hear().GetState(); s.GetStep() != 4 {
+				t.Fatalf("%v, want the state of step 4", s)
+			}
+			letGo(b)
+			err := <-b.end
+			if b.end <- err; !errors.Is(err, ErrStopped) {
+				t.Errorf("the part ended with %v, want ErrStopped", err)
+			}
+		})
+	}
+}
+
+// A worker that joined before the part was set up anew has come for a state that is
+// not there any more.
+func TestAPartForgetsWhoJoinedBeforeItWasSetUpAnew(t *testing.T) {
+	b := newBoss(t)
+	b.setUp(4)
+	b.worker("a") // it is ready
+	req := &musterv1.JoinRequest{Worker: "b", Job: wire.JobHash(b.job), Layout: b.layout.Fingerprint(), Encodings: wire.Spoken()}
+	joined, err := musterv1.NewMusterServiceClient(b.conn).Join(t.Context(), req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.setUp(2)
+	b.worker("c")
+	stream, err := musterv1.NewMusterServiceClient(b.conn).Exchange(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	hello := &musterv1.ExchangeRequest{Message: &musterv1.ExchangeRequest_Hello{Hello: &musterv1.Hello{Session: joined.Session}}}
+	if err := stream.Send(hello); err != nil {
+		t.Fatal(err)
+	}
+	if m, err := stream.Recv(); err == nil || !strings.Contains(err.Error(), "join first") {
+		t.Errorf("%v, %v; want to be told to join first", m, err)
+	}
 }
 
 func TestAPartTellsOfWhatStaysNotFinite(t *testing.T) {

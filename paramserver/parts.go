@@ -136,6 +136,7 @@ func (s *Server) assemble(ctx context.Context) error {
 		if err := s.serveEvent(ctx); err != nil {
 			return err
 		}
+		s.releaseParts()
 	}
 	s.course++
 	for _, a := range s.others {
@@ -209,7 +210,8 @@ func (s *Server) anyDiverged() bool {
 // there. Only the loop calls it.
 func (s *Server) holdWhole() (v Version, wait func() error) {
 	v = s.store.Hold()
-	if !s.parted() || !s.assembled { // what they will be set up with is here
+	// What they will be set up with is here, and what was collected at the end.
+	if !s.parted() || !s.assembled || s.ended() && s.collected() {
 		return v, func() error { return nil }
 	}
 	var collections []*collection
@@ -234,6 +236,14 @@ func (s *Server) holdWhole() (v Version, wait func() error) {
 		}
 		return first
 	}
+}
+
+// collected tells whether the newest step is here with what the other parts own of it:
+// because the job began or went back there, or there is a checkpoint of it. Only the loop calls it.
+func (s *Server) collected() bool {
+	step, _ := s.store.At()
+	path, saved := s.saving.newestStep()
+	return !s.parted() || step == s.resumed || path != "" && saved == step
 }
 
 // pull is the whole state at the newest step; its user releases it.
@@ -284,17 +294,11 @@ func (s *Server) rewind(lost error) error {
 		<-s.whole
 	}
 	s.saving.settle()
-	state, path, err := s.checkpoints.Newest()
-	if errors.Is(err, checkpoint.ErrNone) {
-		state, path, err = s.findState() // none has been written since
-	}
+	state, path, err := s.lastSaved()
 	if err != nil {
 		return fmt.Errorf("%w; going back: %w", lost, err)
 	}
 	from, _ := s.store.At()
-	if state == nil {
-		state, path = s.initial(), "its beginning"
-	}
 	s.store.Settle()
 	s.store.LoadAll(params.Step(state.Step), state.Parameters, state.Momentum)
 	s.store.Take(params.Step(state.Step), state.Samples)
@@ -303,4 +307,44 @@ func (s *Server) rewind(lost error) error {
 	s.cfg.Log.Warn("the job goes back to where all parts can go on from", "why", lost, "from_step", uint64(from), "to_step", state.Step, "checkpoint", path)
 	s.takePosition()
 	return nil
+}
+
+// lastSaved is the state that the job has in its newest checkpoint, that which it began
+// with if it has written none since; or in the one before, where that can't be read. What
+// else may lie in the directory is not of this life of the job.
+func (s *Server) lastSaved() (state *checkpoint.State, path string, err error) {
+	if path = s.saving.newest(); path == "" {
+		return s.initial(), "its beginning", nil
+	}
+	if state, err = checkpoint.Read(path); err == nil {
+		return state, path, nil
+	}
+	s.cfg.Log.Warn("the newest checkpoint can't be read, an older one is taken", "checkpoint", path, "err", err)
+	s.saving.forget()
+	if state, path, err = s.checkpoints.Newest(); err == nil {
+		err = s.checkSameJob(state, path)
+	}
+	return state, path, err
+}
+
+// leaving tells whether servers of parts want to stop.
+func (s *Server) leaving() bool {
+	return slices.ContainsFunc(s.others, func(a *assistant) bool { return a != nil && a.said().leaving })
+}
+
+// releaseParts lets servers of parts that want to stop go, once the state has been
+// saved: the job goes back to this step, and nothing is lost with them. Only the loop
+// calls it, between two steps.
+func (s *Server) releaseParts() {
+	if !s.leaving() {
+		return
+	}
+	if err := s.save(); err != nil {
+		s.cfg.Log.Warn("checkpoint was not written, though a part leaves", "err", err)
+	}
+	for _, a := range s.others {
+		if a != nil && a.release() {
+			s.cfg.Log.Info("part leaves", "part", s.partName(a.part), "address", a.address)
+		}
+	}
 }

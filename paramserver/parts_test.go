@@ -3,10 +3,14 @@ package paramserver
 import (
 	"context"
 	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"google.golang.org/grpc"
 
@@ -380,8 +384,9 @@ func TestAPartThatDivergesEndsTheJob(t *testing.T) {
 				t.Errorf("the part hears %v, want that the job has ended", d)
 			}
 			p.stream.Close()
-			if result, err := r.wait(t); !errors.Is(err, ErrNotFinite) || result.Hash != "" {
-				t.Errorf("%v, hash %q; want ErrNotFinite, and no hash of what is not known", err, result.Hash)
+			begun := params.Hash(r.initial().Parameters)
+			if result, err := r.wait(t); !errors.Is(err, ErrNotFinite) || result.Hash != begun {
+				t.Errorf("%v, hash %q; want ErrNotFinite, and the hash of what the job began with, %s", err, result.Hash, begun)
 			}
 		})
 	}
@@ -471,4 +476,225 @@ func TestAStateThatIsIncompleteIsAwaitedToItsEnd(t *testing.T) {
 			t.Error("a state is taken in though nobody holds the version any more")
 		}
 	})
+}
+
+// twoOf is a job of two parts with a worker, of which the test has the other part.
+type twoOf struct {
+	*running
+	t    *testing.T
+	conn *grpc.ClientConn
+	o    *otherPart
+	p    *puppet
+}
+
+func newTwoOf(t *testing.T, cfg Config) *twoOf {
+	r, conn := serve(t, cfg)
+	j := &twoOf{running: r, t: t, conn: conn, o: joinAs(t, r.Server, conn)}
+	j.p = newPuppet(t, r.Server, "w")
+	return j
+}
+
+// steps makes the steps from one up to another.
+func (j *twoOf) steps(from, to uint64) {
+	j.t.Helper()
+	for step := from; step < to; step++ {
+		scale, images := float32(0.5), []uint32{1, 1}
+		if step == 2 {
+			scale, images = 1, []uint32{1, 0}
+		}
+		w := workOf(j.t, j.p)
+		if w == nil || w.Step != step || w.Kind != kindGradient {
+			j.t.Fatalf("work %v, want gradients of step %d", w, step)
+		}
+		contribute(j.p, w)
+		j.o.round(step, 0.5, scale, images...)
+		j.o.gathered(step)
+		j.o.commit(step + 1)
+	}
+}
+
+// saved has the state of a step collected and saved.
+func (j *twoOf) saved(step uint64, x, y float32) {
+	j.t.Helper()
+	j.o.collect(step, x, y)
+	for look(j.t, j.Server).CheckpointStep != step {
+	}
+}
+
+// replaced has another server take the part over, which must be given the state of a
+// step, with parameters that begin with x.
+func (j *twoOf) replaced(step uint64, x float32) {
+	j.t.Helper()
+	for {
+		j.o = assist(j.t, j.conn, helloOfOne)
+		job, err := j.o.stream.Recv()
+		if err != nil {
+			continue // the loss has not been noticed yet
+		}
+		j.o.course, j.o.layout = job.GetJob().GetCourse(), j.network.Layout
+		break
+	}
+	w, v := make([]float32, j.o.layout.Size()), make([]float32, j.o.layout.Size())
+	chunk := j.o.layout.Chunk(1)
+	state := j.o.recv().GetState()
+	if err := wire.ReadPartState(chunk.Of(w), chunk.Of(v), state); err != nil || state.Step != step || chunk.Of(w)[0] != x {
+		j.t.Fatalf("%v: state of step %d, %v..; want step %d, %v", err, state.GetStep(), chunk.Of(w)[0], step, x)
+	}
+}
+
+// evaluated makes the last evaluation, after which the state of step 3 is collected.
+func (j *twoOf) evaluated() {
+	j.t.Helper()
+	w := workOf(j.t, j.p)
+	if w == nil || w.Kind != kindEvaluate {
+		j.t.Fatalf("work %v, want an evaluation", w)
+	}
+	contribute(j.p, w)
+}
+
+func TestAPartLostWhileTheEndIsSavedTakesTheJobBack(t *testing.T) {
+	cfg := twoParts(t)
+	cfg.CheckpointSteps = 2
+	j := newTwoOf(t, cfg)
+	j.steps(0, 2)
+	j.saved(2, 3, 4)
+	j.steps(2, 3)
+	j.evaluated()
+	if c := j.o.recv().GetCollect(); c == nil || c.Step != 3 {
+		t.Fatalf("%v, want the state of step 3 asked for", c)
+	}
+	j.o.cancel() // and what it had is lost
+	j.replaced(2, 3)
+	j.steps(2, 3)
+	j.evaluated()
+	j.o.collect(3, 7, 9)
+	if w := workOf(t, j.p); w != nil {
+		t.Fatalf("work %v, want the end", w)
+	}
+	j.o.recv() // done
+	j.p.stream.Close()
+	if result, err := j.wait(t); err != nil || result.Step != 3 || result.Hash == "" {
+		t.Errorf("%v: step %d, hash %q; want the job done", err, result.Step, result.Hash)
+	}
+}
+
+// Coordinator and part are stopped together, and the part is gone first.
+func TestAStopWithoutAPartGoesOnFromTheCheckpointBefore(t *testing.T) {
+	cfg := twoParts(t)
+	cfg.CheckpointSteps = 1
+	j := newTwoOf(t, cfg)
+	j.steps(0, 1)
+	j.saved(1, 3, 4)
+	j.steps(1, 2)
+	j.o.recv() // the state is asked for, for the checkpoint of step 2
+	j.running.cancel()
+	for !j.Server.ended() {
+		time.Sleep(time.Millisecond)
+	}
+	j.o.cancel()
+	result, err := j.wait(t)
+	if !errors.Is(err, ErrStopped) || !result.Torn || result.Resumes != 1 || !strings.Contains(result.Checkpoint, "step-0000000001") || result.Hash != "" {
+		t.Errorf("%v: %+v; want it stopped, to go on from step 1", err, result)
+	}
+}
+
+func TestAPartThatLeavesTakesNothingWithIt(t *testing.T) {
+	j := newTwoOf(t, twoParts(t))
+	j.steps(0, 1)
+	w := workOf(t, j.p) // the round of step 1 is open
+	j.o.send(&musterv1.AssistRequest{Message: &musterv1.AssistRequest_Leave{Leave: &musterv1.PartLeave{}}})
+	contribute(j.p, w)
+	j.o.round(1, 0.5, 0.5, 1, 1)
+	j.o.gathered(1)
+	j.o.commit(2)
+	j.o.collect(2, 5, 6)
+	if m := j.o.recv(); m.GetRelease() == nil {
+		t.Fatalf("%v, want to be released", m)
+	}
+	j.replaced(2, 5)
+	j.steps(2, 3)
+}
+
+func TestAPartMayLeaveWhileWorkersAreWaitedFor(t *testing.T) {
+	cfg := twoParts(t)
+	cfg.MinWorkers = 2
+	j := newTwoOf(t, cfg)
+	j.o.send(&musterv1.AssistRequest{Message: &musterv1.AssistRequest_Leave{Leave: &musterv1.PartLeave{}}})
+	j.o.collect(0, 5, 6)
+	if m := j.o.recv(); m.GetRelease() == nil {
+		t.Fatalf("%v, want to be released", m)
+	}
+}
+
+// The checkpoints of another job that somebody has left in the directory are not this job's.
+func TestAJobGoesBackToWhatItHasSavedItself(t *testing.T) {
+	other := testConfig(t)
+	other.Job.Seed++
+	r := run(t, newServer(t, other))
+	newPuppet(t, r.Server, "w").toil()
+	foreign, err := r.wait(t)
+	if err != nil {
+		t.Fatal(err)
+	}
+	file, err := os.ReadFile(foreign.Checkpoint)
+	if err != nil {
+		t.Fatal(err)
+	}
+	leave := func(cfg Config, step int) {
+		if err := os.WriteFile(filepath.Join(cfg.CheckpointDir, fmt.Sprintf("step-%010d.ckpt", step)), file, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	t.Run("nothing yet", func(t *testing.T) {
+		cfg := twoParts(t)
+		j := newTwoOf(t, cfg)
+		leave(cfg, 3)
+		j.steps(0, 1)
+		begun := j.network.Layout.Chunk(1).Of(j.initial().Parameters)[0]
+		j.o.cancel()
+		j.replaced(0, begun)
+		j.steps(0, 1)
+	})
+	t.Run("one that can't be read, and one before", func(t *testing.T) {
+		cfg := twoParts(t)
+		cfg.CheckpointSteps = 1
+		j := newTwoOf(t, cfg)
+		j.steps(0, 1)
+		j.saved(1, 3, 4)
+		j.steps(1, 2)
+		j.saved(2, 5, 6)
+		if err := os.WriteFile(look(t, j.Server).Checkpoint, file[:100], 0o600); err != nil {
+			t.Fatal(err)
+		}
+		j.o.cancel()
+		j.replaced(1, 3)
+		j.steps(1, 2)
+		j.saved(2, 7, 8) // once more
+	})
+}
+
+func TestWhatIsPulledAfterTheEndIsWhole(t *testing.T) {
+	cfg := twoParts(t)
+	cfg.Linger = true
+	j := newTwoOf(t, cfg)
+	j.steps(0, 3)
+	j.evaluated()
+	j.o.collect(3, 7, 9)
+	if w := workOf(t, j.p); w != nil {
+		t.Fatalf("work %v, want the end", w)
+	}
+	j.o.recv() // done
+	j.o.cancel()
+	j.p.stream.Close()
+	p, err := musterv1.NewMusterServiceClient(j.conn).Pull(t.Context(), &musterv1.PullRequest{Chunks: []uint32{1}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := make([]float32, j.network.Layout.Chunk(1).Len())
+	if err := wire.Decode(got, p.GetParameters()[0]); err != nil || got[0] != 7 {
+		t.Errorf("%v: pulled %v.., want what the part had, 7", err, got[0])
+	}
+	if r := look(t, j.Server); r.Phase != "done" {
+		t.Errorf("phase %s, want done", r.Phase)
+	}
 }

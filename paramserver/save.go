@@ -38,10 +38,7 @@ func (s *Server) restore() error {
 			return err
 		}
 	}
-	state, path, err := s.cfg.State, "memory", error(nil)
-	if state == nil {
-		state, path, err = s.findState()
-	}
+	state, path, err := s.begunWith()
 	if err != nil {
 		return err
 	}
@@ -54,7 +51,8 @@ func (s *Server) restore() error {
 	if err := s.checkSameJob(state, path); err != nil {
 		return err
 	}
-	if s.cfg.State != nil {
+	if state == s.cfg.State {
+		s.unsaved = true
 		s.saving = newWriter(s.checkpoints, "", written{})
 	} else {
 		n := len(state.History)
@@ -74,6 +72,26 @@ func (s *Server) initial() *checkpoint.State {
 	state := &checkpoint.State{Layout: layout, Parameters: params.NewVector(layout.Size()), Momentum: params.NewVector(layout.Size())}
 	s.network.Initialise(state.Parameters, s.job.Seed)
 	return state
+}
+
+// begunWith is the state to begin with, where it is from, and nil if the job is new. A
+// standby may have lost who led the job long before that died: where both write to one
+// directory, there may be a checkpoint of a later step than it has seen.
+func (s *Server) begunWith() (*checkpoint.State, string, error) {
+	if s.cfg.State == nil {
+		return s.findState()
+	}
+	later, path, err := s.checkpoints.After(s.cfg.State.Step)
+	if err == nil {
+		err = s.checkSameJob(later, path)
+	}
+	switch {
+	case err == nil:
+		return later, path, nil
+	case !errors.Is(err, checkpoint.ErrNone):
+		s.cfg.Log.Warn("a checkpoint of a later step than what was followed is passed over", "err", err)
+	}
+	return s.cfg.State, "memory", nil
 }
 
 func (s *Server) findState() (*checkpoint.State, string, error) {

@@ -1,6 +1,7 @@
 package paramserver
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -56,7 +57,7 @@ type Server struct {
 	best     *checkpoint.Score
 	started  time.Time
 	resumed  params.Step // step at which this process took the job up
-	takenUp  bool        // Config.State is, or will be, in a checkpoint
+	unsaved  bool        // the job began with Config.State, which is in no checkpoint yet
 
 	phase   string // waiting, training, evaluating, done, stopped, failed
 	kind    musterv1.WorkKind
@@ -75,9 +76,10 @@ type Server struct {
 	assembled bool         // all are there, and have been told how the job stands
 	course    uint64       // how often they have
 
-	followers []*follower // standbys
-	offered   params.Step // step that they have been told to publish last
-	patience  *time.Timer // fires when those that lag are sent away; nil: none does
+	followers []*follower      // standbys
+	offered   params.Step      // step that they have been told to publish last
+	patience  *time.Timer      // fires when those that lag are sent away; nil: none does
+	exiles    map[string]exile // those that were, by their names
 
 	joins      map[uint64]*joined  // by session
 	sessions   map[string]*session // by worker
@@ -179,6 +181,7 @@ func newBare(cfg Config, registry *membership.Registry) (*Server, error) {
 		known:    map[string]bool{},
 		lostAt:   map[string]time.Time{},
 		bidden:   map[string]bool{},
+		exiles:   map[string]exile{},
 		// Numbers of an earlier life of the server are not given out again.
 		lastNumber: uint64(time.Now().UnixNano()),
 		phase:      "waiting",
@@ -218,10 +221,10 @@ func (s *Server) Run(ctx context.Context) (Result, error) {
 	all.Go(s.saving.run)
 	all.Go(func() { s.watch(inner) })
 
-	err := s.loop(ctx)
+	err := s.finish(ctx)
 	for errors.Is(err, errPartLost) {
 		if err = s.rewind(err); err == nil {
-			err = s.loop(ctx)
+			err = s.finish(ctx)
 		}
 	}
 
@@ -229,13 +232,11 @@ func (s *Server) Run(ctx context.Context) (Result, error) {
 	if ctx.Err() != nil && errors.Is(err, ctx.Err()) {
 		err = ErrStopped
 	}
-	if err == nil || errors.Is(err, ErrStopped) {
-		if unsaved := s.save(); unsaved != nil {
-			err = fmt.Errorf("the state at the end was not saved: %w", unsaved)
-		}
+	if errors.Is(err, ErrStopped) {
+		err = s.saveStopped()
 	}
 	result := s.result()
-	if s.parted() && err != nil && !errors.Is(err, ErrStopped) {
+	if !s.collected() {
 		result.Hash = "" // of what the other parts have nothing has been collected
 	}
 	if c := result.Staleness; c != nil {
@@ -263,6 +264,32 @@ func (s *Server) Run(ctx context.Context) (Result, error) {
 	return result, err
 }
 
+// finish is loop, and the checkpoint of its end.
+func (s *Server) finish(ctx context.Context) error {
+	if err := s.loop(ctx); err != nil {
+		return err
+	}
+	return unsaved(s.save())
+}
+
+// saveStopped writes the checkpoint of a job that is stopped. Where a part has gone at
+// the same time, the newest step is lost with it, and the job goes on from an earlier one.
+func (s *Server) saveStopped() error {
+	err := s.save()
+	if errors.Is(err, errPartLost) {
+		s.cfg.Log.Warn("the state at the end was not saved", "err", err)
+		return ErrStopped
+	}
+	return cmp.Or(unsaved(err), ErrStopped)
+}
+
+func unsaved(err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("the state at the end was not saved: %w", err)
+}
+
 // loop is the training of a job: step by step, an evaluation after each epoch.
 func (s *Server) loop(ctx context.Context) error {
 	if err := s.assemble(ctx); err != nil {
@@ -271,8 +298,8 @@ func (s *Server) loop(ctx context.Context) error {
 	if err := s.awaitData(ctx); err != nil {
 		return err
 	}
-	if s.cfg.State != nil && !s.takenUp {
-		s.takenUp = true
+	if s.unsaved {
+		s.unsaved = false
 		s.saveInBackground() // nobody may have it but this process
 	}
 	train := s.train
@@ -280,6 +307,7 @@ func (s *Server) loop(ctx context.Context) error {
 		train = s.trainRelaxed
 	}
 	for {
+		s.releaseParts()
 		// First what the process before this one may have left undone.
 		if s.epochEnded() && !s.scored() {
 			if err := s.evaluate(ctx); err != nil {
@@ -487,5 +515,8 @@ func (s *Server) do(ctx context.Context, f func()) error {
 
 // errOver is what sessions meet after the job's end.
 var errOver = errors.New("the job has ended")
+
+// errAway is what workers meet while the server stops, to come back.
+var errAway = errors.New("the server is stopping, and is waited for")
 
 func (s *Server) ended() bool { return s.finished.Load() }

@@ -107,7 +107,7 @@ func asStatus(err error) error {
 		return nil
 	case errors.As(err, &refusal):
 		return status.Error(codes.FailedPrecondition, err.Error())
-	case errors.Is(err, errOver), errors.Is(err, errNotAssembled):
+	case errors.Is(err, errOver), errors.Is(err, errAway), errors.Is(err, errSlow), errors.Is(err, errNotAssembled):
 		return status.Error(codes.Unavailable, err.Error())
 	case errors.Is(err, context.Canceled):
 		return status.Error(codes.Canceled, err.Error())

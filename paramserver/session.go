@@ -188,11 +188,18 @@ func (ses *session) attach(ctx context.Context, hello *musterv1.Hello) (release 
 			s.cfg.Log.Warn("worker's lease was not given back, it will run out", "worker", ses.member.ID, "err", err)
 		}
 	}
-	if err := s.do(ctx, func() {
+	if ended := s.do(ctx, func() {
+		if s.joins[ses.number] == nil { // the state that it came for is not here any more
+			err = notJoined(ses.number)
+			return
+		}
 		ses.takeSums()
 		ses.holdsAll(hello.HaveStepPlusOne)
 		s.attached(ses)
-	}); err != nil {
+	}); ended != nil {
+		err = ended
+	}
+	if err != nil {
 		drop(true)
 		return nil, err
 	}

@@ -5,8 +5,10 @@ import (
 	"errors"
 	"log/slog"
 	"math"
+	"os"
 	"strings"
 	"testing"
+	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
@@ -56,8 +58,14 @@ func (l *led) follow(t *testing.T) {
 	}
 	l.lose, l.end = cancel, make(chan error, 1)
 	go func() { l.end <- l.standby.Follow(ctx, leading) }()
+	l.awaitFollower(t)
+}
+
+// awaitFollower returns once the server has taken a standby in.
+func (r *running) awaitFollower(t *testing.T) {
+	t.Helper()
 	for there := false; !there; {
-		if err := l.do(t.Context(), func() { there = len(l.followers) > 0 }); err != nil {
+		if err := r.do(t.Context(), func() { there = len(r.followers) > 0 }); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -146,6 +154,45 @@ func TestWhatIsTakenOverIsSaved(t *testing.T) {
 	}
 }
 
+// Where both write to one directory, a standby that has long been out of touch has less
+// in memory than there is.
+func TestAStandbyTakesUpALaterCheckpoint(t *testing.T) {
+	cfg := twoChunks(t)
+	cfg.CheckpointSteps = 1
+	l := lead(t, cfg)
+	p := newPuppet(t, l.Server, "w")
+	p.obey(next(t, p))
+	w := next(t, p)
+	l.lose()
+	<-l.end
+	state := l.standby.State()
+	if state == nil || state.Step != 1 {
+		t.Fatalf("the standby has %+v, want step 1", state)
+	}
+	p.obey(w)
+	w = next(t, p)
+	for look(t, l.Server).CheckpointStep != 2 {
+	}
+	cfg.State = state
+	if at, _ := newServer(t, cfg).store.At(); at != 2 {
+		t.Errorf("it begins at step %d, want that of the checkpoint, 2", at)
+	}
+	// One that can't be read counts for nothing.
+	path := look(t, l.Server).Checkpoint
+	whole, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, whole[:len(whole)-1], 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if at, _ := newServer(t, cfg).store.At(); at != 1 {
+		t.Errorf("it begins at step %d, want that of its memory, 1", at)
+	}
+	p.obey(w)
+	p.toil()
+}
+
 func TestAStandbyThatComesLateIsGivenTheState(t *testing.T) {
 	cfg := twoChunks(t)
 	l := lead(t, cfg)
@@ -188,11 +235,7 @@ func TestAStandbyThatLagsIsSentAway(t *testing.T) {
 	if err := stream.Send(hello("slow", "a:1")); err != nil {
 		t.Fatal(err)
 	}
-	for there := false; !there; {
-		if err := l.do(t.Context(), func() { there = len(l.followers) > 0 }); err != nil {
-			t.Fatal(err)
-		}
-	}
+	l.awaitFollower(t)
 	p := newPuppet(t, l.Server, "w")
 	p.obey(next(t, p))
 	for {
@@ -210,11 +253,44 @@ func TestAStandbyThatLagsIsSentAway(t *testing.T) {
 	if err := l.do(t.Context(), func() { l.sendAway(0) }); err != nil { // as the timer does
 		t.Fatal(err)
 	}
-	if w := next(t, p); w.Step != 1 {
+	w := next(t, p)
+	if w.Step != 1 {
 		t.Errorf("work %v, want step 1: nobody waits for the standby any more", w)
 	}
 	if _, err := stream.Recv(); err == nil || !strings.Contains(err.Error(), "has not acknowledged step 0") {
 		t.Errorf("the standby hears %v, want why it was sent away", err)
+	}
+	again := rawFollower(t, conn)
+	if err := again.Send(hello("slow", "a:1")); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := again.Recv(); status.Code(err) != codes.Unavailable || !strings.Contains(err.Error(), "may come back in 10s") {
+		t.Errorf("it hears %v when it comes back, want for how long it has to stay away", err)
+	}
+	other := rawFollower(t, conn)
+	if err := other.Send(hello("other", "a:2")); err != nil {
+		t.Fatal(err)
+	}
+	l.awaitFollower(t)
+	p.obey(w)
+	if m, err := other.Recv(); err != nil || m.GetJob() == nil {
+		t.Errorf("%v, %v; want another standby taken in", m, err)
+	}
+}
+
+func TestAStandbyStaysAwayTheLongerTheMoreOftenItLags(t *testing.T) {
+	s := newServer(t, twoChunks(t))
+	slow := &follower{server: "slow"}
+	for _, want := range []time.Duration{followTimeout, 2 * followTimeout, 4 * followTimeout} {
+		s.banish(slow)
+		if got := s.exiles["slow"].pause; got != want {
+			t.Errorf("it stays away for %v, want %v", got, want)
+		}
+	}
+	kept := &follower{server: "slow", has: 7}
+	s.banish(kept)
+	if got := s.exiles["slow"].pause; got != followTimeout {
+		t.Errorf("having kept up it stays away for %v, want %v", got, followTimeout)
 	}
 }
 

@@ -33,9 +33,10 @@ type Store struct {
 	rule   optim.Rule
 	far    bool // what Apply makes has no room in the caches
 
-	mu         sync.RWMutex // guards step and samples; held while values are copied
+	mu         sync.RWMutex // guards step, samples and void; held while values are copied
 	step       params.Step  // the newest whole one
 	samples    uint64
+	void       bool // another state is being brought in: see Settle
 	parameters [2][]float32
 	momentum   [2][]float32
 	seen       [2][]float32  // by workers: the parameters themselves, unless rounds
@@ -98,7 +99,7 @@ func (s *Store) Has(step params.Step, chunk int) bool {
 
 // has is Has. Callers hold mu.
 func (s *Store) has(step params.Step, chunk int) bool {
-	return step == s.step || step == s.step+1 && s.made[chunk].Load()
+	return !s.void && (step == s.step || step == s.step+1 && s.made[chunk].Load())
 }
 
 // Read returns a chunk of the parameters at a step, as workers see them, to be
@@ -144,9 +145,12 @@ func (s *Store) share(memory *wire.Segment) {
 	runtime.AddCleanup(s, (*wire.Segment).Close, memory)
 }
 
-// Settle waits until nobody holds a version. Nobody may call Apply, or Hold, from
-// then on until Take.
+// Settle waits until nobody holds a version. From then on until Take, nothing can be
+// read, and nobody may call Apply or Hold.
 func (s *Store) Settle() {
+	s.mu.Lock()
+	s.void = true
+	s.mu.Unlock()
 	for v := range s.holds {
 		s.holds[v].Wait()
 	}
@@ -177,7 +181,7 @@ func (s *Store) Take(step params.Step, samples uint64) {
 	if v := s.version(step); s.rounds {
 		kernel.Round(s.seen[v], s.parameters[v])
 	}
-	s.step, s.samples = step, samples
+	s.step, s.samples, s.void = step, samples, false
 	for chunk := range s.made {
 		s.made[chunk].Store(false)
 	}

@@ -117,6 +117,13 @@ func (w *writer) newestStep() (path string, step params.Step) {
 	return w.path, w.holds.step
 }
 
+// forget has the newest checkpoint not count, since it can't be read.
+func (w *writer) forget() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.path, w.holds = "", written{}
+}
+
 // has tells whether the newest checkpoint is of a step, and says the same of it.
 func (w *writer) has(step params.Step, final, scored bool) bool {
 	w.mu.Lock()

@@ -116,11 +116,7 @@ func partKilled(t *testing.T) string {
 	servers[0].say("the job goes back to where all parts can go on from")
 	servers[2] = j.server(2)
 	hash := j.end(servers, all)
-	went := regexp.MustCompile(`goes back .*from_step=(\d+) to_step=(\d+)`).FindStringSubmatch(servers[0].stderr())
-	if went == nil {
-		t.Fatal("the coordinator doesn't say where it goes back to")
-	}
-	if from, to := number(t, went[1]), number(t, went[2]); to == 0 || from-to > 2 {
+	if from, to := j.wentBack(servers[0]); to == 0 || from-to > 2 {
 		t.Errorf("the job went from step %d to %d: more than the steps since the newest checkpoint", from, to)
 	}
 	return hash
@@ -139,7 +135,21 @@ func partStopped(t *testing.T) string {
 		t.Errorf("a part that was stopped ended with status %d, want 3 and who waits", s)
 	}
 	servers[1] = j.server(1)
-	return j.end(servers, all)
+	hash := j.end(servers, all)
+	if from, to := j.wentBack(servers[0]); from != to {
+		t.Errorf("the job went from step %d to %d, though the part was stopped in good order", from, to)
+	}
+	return hash
+}
+
+// wentBack is from where to where the coordinator says that it went back.
+func (j *partedJob) wentBack(coordinator *process) (from, to int) {
+	j.t.Helper()
+	went := regexp.MustCompile(`goes back .*from_step=(\d+) to_step=(\d+)`).FindStringSubmatch(coordinator.stderr())
+	if went == nil {
+		j.t.Fatal("the coordinator doesn't say where it goes back to")
+	}
+	return number(j.t, went[1]), number(j.t, went[2])
 }
 
 func coordinatorKilled(t *testing.T) string {

@@ -1,6 +1,7 @@
 package checkpoint
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -125,6 +126,20 @@ func (s *Store) Newest() (*State, string, error) {
 		return nil, "", err
 	}
 	return state, path, nil
+}
+
+// After is Newest, where that is of a later step than the given one: else the error wraps
+// ErrNone, and nothing was read.
+func (s *Store) After(step uint64) (*State, string, error) {
+	none := fmt.Errorf("%w of a later step than %d in %s", ErrNone, step, s.dir)
+	if steps, err := list(s.dir); err != nil || len(steps) == 0 || steps[0] <= step {
+		return nil, "", cmp.Or(err, none)
+	}
+	state, path, err := s.Newest()
+	if err == nil && state.Step <= step { // what is later is corrupt
+		return nil, "", none
+	}
+	return state, path, err
 }
 
 // Save writes state, also as the best one if best, and returns the path of its

@@ -65,6 +65,9 @@ evaluates each epoch, writes checkpoints, and ends when the job is done.`,
 			if o.standby && len(o.Etcd) == 0 {
 				return settings.Usagef("%s needs --etcd: the etcd inside a parameter server dies with it, and nobody could tell that a standby is to take its place", settings.Origin(cmd, "standby"))
 			}
+			if o.standby && cfg.Resume == "none" {
+				return settings.Usagef("%s none: a standby goes on with the job that it follows; the server that leads may begin anew", settings.Origin(cmd, "resume"))
+			}
 			cfg.Parts = o.parts.count
 			if err := cfg.Validate(); err != nil {
 				return settings.Usage(err)

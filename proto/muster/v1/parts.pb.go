@@ -34,6 +34,7 @@ type AssistRequest struct {
 	//	*AssistRequest_Gathered
 	//	*AssistRequest_Refused
 	//	*AssistRequest_State
+	//	*AssistRequest_Leave
 	Message       isAssistRequest_Message `protobuf_oneof:"message"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -112,6 +113,15 @@ func (x *AssistRequest) GetState() *PartState {
 	return nil
 }
 
+func (x *AssistRequest) GetLeave() *PartLeave {
+	if x != nil {
+		if x, ok := x.Message.(*AssistRequest_Leave); ok {
+			return x.Leave
+		}
+	}
+	return nil
+}
+
 type isAssistRequest_Message interface {
 	isAssistRequest_Message()
 }
@@ -132,6 +142,10 @@ type AssistRequest_State struct {
 	State *PartState `protobuf:"bytes,4,opt,name=state,proto3,oneof"`
 }
 
+type AssistRequest_Leave struct {
+	Leave *PartLeave `protobuf:"bytes,5,opt,name=leave,proto3,oneof"`
+}
+
 func (*AssistRequest_Hello) isAssistRequest_Message() {}
 
 func (*AssistRequest_Gathered) isAssistRequest_Message() {}
@@ -139,6 +153,8 @@ func (*AssistRequest_Gathered) isAssistRequest_Message() {}
 func (*AssistRequest_Refused) isAssistRequest_Message() {}
 
 func (*AssistRequest_State) isAssistRequest_Message() {}
+
+func (*AssistRequest_Leave) isAssistRequest_Message() {}
 
 // AssistResponse travels from the server that coordinates to that of a part.
 type AssistResponse struct {
@@ -151,6 +167,7 @@ type AssistResponse struct {
 	//	*AssistResponse_Commit
 	//	*AssistResponse_Collect
 	//	*AssistResponse_Done
+	//	*AssistResponse_Release
 	Message       isAssistResponse_Message `protobuf_oneof:"message"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -247,6 +264,15 @@ func (x *AssistResponse) GetDone() *Done {
 	return nil
 }
 
+func (x *AssistResponse) GetRelease() *PartRelease {
+	if x != nil {
+		if x, ok := x.Message.(*AssistResponse_Release); ok {
+			return x.Release
+		}
+	}
+	return nil
+}
+
 type isAssistResponse_Message interface {
 	isAssistResponse_Message()
 }
@@ -275,6 +301,10 @@ type AssistResponse_Done struct {
 	Done *Done `protobuf:"bytes,6,opt,name=done,proto3,oneof"`
 }
 
+type AssistResponse_Release struct {
+	Release *PartRelease `protobuf:"bytes,7,opt,name=release,proto3,oneof"`
+}
+
 func (*AssistResponse_Job) isAssistResponse_Message() {}
 
 func (*AssistResponse_State) isAssistResponse_Message() {}
@@ -286,6 +316,8 @@ func (*AssistResponse_Commit) isAssistResponse_Message() {}
 func (*AssistResponse_Collect) isAssistResponse_Message() {}
 
 func (*AssistResponse_Done) isAssistResponse_Message() {}
+
+func (*AssistResponse_Release) isAssistResponse_Message() {}
 
 // PartHello says which part a server is for.
 type PartHello struct {
@@ -448,6 +480,80 @@ func (x *PartJob) GetCourse() uint64 {
 	return 0
 }
 
+// PartLeave tells that a part's server is to stop: it serves on until it is released.
+type PartLeave struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PartLeave) Reset() {
+	*x = PartLeave{}
+	mi := &file_muster_v1_parts_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PartLeave) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PartLeave) ProtoMessage() {}
+
+func (x *PartLeave) ProtoReflect() protoreflect.Message {
+	mi := &file_muster_v1_parts_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PartLeave.ProtoReflect.Descriptor instead.
+func (*PartLeave) Descriptor() ([]byte, []int) {
+	return file_muster_v1_parts_proto_rawDescGZIP(), []int{4}
+}
+
+// PartRelease ends the stream of a part that wants to leave, whose state has been saved.
+type PartRelease struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PartRelease) Reset() {
+	*x = PartRelease{}
+	mi := &file_muster_v1_parts_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PartRelease) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PartRelease) ProtoMessage() {}
+
+func (x *PartRelease) ProtoReflect() protoreflect.Message {
+	mi := &file_muster_v1_parts_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PartRelease.ProtoReflect.Descriptor instead.
+func (*PartRelease) Descriptor() ([]byte, []int) {
+	return file_muster_v1_parts_proto_rawDescGZIP(), []int{5}
+}
+
 // PartState is a chunk of the server's own parameters and momentum at a step,
 // little-endian float32: sent to begin with, and asked for by PartCollect.
 type PartState struct {
@@ -464,7 +570,7 @@ type PartState struct {
 
 func (x *PartState) Reset() {
 	*x = PartState{}
-	mi := &file_muster_v1_parts_proto_msgTypes[4]
+	mi := &file_muster_v1_parts_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -476,7 +582,7 @@ func (x *PartState) String() string {
 func (*PartState) ProtoMessage() {}
 
 func (x *PartState) ProtoReflect() protoreflect.Message {
-	mi := &file_muster_v1_parts_proto_msgTypes[4]
+	mi := &file_muster_v1_parts_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -489,7 +595,7 @@ func (x *PartState) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PartState.ProtoReflect.Descriptor instead.
 func (*PartState) Descriptor() ([]byte, []int) {
-	return file_muster_v1_parts_proto_rawDescGZIP(), []int{4}
+	return file_muster_v1_parts_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *PartState) GetStep() uint64 {
@@ -543,7 +649,7 @@ type PartBegin struct {
 
 func (x *PartBegin) Reset() {
 	*x = PartBegin{}
-	mi := &file_muster_v1_parts_proto_msgTypes[5]
+	mi := &file_muster_v1_parts_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -555,7 +661,7 @@ func (x *PartBegin) String() string {
 func (*PartBegin) ProtoMessage() {}
 
 func (x *PartBegin) ProtoReflect() protoreflect.Message {
-	mi := &file_muster_v1_parts_proto_msgTypes[5]
+	mi := &file_muster_v1_parts_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -568,7 +674,7 @@ func (x *PartBegin) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PartBegin.ProtoReflect.Descriptor instead.
 func (*PartBegin) Descriptor() ([]byte, []int) {
-	return file_muster_v1_parts_proto_rawDescGZIP(), []int{5}
+	return file_muster_v1_parts_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *PartBegin) GetStep() uint64 {
@@ -617,7 +723,7 @@ type PartGathered struct {
 
 func (x *PartGathered) Reset() {
 	*x = PartGathered{}
-	mi := &file_muster_v1_parts_proto_msgTypes[6]
+	mi := &file_muster_v1_parts_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -629,7 +735,7 @@ func (x *PartGathered) String() string {
 func (*PartGathered) ProtoMessage() {}
 
 func (x *PartGathered) ProtoReflect() protoreflect.Message {
-	mi := &file_muster_v1_parts_proto_msgTypes[6]
+	mi := &file_muster_v1_parts_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -642,7 +748,7 @@ func (x *PartGathered) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PartGathered.ProtoReflect.Descriptor instead.
 func (*PartGathered) Descriptor() ([]byte, []int) {
-	return file_muster_v1_parts_proto_rawDescGZIP(), []int{6}
+	return file_muster_v1_parts_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *PartGathered) GetStep() uint64 {
@@ -694,7 +800,7 @@ type PartRefused struct {
 
 func (x *PartRefused) Reset() {
 	*x = PartRefused{}
-	mi := &file_muster_v1_parts_proto_msgTypes[7]
+	mi := &file_muster_v1_parts_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -706,7 +812,7 @@ func (x *PartRefused) String() string {
 func (*PartRefused) ProtoMessage() {}
 
 func (x *PartRefused) ProtoReflect() protoreflect.Message {
-	mi := &file_muster_v1_parts_proto_msgTypes[7]
+	mi := &file_muster_v1_parts_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -719,7 +825,7 @@ func (x *PartRefused) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PartRefused.ProtoReflect.Descriptor instead.
 func (*PartRefused) Descriptor() ([]byte, []int) {
-	return file_muster_v1_parts_proto_rawDescGZIP(), []int{7}
+	return file_muster_v1_parts_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *PartRefused) GetStep() uint64 {
@@ -753,7 +859,7 @@ type PartCommit struct {
 
 func (x *PartCommit) Reset() {
 	*x = PartCommit{}
-	mi := &file_muster_v1_parts_proto_msgTypes[8]
+	mi := &file_muster_v1_parts_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -765,7 +871,7 @@ func (x *PartCommit) String() string {
 func (*PartCommit) ProtoMessage() {}
 
 func (x *PartCommit) ProtoReflect() protoreflect.Message {
-	mi := &file_muster_v1_parts_proto_msgTypes[8]
+	mi := &file_muster_v1_parts_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -778,7 +884,7 @@ func (x *PartCommit) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PartCommit.ProtoReflect.Descriptor instead.
 func (*PartCommit) Descriptor() ([]byte, []int) {
-	return file_muster_v1_parts_proto_rawDescGZIP(), []int{8}
+	return file_muster_v1_parts_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *PartCommit) GetStep() uint64 {
@@ -798,7 +904,7 @@ type PartCollect struct {
 
 func (x *PartCollect) Reset() {
 	*x = PartCollect{}
-	mi := &file_muster_v1_parts_proto_msgTypes[9]
+	mi := &file_muster_v1_parts_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -810,7 +916,7 @@ func (x *PartCollect) String() string {
 func (*PartCollect) ProtoMessage() {}
 
 func (x *PartCollect) ProtoReflect() protoreflect.Message {
-	mi := &file_muster_v1_parts_proto_msgTypes[9]
+	mi := &file_muster_v1_parts_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -823,7 +929,7 @@ func (x *PartCollect) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PartCollect.ProtoReflect.Descriptor instead.
 func (*PartCollect) Descriptor() ([]byte, []int) {
-	return file_muster_v1_parts_proto_rawDescGZIP(), []int{9}
+	return file_muster_v1_parts_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *PartCollect) GetStep() uint64 {
@@ -837,20 +943,22 @@ var File_muster_v1_parts_proto protoreflect.FileDescriptor
 
 const file_muster_v1_parts_proto_rawDesc = "" +
 	"\n" +
-	"\x15muster/v1/parts.proto\x12\tmuster.v1\x1a\x16muster/v1/muster.proto\"\xe1\x01\n" +
+	"\x15muster/v1/parts.proto\x12\tmuster.v1\x1a\x16muster/v1/muster.proto\"\x8f\x02\n" +
 	"\rAssistRequest\x12,\n" +
 	"\x05hello\x18\x01 \x01(\v2\x14.muster.v1.PartHelloH\x00R\x05hello\x125\n" +
 	"\bgathered\x18\x02 \x01(\v2\x17.muster.v1.PartGatheredH\x00R\bgathered\x122\n" +
 	"\arefused\x18\x03 \x01(\v2\x16.muster.v1.PartRefusedH\x00R\arefused\x12,\n" +
-	"\x05state\x18\x04 \x01(\v2\x14.muster.v1.PartStateH\x00R\x05stateB\t\n" +
-	"\amessage\"\xab\x02\n" +
+	"\x05state\x18\x04 \x01(\v2\x14.muster.v1.PartStateH\x00R\x05state\x12,\n" +
+	"\x05leave\x18\x05 \x01(\v2\x14.muster.v1.PartLeaveH\x00R\x05leaveB\t\n" +
+	"\amessage\"\xdf\x02\n" +
 	"\x0eAssistResponse\x12&\n" +
 	"\x03job\x18\x01 \x01(\v2\x12.muster.v1.PartJobH\x00R\x03job\x12,\n" +
 	"\x05state\x18\x02 \x01(\v2\x14.muster.v1.PartStateH\x00R\x05state\x12,\n" +
 	"\x05begin\x18\x03 \x01(\v2\x14.muster.v1.PartBeginH\x00R\x05begin\x12/\n" +
 	"\x06commit\x18\x04 \x01(\v2\x15.muster.v1.PartCommitH\x00R\x06commit\x122\n" +
 	"\acollect\x18\x05 \x01(\v2\x16.muster.v1.PartCollectH\x00R\acollect\x12%\n" +
-	"\x04done\x18\x06 \x01(\v2\x0f.muster.v1.DoneH\x00R\x04doneB\t\n" +
+	"\x04done\x18\x06 \x01(\v2\x0f.muster.v1.DoneH\x00R\x04done\x122\n" +
+	"\arelease\x18\a \x01(\v2\x16.muster.v1.PartReleaseH\x00R\areleaseB\t\n" +
 	"\amessage\"Q\n" +
 	"\tPartHello\x12\x14\n" +
 	"\x05index\x18\x01 \x01(\rR\x05index\x12\x14\n" +
@@ -863,7 +971,9 @@ const file_muster_v1_parts_proto_rawDesc = "" +
 	"\x05first\x18\x04 \x01(\rR\x05first\x12\x10\n" +
 	"\x03end\x18\x05 \x01(\rR\x03end\x12\x12\n" +
 	"\x04step\x18\x06 \x01(\x04R\x04step\x12\x16\n" +
-	"\x06course\x18\a \x01(\x04R\x06course\"\x8d\x01\n" +
+	"\x06course\x18\a \x01(\x04R\x06course\"\v\n" +
+	"\tPartLeave\"\r\n" +
+	"\vPartRelease\"\x8d\x01\n" +
 	"\tPartState\x12\x12\n" +
 	"\x04step\x18\x01 \x01(\x04R\x04step\x12\x14\n" +
 	"\x05chunk\x18\x02 \x01(\rR\x05chunk\x12\x1a\n" +
@@ -907,42 +1017,46 @@ func file_muster_v1_parts_proto_rawDescGZIP() []byte {
 	return file_muster_v1_parts_proto_rawDescData
 }
 
-var file_muster_v1_parts_proto_msgTypes = make([]protoimpl.MessageInfo, 10)
+var file_muster_v1_parts_proto_msgTypes = make([]protoimpl.MessageInfo, 12)
 var file_muster_v1_parts_proto_goTypes = []any{
 	(*AssistRequest)(nil),  // 0: muster.v1.AssistRequest
 	(*AssistResponse)(nil), // 1: muster.v1.AssistResponse
 	(*PartHello)(nil),      // 2: muster.v1.PartHello
 	(*PartJob)(nil),        // 3: muster.v1.PartJob
-	(*PartState)(nil),      // 4: muster.v1.PartState
-	(*PartBegin)(nil),      // 5: muster.v1.PartBegin
-	(*PartGathered)(nil),   // 6: muster.v1.PartGathered
-	(*PartRefused)(nil),    // 7: muster.v1.PartRefused
-	(*PartCommit)(nil),     // 8: muster.v1.PartCommit
-	(*PartCollect)(nil),    // 9: muster.v1.PartCollect
-	(*Done)(nil),           // 10: muster.v1.Done
-	(*JobSpec)(nil),        // 11: muster.v1.JobSpec
-	(*Node)(nil),           // 12: muster.v1.Node
+	(*PartLeave)(nil),      // 4: muster.v1.PartLeave
+	(*PartRelease)(nil),    // 5: muster.v1.PartRelease
+	(*PartState)(nil),      // 6: muster.v1.PartState
+	(*PartBegin)(nil),      // 7: muster.v1.PartBegin
+	(*PartGathered)(nil),   // 8: muster.v1.PartGathered
+	(*PartRefused)(nil),    // 9: muster.v1.PartRefused
+	(*PartCommit)(nil),     // 10: muster.v1.PartCommit
+	(*PartCollect)(nil),    // 11: muster.v1.PartCollect
+	(*Done)(nil),           // 12: muster.v1.Done
+	(*JobSpec)(nil),        // 13: muster.v1.JobSpec
+	(*Node)(nil),           // 14: muster.v1.Node
 }
 var file_muster_v1_parts_proto_depIdxs = []int32{
 	2,  // 0: muster.v1.AssistRequest.hello:type_name -> muster.v1.PartHello
-	6,  // 1: muster.v1.AssistRequest.gathered:type_name -> muster.v1.PartGathered
-	7,  // 2: muster.v1.AssistRequest.refused:type_name -> muster.v1.PartRefused
-	4,  // 3: muster.v1.AssistRequest.state:type_name -> muster.v1.PartState
-	3,  // 4: muster.v1.AssistResponse.job:type_name -> muster.v1.PartJob
-	4,  // 5: muster.v1.AssistResponse.state:type_name -> muster.v1.PartState
-	5,  // 6: muster.v1.AssistResponse.begin:type_name -> muster.v1.PartBegin
-	8,  // 7: muster.v1.AssistResponse.commit:type_name -> muster.v1.PartCommit
-	9,  // 8: muster.v1.AssistResponse.collect:type_name -> muster.v1.PartCollect
-	10, // 9: muster.v1.AssistResponse.done:type_name -> muster.v1.Done
-	11, // 10: muster.v1.PartJob.job:type_name -> muster.v1.JobSpec
-	12, // 11: muster.v1.PartRefused.node:type_name -> muster.v1.Node
-	0,  // 12: muster.v1.PartsService.Assist:input_type -> muster.v1.AssistRequest
-	1,  // 13: muster.v1.PartsService.Assist:output_type -> muster.v1.AssistResponse
-	13, // [13:14] is the sub-list for method output_type
-	12, // [12:13] is the sub-list for method input_type
-	12, // [12:12] is the sub-list for extension type_name
-	12, // [12:12] is the sub-list for extension extendee
-	0,  // [0:12] is the sub-list for field type_name
+	8,  // 1: muster.v1.AssistRequest.gathered:type_name -> muster.v1.PartGathered
+	9,  // 2: muster.v1.AssistRequest.refused:type_name -> muster.v1.PartRefused
+	6,  // 3: muster.v1.AssistRequest.state:type_name -> muster.v1.PartState
+	4,  // 4: muster.v1.AssistRequest.leave:type_name -> muster.v1.PartLeave
+	3,  // 5: muster.v1.AssistResponse.job:type_name -> muster.v1.PartJob
+	6,  // 6: muster.v1.AssistResponse.state:type_name -> muster.v1.PartState
+	7,  // 7: muster.v1.AssistResponse.begin:type_name -> muster.v1.PartBegin
+	10, // 8: muster.v1.AssistResponse.commit:type_name -> muster.v1.PartCommit
+	11, // 9: muster.v1.AssistResponse.collect:type_name -> muster.v1.PartCollect
+	12, // 10: muster.v1.AssistResponse.done:type_name -> muster.v1.Done
+	5,  // 11: muster.v1.AssistResponse.release:type_name -> muster.v1.PartRelease
+	13, // 12: muster.v1.PartJob.job:type_name -> muster.v1.JobSpec
+	14, // 13: muster.v1.PartRefused.node:type_name -> muster.v1.Node
+	0,  // 14: muster.v1.PartsService.Assist:input_type -> muster.v1.AssistRequest
+	1,  // 15: muster.v1.PartsService.Assist:output_type -> muster.v1.AssistResponse
+	15, // [15:16] is the sub-list for method output_type
+	14, // [14:15] is the sub-list for method input_type
+	14, // [14:14] is the sub-list for extension type_name
+	14, // [14:14] is the sub-list for extension extendee
+	0,  // [0:14] is the sub-list for field type_name
 }
 
 func init() { file_muster_v1_parts_proto_init() }
@@ -956,6 +1070,7 @@ func file_muster_v1_parts_proto_init() {
 		(*AssistRequest_Gathered)(nil),
 		(*AssistRequest_Refused)(nil),
 		(*AssistRequest_State)(nil),
+		(*AssistRequest_Leave)(nil),
 	}
 	file_muster_v1_parts_proto_msgTypes[1].OneofWrappers = []any{
 		(*AssistResponse_Job)(nil),
@@ -964,6 +1079,7 @@ func file_muster_v1_parts_proto_init() {
 		(*AssistResponse_Commit)(nil),
 		(*AssistResponse_Collect)(nil),
 		(*AssistResponse_Done)(nil),
+		(*AssistResponse_Release)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -971,7 +1087,7 @@ func file_muster_v1_parts_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_muster_v1_parts_proto_rawDesc), len(file_muster_v1_parts_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   10,
+			NumMessages:   12,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
