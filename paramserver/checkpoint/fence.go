@@ -72,7 +72,7 @@ func (s *Store) lead(term uint64) error {
 	}
 	// Set while the lock is held, so that a Save beside this call sees both old or both new.
 	if s.term.Swap(term) == 0 {
-		if err := s.sweep(); err != nil {
+		if err := s.sweep(temporary); err != nil {
 			s.log.Warn("unfinished checkpoints stay", "error", err)
 		}
 	}

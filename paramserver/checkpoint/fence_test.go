@@ -171,6 +171,36 @@ func TestTheLeadersUnfinishedFilesAreItsOwn(t *testing.T) {
 	}
 }
 
+// Before the first term is noted, another server that looks into the directory must not
+// take away the file in which it is just being noted.
+func TestATermThatIsJustBeingNotedIsLeftAlone(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, ".term12")
+	if err := os.WriteFile(path, []byte("1"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	looking, err := Open(dir, 1, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := looking.Save(t.Context(), sample(t, 3), false); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(path); err != nil {
+		t.Errorf("%v: the file is gone", err)
+	}
+	leading, err := Open(dir, 1, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := leading.Lead(1); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(path); err == nil {
+		t.Error("who leads leaves the file of one that died")
+	}
+}
+
 // A job that is started without terms in such a directory goes on as it always did.
 func TestAServerWithoutTermsHeedsNone(t *testing.T) {
 	for _, text := range []string{"7\n", "garbage"} {

@@ -25,9 +25,12 @@ const bestName = "best.ckpt"
 // supersededPrefix marks checkpoints of steps that a job has gone back before.
 const supersededPrefix = "superseded-"
 
-// temporary matches the names of files that are being written, or were when
-// their process died.
-var temporary = regexp.MustCompile(`^\.((step-\d{10,20}|best)\.ckpt|term)\d+$`)
+// These match the names of files that are being written, or were when their process
+// died. Terms are written under the lock of the directory, and only removed under it.
+var (
+	temporaryCheckpoint = regexp.MustCompile(`^\.(step-\d{10,20}|best)\.ckpt\d+$`)
+	temporary           = regexp.MustCompile(`^\.((step-\d{10,20}|best)\.ckpt|term)\d+$`)
+)
 
 // Store is the directory of one job's checkpoints: step-0000000123.ckpt, the
 // newest of them, and best.ckpt. One Store writes to a directory at a time, or
@@ -60,8 +63,9 @@ func Open(dir string, keep int, log *slog.Logger) (*Store, error) {
 		return nil, fmt.Errorf("checkpoint directory: %w", err)
 	}
 	s := &Store{dir: dir, keep: keep, log: orDiscard(log), link: os.Link, patience: lockPatience}
-	// Listed before the look for a term: who leads has noted that before it writes.
-	unfinished, err := s.unfinished()
+	// Listed before the look for a term: who leads has noted that before it writes
+	// checkpoints. A term itself may just be being noted.
+	unfinished, err := s.unfinished(temporaryCheckpoint)
 	if err != nil {
 		return nil, fmt.Errorf("checkpoint directory: %w", err)
 	}
@@ -75,25 +79,25 @@ func Open(dir string, keep int, log *slog.Logger) (*Store, error) {
 	return s, nil
 }
 
-// sweep removes all temporary files.
-func (s *Store) sweep() error {
+// sweep removes temporary files of a kind.
+func (s *Store) sweep(kind *regexp.Regexp) error {
 	s.swept = true
-	unfinished, err := s.unfinished()
+	unfinished, err := s.unfinished(kind)
 	if err != nil {
 		return err
 	}
 	return s.remove(unfinished)
 }
 
-// unfinished returns the names of temporary files.
-func (s *Store) unfinished() ([]string, error) {
+// unfinished returns the names of temporary files of a kind.
+func (s *Store) unfinished(kind *regexp.Regexp) ([]string, error) {
 	entries, err := os.ReadDir(s.dir)
 	if err != nil {
 		return nil, err
 	}
 	var names []string
 	for _, e := range entries {
-		if temporary.MatchString(e.Name()) {
+		if kind.MatchString(e.Name()) {
 			names = append(names, e.Name())
 		}
 	}
@@ -165,7 +169,7 @@ func (s *Store) Save(ctx context.Context, state *State, best bool) (string, erro
 
 func (s *Store) save(ctx context.Context, path string, state *State, best bool) error {
 	if s.term.Load() == 0 && !s.swept {
-		if err := s.sweep(); err != nil {
+		if err := s.sweep(temporaryCheckpoint); err != nil {
 			return err
 		}
 	}

@@ -17,11 +17,11 @@ type record struct {
 	log *slog.Logger
 
 	mu         sync.Mutex // guards the fields below
-	top        uint64     // highest step
-	term       uint64     // in which that server leads that was heard of last
-	leader     *server    // that one; nil: none was heard of
+	step       uint64     // of the server that leads
+	term       uint64     // in which it does
+	leader     *server    // nil: none was heard of
 	life       int        // of it
-	recomputed uint64     // steps between top and where another server has gone on
+	recomputed uint64     // steps between that of one leader and where the next has gone on
 	takeovers  int
 	checkpoint uint64    // step of the newest one
 	began      time.Time // the first step was heard of
@@ -57,15 +57,15 @@ func (r *record) take(v *server, life int, s *musterv1.StatusResponse) {
 		return
 	}
 	if r.leader != v || r.life != life {
-		if lost := r.top - min(r.top, s.ResumedStep); r.leader != nil {
+		if r.leader != nil {
 			r.takeovers++
-			r.recomputed += lost
-			r.log.Info("another server leads", "server", v.name, "term", s.Term, "goes_on_from", s.ResumedStep, "highest_step", r.top)
+			r.recomputed += r.step - min(r.step, s.ResumedStep)
+			r.log.Info("another server leads", "server", v.name, "term", s.Term, "goes_on_from", s.ResumedStep, "the_last_had", r.step)
 		}
 		r.leader, r.life = v, life
 	}
 	r.term = s.Term
-	r.top = max(r.top, s.Step)
+	r.step = s.Step
 	r.checkpoint = s.CheckpointStep
 	if r.began.IsZero() && s.Step > 0 {
 		r.began, r.beganAt = time.Now(), s.Step
@@ -74,15 +74,15 @@ func (r *record) take(v *server, life int, s *musterv1.StatusResponse) {
 
 // standing is a copy of what there is.
 type standing struct {
-	top, recomputed, checkpoint uint64
-	takeovers                   int
-	leader                      *server
-	began                       time.Time
-	beganAt                     uint64
+	step, recomputed, checkpoint uint64
+	takeovers                    int
+	leader                       *server
+	began                        time.Time
+	beganAt                      uint64
 }
 
 func (r *record) standing() standing {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return standing{r.top, r.recomputed, r.checkpoint, r.takeovers, r.leader, r.began, r.beganAt}
+	return standing{r.step, r.recomputed, r.checkpoint, r.takeovers, r.leader, r.began, r.beganAt}
 }

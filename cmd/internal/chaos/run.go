@@ -129,7 +129,7 @@ func (s *stage) suffer(ctx context.Context, plan []Fault, r *Report) error {
 		}
 		r.Faults++
 		r.Kinds[f.Kind]++
-		s.log.Info("fault", "n", i+1, "of", len(plan), "kind", f, "target", target, "step", s.record.standing().top)
+		s.log.Info("fault", "n", i+1, "of", len(plan), "kind", f, "target", target, "step", s.record.standing().step)
 		if mend != nil {
 			mends = append(mends, undo(mend, f.For))
 		}
@@ -163,9 +163,9 @@ func undo(mend func(), after time.Duration) (now func()) {
 
 // finish sees that the job goes on, and stops it at a step.
 func (s *stage) finish(ctx context.Context, r *Report) error {
-	mended := s.record.standing().top
+	mended := s.record.standing().step
 	s.log.Info("everything is mended; the job must go on", "step", mended)
-	if err := s.reach(ctx, "further steps once everything was mended", func(now standing) bool { return now.top >= mended+settling }); err != nil {
+	if err := s.reach(ctx, "further steps once everything was mended", func(now standing) bool { return now.step >= mended+settling }); err != nil {
 		return err
 	}
 	// Whoever were started again, or followed on, would lead the job beyond its stop.
@@ -195,7 +195,7 @@ func (s *stage) reach(ctx context.Context, what string, is func(standing) bool) 
 		select {
 		case <-time.After(askPause):
 		case <-timeout:
-			return fmt.Errorf("the job stands still at step %d: no %s within %v", s.record.standing().top, what, patience)
+			return fmt.Errorf("the job stands still at step %d: no %s within %v", s.record.standing().step, what, patience)
 		case <-ctx.Done():
 			return ctx.Err()
 		}
@@ -231,7 +231,7 @@ func (s *stage) compare(ctx context.Context, disturbed string, r *Report) error 
 			break
 		}
 		if time.Since(said) > 10*time.Second {
-			s.log.Info("undisturbed", "step", now.top, "of", r.Step)
+			s.log.Info("undisturbed", "step", now.step, "of", r.Step)
 			said = time.Now()
 		}
 		select {
