@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"context"
 	"errors"
 	"image"
 	"image/color"
@@ -13,6 +14,10 @@ import (
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
+
+	musterv1 "github.com/muster-train/muster/proto/muster/v1"
 )
 
 func status(ts *testscript.TestScript, neg bool, args []string) {
@@ -120,6 +125,41 @@ func interrupt(ts *testscript.TestScript, neg bool, args []string) {
 			ts.Fatalf("not ended after %v", limit)
 		}
 	}
+}
+
+// ask asks the server at an address how its job stands, until that is as is wanted.
+func ask(ts *testscript.TestScript, address string, is func(*musterv1.StatusResponse) bool) {
+	conn, err := grpc.NewClient(address, grpc.WithTransportCredentials(insecure.NewCredentials()))
+	ts.Check(err)
+	defer conn.Close()
+	ctx, cancel := context.WithTimeout(context.Background(), limit)
+	defer cancel()
+	for {
+		s, err := musterv1.NewMusterServiceClient(conn).Status(ctx, &musterv1.StatusRequest{}, grpc.WaitForReady(true))
+		if err == nil && is(s) {
+			return
+		}
+		if ctx.Err() != nil {
+			ts.Fatalf("%s did not come so far within %v: %v", address, limit, err)
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+}
+
+func reachStep(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: reach address step")
+	}
+	step, err := strconv.ParseUint(args[1], 10, 64)
+	ts.Check(err)
+	ask(ts, args[0], func(s *musterv1.StatusResponse) bool { return s.Step >= step })
+}
+
+func followed(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: follow address")
+	}
+	ask(ts, args[0], func(s *musterv1.StatusResponse) bool { return len(s.Standbys) > 0 })
 }
 
 func picture(ts *testscript.TestScript, neg bool, args []string) {

@@ -39,6 +39,10 @@ func TestScripts(t *testing.T) {
 			// interrupt TEXT PROGRAM ARGS...: a Ctrl-C once the program has said TEXT;
 			// it ends with exit status 3, and what it said is standard error.
 			"interrupt": interrupt,
+			// reach ADDRESS STEP: waits until the server there has made a step.
+			"reach": reachStep,
+			// follow ADDRESS: waits until a standby follows the server there.
+			"follow": followed,
 			// picture FILE.gif: draws a chequered square.
 			"picture": picture,
 		},
