@@ -3,6 +3,8 @@ package e2e
 import (
 	"context"
 	"log/slog"
+	"net/http"
+	"os"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -191,4 +193,60 @@ func TestOneServerLeads(t *testing.T) {
 	late := j.server("--standby")
 	late.say("nobody leads the job, and this standby can't")
 	late.kill()
+}
+
+// A standby may follow for days: nobody may restart it for that, nor lead workers to it.
+func TestAStandbyIsInHealthAndReadyOnceItLeads(t *testing.T) {
+	if testing.Short() {
+		t.Skip("TestAStandbyIsInHealthAndReadyOnceItLeads starts several processes")
+	}
+	j := newElectedJob(t)
+	leader := j.server()
+	leader.say("this server leads")
+	standby := j.server("--standby", "--http", "127.0.0.1:0")
+	standby.say("following the server that leads")
+	standby.say("metrics and probes")
+	at := regexp.MustCompile(`metrics and probes.* http=(\S+)`).FindStringSubmatch(standby.stderr())
+	if at == nil {
+		t.Fatal("the standby doesn't say where it is asked")
+	}
+	get := func(path string) int {
+		t.Helper()
+		r, err := http.Get("http://" + at[1] + path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Body.Close()
+		return r.StatusCode
+	}
+	if healthy, ready, metrics := get("/healthz"), get("/readyz"), get("/metrics"); healthy != 200 || ready != 503 || metrics != 200 {
+		t.Errorf("healthz %d, readyz %d, metrics %d; want 200, 503, 200", healthy, ready, metrics)
+	}
+	leader.kill()
+	standby.say("parameter server ready")
+	if healthy, ready := get("/healthz"), get("/readyz"); healthy != 200 || ready != 200 {
+		t.Errorf("once it leads: healthz %d, readyz %d; want 200", healthy, ready)
+	}
+}
+
+// A server that starts while etcd is away waits for it, as a worker does.
+func TestAServerWaitsForEtcd(t *testing.T) {
+	if testing.Short() {
+		t.Skip("TestAServerWaitsForEtcd starts several processes")
+	}
+	dir, err := os.MkdirTemp("", "e2e") // short enough for a socket
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	j := &electedJob{t, "unix://" + filepath.Join(dir, "e")}
+	server, all := j.server(), j.workers(1)
+	server.say("waiting for etcd")
+	etcd, err := embedded.Start(context.Background(), embedded.Config{Dir: filepath.Join(dir, "etcd"), ListenClient: j.etcd}, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(etcd.Close)
+	server.hash()
+	ended(t, all)
 }

@@ -97,16 +97,18 @@ evaluates each epoch, writes checkpoints, and ends when the job is done.`,
 			if o.advertise == "" {
 				o.advertise = reachable(listeners[0])
 			}
+			var asked watched
+			if err := asked.serve(watch); err != nil {
+				closeAll(listeners)
+				return err
+			}
 			host, err := OpenLeading(cmd.Context(), cfg, o.Etcd, o.advertise, o.standby)
 			if err != nil || host == nil {
 				closeAll(listeners)
 				return err
 			}
 			defer host.Close()
-			if err := host.Monitor(watch); err != nil {
-				closeAll(listeners)
-				return err
-			}
+			asked.server.Store(host.Server)
 			log.Info("parameter server ready", "job", paramserver.Describe(host.Config.Job), "address", o.advertise, "checkpoints", host.Config.CheckpointDir)
 			result, err := host.Run(cmd.Context(), o.advertise, listeners)
 			progress.Close()

@@ -2,6 +2,7 @@ package serve
 
 import (
 	"context"
+	"errors"
 	"math"
 	"strconv"
 	"time"
@@ -136,6 +137,9 @@ func (c statusCollector) Collect(ch chan<- prometheus.Metric) {
 	ctx, cancel := context.WithTimeout(context.Background(), statusTimeout)
 	defer cancel()
 	r, err := c.status(ctx)
+	if errors.Is(err, errNotYet) {
+		return
+	}
 	if err != nil {
 		ch <- prometheus.NewInvalidMetric(jobInfo, err)
 		return

@@ -151,7 +151,10 @@ func (p *partServer) finding(ctx context.Context) (dial func(context.Context) (p
 		}, func() {}, nil
 	}
 	var client *clientv3.Client
-	if client, err = membership.Connect(ctx, p.etcd, p.log); err != nil {
+	if client, err = membership.ConnectPatiently(ctx, p.etcd, 0, p.log); err != nil {
+		if ctx.Err() != nil {
+			return nil, nil, &settings.Stopped{Message: "stopped before etcd was reached"}
+		}
 		return nil, nil, settings.Usage(err)
 	}
 	registry := membership.NewRegistry(client, p.job, leaseTTL, p.log)

@@ -207,15 +207,19 @@ func (h *Host) open(registry *membership.Registry) error {
 // etcd reaches the etcd that was named, or starts one of its own.
 func (h *Host) etcd(ctx context.Context, endpoints []string) (*clientv3.Client, error) {
 	client, err := h.openEtcd(ctx, endpoints)
-	if err != nil && ctx.Err() == nil {
-		err = settings.Usage(err) // not the user's, where a signal has come meanwhile
+	switch {
+	case err != nil && ctx.Err() != nil:
+		err = &settings.Stopped{Message: "stopped before etcd was reached"}
+	case err != nil:
+		err = settings.Usage(err)
 	}
 	return client, err
 }
 
 func (h *Host) openEtcd(ctx context.Context, endpoints []string) (*clientv3.Client, error) {
 	if len(endpoints) > 0 {
-		client, err := membership.Connect(ctx, endpoints, h.log)
+		// It may be away for a while, which a server that starts meanwhile waits for.
+		client, err := membership.ConnectPatiently(ctx, endpoints, 0, h.log)
 		if err != nil {
 			return nil, err
 		}
@@ -257,14 +261,11 @@ func (h *Host) Advertise(ctx context.Context, address string) error {
 	return nil
 }
 
-// Monitor serves the server's metrics and probes. The server is in health and
-// ready as long as its loop answers: it takes workers in whenever it runs.
+// Monitor serves the server's metrics and probes.
 func (h *Host) Monitor(m *monitor.Monitor) error {
-	answers := func(ctx context.Context) error {
-		_, err := h.Server.Status(ctx)
-		return err
-	}
-	return m.Serve(statusCollector{h.Server.Status}, answers, answers)
+	w := &watched{}
+	w.server.Store(h.Server)
+	return w.serve(m)
 }
 
 // Listen opens every address: host:port or unix:///path. A port in use is the

@@ -8,14 +8,12 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"math"
 	"os"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
-	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/muster-train/muster/cmd/internal/logs"
 	"github.com/muster-train/muster/cmd/internal/monitor"
@@ -31,10 +29,6 @@ import (
 // leaseTTL is how long a worker with a lease of its own keeps its shards once
 // it is lost.
 const leaseTTL = 5 * time.Second
-
-// etcdPatience is how long etcd may take to answer before the user is told
-// that it is waited for.
-const etcdPatience = 3 * time.Second
 
 // Options are the flags of a worker.
 type Options struct {
@@ -210,11 +204,11 @@ func Run(ctx context.Context, cfg worker.Config, link worker.Link) error {
 // discover finds the server in etcd, holds a lease of the worker's own there,
 // and works.
 func discover(ctx context.Context, cfg worker.Config, endpoints []string, dialing worker.DialOptions) error {
-	client, err := connect(ctx, endpoints, etcdPatience, cfg.MaxWait, cfg.Log)
+	client, err := membership.ConnectPatiently(ctx, endpoints, cfg.MaxWait, cfg.Log)
 	switch {
 	case err != nil && ctx.Err() != nil:
 		return &settings.Stopped{Message: "stopped while waiting for etcd"}
-	case errors.Is(err, errEtcdAway):
+	case errors.Is(err, membership.ErrAway):
 		return err
 	case err != nil:
 		return settings.Usage(err)
@@ -229,33 +223,6 @@ func discover(ctx context.Context, cfg worker.Config, endpoints []string, dialin
 	link := &roaming{registry: registry, member: member, log: cfg.Log, dialing: dialing}
 	defer link.close(context.WithoutCancel(ctx))
 	return Run(ctx, cfg, link)
-}
-
-// errEtcdAway is that etcd has been out of reach for as long as it may.
-var errEtcdAway = errors.New("etcd could not be reached")
-
-// connect reaches etcd, however long that takes, unless longest is above 0: a worker
-// may start before it. It says once that it waits.
-func connect(ctx context.Context, endpoints []string, patience, longest time.Duration, log *slog.Logger) (*clientv3.Client, error) {
-	if longest == 0 {
-		longest = math.MaxInt64
-	}
-	patience = min(patience, longest)
-	short, cancel := context.WithTimeout(ctx, patience)
-	defer cancel()
-	client, err := membership.Connect(short, endpoints, log)
-	if err == nil || short.Err() == nil || ctx.Err() != nil {
-		return client, err
-	}
-	if longest > patience {
-		log.Info("waiting for etcd", "err", err)
-		long, cancel := context.WithTimeout(ctx, longest-patience)
-		defer cancel()
-		if client, err = membership.Connect(long, endpoints, log); err == nil || long.Err() == nil || ctx.Err() != nil {
-			return client, err
-		}
-	}
-	return nil, fmt.Errorf("%w for %v: %w", errEtcdAway, longest, err)
 }
 
 // ParseShard parses --shard: "" is none, i/n a shard, auto/n the one of the

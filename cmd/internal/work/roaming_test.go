@@ -3,7 +3,6 @@ package work
 import (
 	"bytes"
 	"context"
-	"errors"
 	"log/slog"
 	"net"
 	"os"
@@ -49,73 +48,6 @@ func etcdIn(t *testing.T, dir, socket string) *embedded.Server {
 	}
 	t.Cleanup(s.Close)
 	return s
-}
-
-// TestEtcdIsWaitedForAndNamedOnce starts etcd once the worker has said that it
-// waits.
-func TestEtcdIsWaitedForAndNamedOnce(t *testing.T) {
-	socket := filepath.Join(folder(t), "e")
-	said := make(chan string, 16)
-	type result struct {
-		client *clientv3.Client
-		err    error
-	}
-	reached := make(chan result, 1)
-	go func() {
-		client, err := connect(t.Context(), []string{"unix://" + socket}, time.Millisecond, 0, told(said))
-		reached <- result{client, err}
-	}()
-	if got := await(t, said, "a word from the worker"); got != "waiting for etcd" {
-		t.Errorf("said %q", got)
-	}
-	etcd(t, socket)
-	r := await(t, reached, "the worker to reach etcd")
-	if r.err != nil {
-		t.Fatal(r.err)
-	}
-	r.client.Close()
-	for len(said) > 0 {
-		if got := <-said; got == "waiting for etcd" {
-			t.Error("said twice that it waits")
-		}
-	}
-}
-
-func TestWaitingForEtcdEndsWithTheContext(t *testing.T) {
-	socket := filepath.Join(folder(t), "e")
-	said := make(chan string, 16)
-	ctx, cancel := context.WithCancel(t.Context())
-	ended := make(chan error, 1)
-	go func() {
-		_, err := connect(ctx, []string{"unix://" + socket}, time.Millisecond, 0, told(said))
-		ended <- err
-	}()
-	await(t, said, "a word from the worker")
-	cancel()
-	if err := await(t, ended, "connect"); !errors.Is(err, context.Canceled) {
-		t.Errorf("connect = %v, want the context's error", err)
-	}
-}
-
-func TestEtcdIsWaitedForAsLongAsMayBe(t *testing.T) {
-	socket := filepath.Join(folder(t), "e")
-	for _, patience := range []time.Duration{time.Millisecond, time.Hour} { // within it nobody is told of a wait
-		said := make(chan string, 16)
-		_, err := connect(t.Context(), []string{"unix://" + socket}, patience, 10*time.Millisecond, told(said))
-		if !errors.Is(err, errEtcdAway) || !strings.Contains(err.Error(), "for 10ms: etcd did not answer") {
-			t.Errorf("patience %v: connect = %v, want that etcd could not be reached", patience, err)
-		}
-		if waits := patience == time.Millisecond; (len(said) > 0) != waits {
-			t.Errorf("patience %v: %d words of waiting", patience, len(said))
-		}
-	}
-}
-
-func TestAddressThatIsNoneIsNotWaitedFor(t *testing.T) {
-	said := make(chan string, 16)
-	if _, err := connect(t.Context(), []string{"ftp://localhost"}, time.Hour, 0, told(said)); err == nil || len(said) > 0 {
-		t.Errorf("connect = %v after %d words, want an error at once", err, len(said))
-	}
 }
 
 // fake is a server that takes every worker in and tells it nothing, but its name to
