@@ -59,6 +59,7 @@ const (
 	proto      = "proto/muster/v1"
 	philox     = "internal/philox"
 	kernel     = "internal/kernel"
+	ptx        = "internal/ptx"
 	telemetry  = "internal/telemetry"
 	membership = "internal/membership"
 	embedded   = "internal/membership/embedded"
@@ -86,6 +87,7 @@ var Project = Rules{
 		{Path: proto, Why: "the protocol is ground: whoever speaks it depends on nothing else of the project"},
 		{Path: "dataset", May: []string{philox}, Why: "images know nothing of networks or the wire; ground packages don't import each other"},
 		{Path: kernel, May: []string{philox}, Why: "kernels see slices of float32, never shapes, layouts or networks"},
+		{Path: ptx, May: []string{kernel}, Why: "it runs the text of GPU kernels, for tests, and knows nothing of what they compute"},
 		{Path: telemetry, Why: "logging and progress serve everyone and so know no one"},
 		{Path: endpoint, Why: "it serves what it is handed: metrics and health know neither servers nor workers"},
 		{Path: picture, Why: "it turns files into pixels and knows nothing of networks or data sets"},
@@ -99,7 +101,7 @@ var Project = Rules{
 		{Path: device, May: []string{philox, params}, Why: "it says what hardware must do, not how"},
 		{Path: suite, May: []string{philox, kernel, params, device}, Tests: []string{cpu}, Why: "a conformance suite sees a device through the interface alone"},
 		{Path: cpu, May: []string{philox, kernel, params, device}, Tests: []string{suite, "model"}, Why: "a device is handed a graph: it knows no network"},
-		{Path: cuda, May: []string{philox, kernel, params, device}, Tests: []string{suite, cpu, "model"}, Why: "a device is handed a graph: it knows no network"},
+		{Path: cuda, May: []string{philox, kernel, params, device}, Tests: []string{suite, cpu, "model", ptx}, Why: "a device is handed a graph: it knows no network"},
 		{Path: "model", May: []string{philox, kernel, params, device}, Tests: []string{suite, cpu}, Why: "networks run on any device, so they import none"},
 		{Path: topology, May: []string{philox, proto, params, device, "model"}, Tests: []string{cpu}, Why: "a network written down: with the parameters it can be run by a program that knows no networks"},
 		{Path: tensors, May: []string{philox, params}, Why: "a file of named tensors: it can be read for networks this build doesn't know"},
@@ -161,6 +163,10 @@ var Project = Rules{
 		{
 			Package: cuda, Programs: []string{"cmd/worker", "cmd/muster"}, Never: []string{"worker", "paramserver", "model", "cmd/paramserver"},
 			Why: "only programs that compute gradients link the GPU device",
+		},
+		{
+			Package: ptx, Never: []string{"worker", "paramserver", "model", "cmd/worker", "cmd/paramserver", "cmd/muster"},
+			Why: "it is for tests: programs run kernels on GPUs",
 		},
 	},
 	Exact: Exact{
