@@ -81,7 +81,7 @@ def train(args, share, sizes, steps):
                 crew.resize(n)
                 upto += count
                 first = None
-                while (s := status(args, address)) is None or s["step"] < upto and server.poll() is None:
+                while server.poll() is None and ((s := status(args, address)) is None or s["step"] < upto):
                     working = [w for w in (s or {}).get("workers", []) if w.get("shards")]
                     if first is None and len(working) == n:
                         first = (time.monotonic(), s["samples"], max(len(w["shards"]) for w in working))

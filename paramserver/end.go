@@ -33,7 +33,7 @@ type Result struct {
 }
 
 // ErrStopped is what Run returns when its context or a Stop call ended the job
-// early; the state has been saved.
+// early; the state has been saved, unless Result.Torn.
 var ErrStopped = errors.New("stopped")
 
 // ErrDeposed is what Run returns when another server leads the job: what this one has

@@ -30,12 +30,13 @@ type follower struct {
 	mu  sync.Mutex
 	has uint64 // step whose successor it has published last, plus one; 0: none yet
 
-	admitted bool // it has been given a state; the loop's
+	admitted bool      // it has been given a state; the loop's
+	since    time.Time // it has been here
 }
 
 // followTimeout is how long a standby may take to acknowledge a step, its state among
-// it where it is new: after that it is sent away, and may come back after as long, and after
-// twice as long each further time.
+// it where it is new: after that it is sent away, and may come back after as long, and
+// after twice as long each further time, up to longestExile.
 const followTimeout = 10 * time.Second
 
 // exile is how long a standby that was sent away has to stay away: it may be too slow for
@@ -48,12 +49,15 @@ type exile struct {
 // errSlow is what a standby meets meanwhile.
 var errSlow = errors.New("the job does not wait for this standby")
 
-// banish keeps a standby away, the longer the more often; one that has kept up for a
-// while begins anew.
+// longestExile is how long a standby is kept away at most: what it has grows old meanwhile.
+const longestExile = 2 * time.Minute
+
+// banish keeps a standby away, the longer the more often; one that has kept up for longer
+// than it was away begins anew.
 func (s *Server) banish(f *follower) {
 	pause := followTimeout
-	if had, ok := s.exiles[f.server]; ok && f.made() == 0 {
-		pause = 2 * had.pause
+	if had, ok := s.exiles[f.server]; ok && time.Since(f.since)-followTimeout < had.pause {
+		pause = min(2*had.pause, longestExile)
 	}
 	s.exiles[f.server] = exile{pause, time.Now().Add(pause)}
 }
@@ -68,7 +72,7 @@ func (s *Server) follow(ctx context.Context, hello *musterv1.FollowHello) (*foll
 	case s.sync.Relaxed:
 		return nil, refused("job %q has --sync %s, and is not followed: between two checkpoints it is at no step that a standby could take up", s.job.Name, s.sync)
 	}
-	f := &follower{server: hello.Server, address: hello.Address, orders: newOrders[*musterv1.FollowResponse](), poke: s.poke}
+	f := &follower{server: hello.Server, address: hello.Address, orders: newOrders[*musterv1.FollowResponse](), poke: s.poke, since: time.Now()}
 	var err error
 	if ended := s.do(ctx, func() {
 		if s.ended() {

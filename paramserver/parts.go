@@ -320,9 +320,11 @@ func (s *Server) lastSaved() (state *checkpoint.State, path string, err error) {
 		return state, path, nil
 	}
 	s.cfg.Log.Warn("the newest checkpoint can't be read, an older one is taken", "checkpoint", path, "err", err)
-	s.saving.forget()
 	if state, path, err = s.checkpoints.Newest(); err == nil {
 		err = s.checkSameJob(state, path)
+	}
+	if err == nil {
+		s.saving.took(path, state)
 	}
 	return state, path, err
 }

@@ -601,29 +601,32 @@ func TestAStopWithoutAPartGoesOnFromTheCheckpointBefore(t *testing.T) {
 func TestAPartThatLeavesTakesNothingWithIt(t *testing.T) {
 	j := newTwoOf(t, twoParts(t))
 	j.steps(0, 1)
-	w := workOf(t, j.p) // the round of step 1 is open
-	j.o.send(&musterv1.AssistRequest{Message: &musterv1.AssistRequest_Leave{Leave: &musterv1.PartLeave{}}})
-	contribute(j.p, w)
 	j.o.round(1, 0.5, 0.5, 1, 1)
-	j.o.gathered(1)
-	j.o.commit(2)
-	j.o.collect(2, 5, 6)
-	if m := j.o.recv(); m.GetRelease() == nil {
-		t.Fatalf("%v, want to be released", m)
+	j.o.leave(1, 5, 6) // whatever the round still takes
+	j.replaced(1, 5)
+	j.steps(1, 3)
+	if w := workOf(t, j.p); w == nil || w.Kind != kindEvaluate {
+		t.Fatalf("work %v, want an evaluation", w)
 	}
-	j.replaced(2, 5)
-	j.steps(2, 3)
+	j.o.leave(3, 7, 8)
+	j.replaced(3, 7)
+}
+
+// leave is a part that wants to stop, whose state of a step is saved before it may go.
+func (o *otherPart) leave(step uint64, x, y float32) {
+	o.t.Helper()
+	o.send(&musterv1.AssistRequest{Message: &musterv1.AssistRequest_Leave{Leave: &musterv1.PartLeave{}}})
+	o.collect(step, x, y)
+	if m := o.recv(); m.GetRelease() == nil {
+		o.t.Fatalf("%v, want to be released", m)
+	}
 }
 
 func TestAPartMayLeaveWhileWorkersAreWaitedFor(t *testing.T) {
 	cfg := twoParts(t)
 	cfg.MinWorkers = 2
 	j := newTwoOf(t, cfg)
-	j.o.send(&musterv1.AssistRequest{Message: &musterv1.AssistRequest_Leave{Leave: &musterv1.PartLeave{}}})
-	j.o.collect(0, 5, 6)
-	if m := j.o.recv(); m.GetRelease() == nil {
-		t.Fatalf("%v, want to be released", m)
-	}
+	j.o.leave(0, 5, 6)
 }
 
 // The checkpoints of another job that somebody has left in the directory are not this job's.
@@ -667,6 +670,8 @@ func TestAJobGoesBackToWhatItHasSavedItself(t *testing.T) {
 			t.Fatal(err)
 		}
 		j.o.cancel()
+		j.replaced(1, 3)
+		j.o.cancel() // before anything else is saved
 		j.replaced(1, 3)
 		j.steps(1, 2)
 		j.saved(2, 7, 8) // once more

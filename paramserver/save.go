@@ -55,8 +55,7 @@ func (s *Server) restore() error {
 		s.unsaved = true
 		s.saving = newWriter(s.checkpoints, "", written{})
 	} else {
-		n := len(state.History)
-		s.saving = newWriter(s.checkpoints, path, written{params.Step(state.Step), state.Final, n > 0 && state.History[n-1].Step == state.Step})
+		s.saving = newWriter(s.checkpoints, path, holds(state))
 	}
 	s.startStore(params.Step(state.Step), state.Samples, state.Parameters, state.Momentum)
 	s.data, s.history, s.best = state.Data, state.History, state.Best

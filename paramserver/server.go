@@ -211,7 +211,7 @@ func (s *Server) startLanes() {
 // Run trains the job to its end. It returns when the last goroutine of the
 // server has ended: with nil when the job is done (and, where it is to linger,
 // ctx ended or a Stop call came after that), ErrStopped when ctx ended or a
-// Stop call came before (the state is saved, Result tells where), and
+// Stop call came before (the state is saved, Result tells where, and what was not), and
 // ErrNotFinite when the job can't go on.
 func (s *Server) Run(ctx context.Context) (Result, error) {
 	inner, cancel := context.WithCancel(context.WithoutCancel(ctx))
@@ -400,6 +400,7 @@ func (s *Server) gather(ctx context.Context, round *Round, kind musterv1.WorkKin
 		if err := s.serveEvent(ctx); err != nil {
 			return err
 		}
+		s.releaseParts()
 	}
 	s.meter.end(kind)
 	s.round = nil
@@ -421,6 +422,7 @@ func (s *Server) awaitData(ctx context.Context) error {
 		if err := s.serveEvent(ctx); err != nil {
 			return err
 		}
+		s.releaseParts()
 	}
 	if !s.started.IsZero() {
 		return nil // the job has gone back to an earlier step

@@ -280,14 +280,14 @@ func TestAStandbyThatLagsIsSentAway(t *testing.T) {
 
 func TestAStandbyStaysAwayTheLongerTheMoreOftenItLags(t *testing.T) {
 	s := newServer(t, twoChunks(t))
-	slow := &follower{server: "slow"}
-	for _, want := range []time.Duration{followTimeout, 2 * followTimeout, 4 * followTimeout} {
+	slow := &follower{server: "slow", since: time.Now()}
+	for _, want := range []time.Duration{followTimeout, 2 * followTimeout, 4 * followTimeout, 8 * followTimeout, longestExile, longestExile} {
 		s.banish(slow)
 		if got := s.exiles["slow"].pause; got != want {
 			t.Errorf("it stays away for %v, want %v", got, want)
 		}
 	}
-	kept := &follower{server: "slow", has: 7}
+	kept := &follower{server: "slow", since: time.Now().Add(-2 * longestExile)}
 	s.banish(kept)
 	if got := s.exiles["slow"].pause; got != followTimeout {
 		t.Errorf("having kept up it stays away for %v, want %v", got, followTimeout)

@@ -112,7 +112,7 @@ func (s *Server) Stop(ctx context.Context, reason string) (*musterv1.StopRespons
 	case <-s.over:
 		path, saved := s.saving.newestStep()
 		r.Checkpoint = path
-		if s.sync.Relaxed { // steps under way were made whole first, or could not be
+		if path != "" { // steps under way were made whole first, or could not be, or were lost with a part
 			r.Step = uint64(saved)
 		}
 		return r, nil

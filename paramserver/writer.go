@@ -38,6 +38,12 @@ type written struct {
 	final, scored bool
 }
 
+// holds is what a checkpoint that was read holds.
+func holds(state *checkpoint.State) written {
+	n := len(state.History)
+	return written{params.Step(state.Step), state.Final, n > 0 && state.History[n-1].Step == state.Step}
+}
+
 // newWriter writes to store, whose newest checkpoint is at path; empty: none.
 func newWriter(store *checkpoint.Store, path string, holds written) *writer {
 	// Submissions rarely wait: at most the two versions that there are, and tools' calls.
@@ -117,11 +123,11 @@ func (w *writer) newestStep() (path string, step params.Step) {
 	return w.path, w.holds.step
 }
 
-// forget has the newest checkpoint not count, since it can't be read.
-func (w *writer) forget() {
+// took makes another checkpoint the newest, since that can't be read.
+func (w *writer) took(path string, state *checkpoint.State) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.path, w.holds = "", written{}
+	w.path, w.holds = path, holds(state)
 }
 
 // has tells whether the newest checkpoint is of a step, and says the same of it.

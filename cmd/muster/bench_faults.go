@@ -84,11 +84,10 @@ func (o *benchFaultsOptions) run(cmd *cobra.Command) (err error) {
 		return settings.Usage(err)
 	}
 	report, err := chaos.Run(cmd.Context(), cfg)
-	if err == nil && !report.HashEqual {
-		err = fmt.Errorf("the parameters are not those of the undisturbed job: %s", strings.Join(append(report.Differences, "parameters sha256:"+report.Hash+", undisturbed sha256:"+report.Want), "; "))
-	}
 	if err == nil {
-		err = printFaults(cmd.OutOrStdout(), o.json, o, report)
+		if err = printFaults(cmd.OutOrStdout(), o.json, o, report); err == nil && !report.HashEqual {
+			err = fmt.Errorf("the job is not what it would have been: %s", strings.Join(append(report.Differences, "parameters sha256:"+report.Hash+", undisturbed sha256:"+report.Want), "; "))
+		}
 	}
 	switch {
 	case err != nil && cmd.Context().Err() == nil:
@@ -137,7 +136,7 @@ func printFaults(out io.Writer, asJSON bool, o *benchFaultsOptions, r *chaos.Rep
 	if err := table.Flush(); err != nil {
 		return err
 	}
-	_, err := fmt.Fprintf(out, "\n%d faults in %v; %d steps, of which %d were computed again; %d times another server led; %.0f s longer than undisturbed\nparameters sha256:%s, as undisturbed\n",
-		r.Faults, o.duration, r.Step, r.StepsRecomputed, r.Takeovers, r.SecondsLost, r.Hash)
+	_, err := fmt.Fprintf(out, "\n%d faults in %v; %d steps, of which %d were computed again; %d times another server led; %.0f s longer than undisturbed\nparameters sha256:%s, undisturbed sha256:%s\n",
+		r.Faults, o.duration, r.Step, r.StepsRecomputed, r.Takeovers, r.SecondsLost, r.Hash, r.Want)
 	return err
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math"
 	"strconv"
+	"strings"
 	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
@@ -35,6 +36,7 @@ func (e *LedError) Error() string {
 type lead struct {
 	leader    Leader // the zero one: nobody leads
 	term      uint64 // the counter; 0: there was no leader yet
+	by        string // ID of the server that has counted last
 	leaderRev int64  // revision at which the leader's key was written, 0: it is not there
 	termRev   int64  // the same of the counter
 }
@@ -51,10 +53,28 @@ type lead struct {
 // ctx bounds the call, not the lease. After an error the key may have been written
 // all the same, if etcd's answer was lost; nothing renews it then.
 func (r *Registry) Lead(ctx context.Context, s Server, least uint64) (*Lease, uint64, error) {
+	return r.lead(ctx, claim{s, least, false})
+}
+
+// LeadOn is Lead for a server whose lease of a term was lost: it leads on, unless another
+// one has led since. What that one has done, this one hasn't: it must not go on beside or
+// after it, even where nobody leads at present. The error wraps ErrDeposed then.
+func (r *Registry) LeadOn(ctx context.Context, s Server, term uint64) (*Lease, uint64, error) {
+	return r.lead(ctx, claim{s, term, true})
+}
+
+// claim is what a server wants.
+type claim struct {
+	server Server
+	least  uint64 // its term is to be above it
+	on     bool   // it led in that one, and wants to lead on
+}
+
+func (r *Registry) lead(ctx context.Context, c claim) (*Lease, uint64, error) {
 	if r.bad != nil {
 		return nil, 0, r.bad
 	}
-	if err := s.validate(); err != nil {
+	if err := c.server.validate(); err != nil {
 		return nil, 0, err
 	}
 	// A look first, so that those who wait for their turn make no leases.
@@ -62,7 +82,7 @@ func (r *Registry) Lead(ctx context.Context, s Server, least uint64) (*Lease, ui
 	seen, err := r.loadLead(ctx)
 	r.outage.heard(ctx, began, err)
 	if err == nil {
-		_, err = seen.next(s, least)
+		_, err = seen.next(c)
 	}
 	if err != nil {
 		return nil, 0, fmt.Errorf("lead %s: %w", r.leader(), err)
@@ -71,7 +91,7 @@ func (r *Registry) Lead(ctx context.Context, s Server, least uint64) (*Lease, ui
 	if err != nil {
 		return nil, 0, fmt.Errorf("lead %s: %w", r.leader(), err)
 	}
-	term, err := r.take(ctx, lease, seen, s, least)
+	term, err := r.take(ctx, lease, seen, c)
 	if err != nil {
 		if ctx.Err() == nil {
 			_ = lease.Release(ctx) // it runs out by itself otherwise
@@ -83,13 +103,17 @@ func (r *Registry) Lead(ctx context.Context, s Server, least uint64) (*Lease, ui
 	return lease, term, nil
 }
 
-// next returns the term in which s may lead after what was seen.
-func (l lead) next(s Server, least uint64) (uint64, error) {
-	if l.leader.ID != "" && l.leader.ID != s.ID {
+// next returns the term in which a server may lead after what was seen.
+func (l lead) next(c claim) (uint64, error) {
+	if l.leader.ID != "" && l.leader.ID != c.server.ID {
 		return 0, &LedError{l.leader}
 	}
+	// A higher count may be its own, of a try whose answer was lost.
+	if c.on && l.term > c.least && l.by != c.server.ID {
+		return 0, fmt.Errorf("in term %d, while it is %d: %w", c.least, l.term, ErrDeposed)
+	}
 	// The leader's own term counts too: someone may have deleted the counter.
-	before := max(l.term, l.leader.Term, least)
+	before := max(l.term, l.leader.Term, c.least)
 	if before == math.MaxUint64 {
 		return 0, fmt.Errorf("there is no term above %d", before)
 	}
@@ -98,13 +122,13 @@ func (l lead) next(s Server, least uint64) (uint64, error) {
 
 // take writes leader and counter together, over exactly what was seen. Where that
 // has changed meanwhile, it decides anew: somebody else got ahead each time.
-func (r *Registry) take(ctx context.Context, lease *Lease, seen lead, s Server, least uint64) (uint64, error) {
+func (r *Registry) take(ctx context.Context, lease *Lease, seen lead, c claim) (uint64, error) {
 	for {
-		term, err := seen.next(s, least)
+		term, err := seen.next(c)
 		if err != nil {
 			return 0, err
 		}
-		encoded, err := json.Marshal(Leader{s, term})
+		encoded, err := json.Marshal(Leader{c.server, term})
 		if err != nil {
 			return 0, err
 		}
@@ -112,7 +136,7 @@ func (r *Registry) take(ctx context.Context, lease *Lease, seen lead, s Server, 
 			If(clientv3.Compare(clientv3.ModRevision(r.leader()), "=", seen.leaderRev),
 				clientv3.Compare(clientv3.ModRevision(r.term()), "=", seen.termRev)).
 			Then(clientv3.OpPut(r.leader(), string(encoded), clientv3.WithLease(lease.id)),
-				clientv3.OpPut(r.term(), strconv.FormatUint(term, 10))).
+				clientv3.OpPut(r.term(), fmt.Sprintf("%d %s", term, c.server.ID))).
 			Else(clientv3.OpGet(r.leader()), clientv3.OpGet(r.term())).
 			Commit()
 		if err != nil {
@@ -146,27 +170,28 @@ func (r *Registry) decodeLead(resp *clientv3.TxnResponse) (l lead, err error) {
 	}
 	for _, kv := range resp.Responses[1].GetResponseRange().GetKvs() {
 		l.termRev = kv.ModRevision
-		if l.term, err = r.decodeTerm(kv.Value); err != nil {
+		if l.term, l.by, err = r.decodeTerm(kv.Value); err != nil {
 			return lead{}, err
 		}
 	}
 	return l, nil
 }
 
-// decodeTerm reads the value of the counter.
-func (r *Registry) decodeTerm(value []byte) (uint64, error) {
-	term, err := strconv.ParseUint(string(value), 10, 64)
+// decodeTerm reads the value of the counter: a term, and the ID of the server that leads in it.
+func (r *Registry) decodeTerm(value []byte) (term uint64, by string, err error) {
+	digits, by, _ := strings.Cut(string(value), " ")
+	term, err = strconv.ParseUint(digits, 10, 64)
 	if err != nil {
-		return 0, fmt.Errorf("%s: %q is no term", r.term(), value)
+		return 0, "", fmt.Errorf("%s: %q is no term", r.term(), value)
 	}
-	return term, nil
+	return term, by, nil
 }
 
 // checkTerm returns the revision of the counter, given what was got of it,
 // and ErrDeposed where it is above a term.
 func (r *Registry) checkTerm(counter *clientv3.GetResponse, term uint64) (revision int64, err error) {
 	for _, kv := range counter.Kvs {
-		now, err := r.decodeTerm(kv.Value)
+		now, _, err := r.decodeTerm(kv.Value)
 		if err != nil {
 			return 0, err
 		}

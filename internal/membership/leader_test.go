@@ -214,6 +214,42 @@ func termsGrowBeyondTheLeast(t *testing.T, c cluster) {
 	leads(t, r, "b 46")
 }
 
+// A server whose lease was lost leads on if nobody has led since; another one may have,
+// and be gone again.
+func whoWasDeposedDoesNotLeadOn(t *testing.T, c cluster) {
+	ctx, cli := deadline(t), c.client(t)
+	r := registry(t, cli)
+	if err := lead(t, r, "a", 0, 1).Release(ctx); err != nil {
+		t.Fatal(err)
+	}
+	on, term, err := r.LeadOn(ctx, candidate("a"), 1)
+	if err != nil || term != 2 {
+		t.Fatalf("LeadOn = term %d, %v; want 2", term, err)
+	}
+	if err := on.Release(ctx); err != nil {
+		t.Fatal(err)
+	}
+	// Of a try whose answer was lost it knows nothing, though it has counted.
+	again, term, err := r.LeadOn(ctx, candidate("a"), 1)
+	if err != nil || term != 3 {
+		t.Fatalf("LeadOn after a try of its own = term %d, %v; want 3", term, err)
+	}
+	if err := again.Release(ctx); err != nil {
+		t.Fatal(err)
+	}
+	other := lead(t, r, "b", 0, 4)
+	_, _, err = r.LeadOn(ctx, candidate("a"), 3)
+	led(t, err, "b 4")
+	if err := other.Release(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err = r.LeadOn(ctx, candidate("a"), 3); !errors.Is(err, membership.ErrDeposed) {
+		t.Errorf("LeadOn = %v, want that another one has led since", err)
+	}
+	leads(t, r, "")
+	lead(t, r, "a", 3, 5) // as a server that begins anew
+}
+
 // watchLeader starts a WatchLeader, which ends with the test.
 func watchLeader(t *testing.T, r *membership.Registry) *watched {
 	ctx, stop := context.WithCancel(deadline(t))

@@ -39,6 +39,7 @@ var behaviours = map[string]func(*testing.T, cluster){
 	"OneOfManySaversWins":               oneOfManySaversWins,
 	"AnAssignmentOfAnotherKind":         anAssignmentOfAnotherKind,
 	"OneOfManyCandidatesLeads":          oneOfManyCandidatesLeads,
+	"WhoWasDeposedDoesNotLeadOn":        whoWasDeposedDoesNotLeadOn,
 	"WhoComesFirstLeads":                whoComesFirstLeads,
 	"ALostLeaseGivesWay":                aLostLeaseGivesWay,
 	"AServerTakesItsOwnKeyOver":         aServerTakesItsOwnKeyOver,

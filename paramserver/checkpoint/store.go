@@ -132,8 +132,8 @@ func (s *Store) Newest() (*State, string, error) {
 	return state, path, nil
 }
 
-// After is Newest, where that is of a later step than the given one: else the error wraps
-// ErrNone, and nothing was read.
+// After is Newest, where that is of a later step than the given one, and else an error that
+// wraps ErrNone. Where no name promises a later step, nothing is read.
 func (s *Store) After(step uint64) (*State, string, error) {
 	none := fmt.Errorf("%w of a later step than %d in %s", ErrNone, step, s.dir)
 	if steps, err := list(s.dir); err != nil || len(steps) == 0 || steps[0] <= step {

@@ -34,8 +34,8 @@ func (p *pair) close() {
 // delay is how much later everything comes on a link that is delayed.
 const delay = 60 * time.Millisecond
 
-// newLink opens a link at the path of a unix socket to another one.
-func newLink(path, target string) (*link, error) {
+// openLink opens a link at the path of a unix socket to another one.
+func openLink(path, target string) (*link, error) {
 	listener, err := net.Listen("unix", path)
 	if err != nil {
 		return nil, err
@@ -90,6 +90,7 @@ func (l *link) copy(p *pair, to, from net.Conn) {
 			}
 		}
 		if err != nil {
+			l.pass() // an end, too, is told of by what comes over the link
 			return
 		}
 	}

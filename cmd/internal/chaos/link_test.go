@@ -37,7 +37,7 @@ func newEchoed(t *testing.T) *echoed {
 			go func() { defer c.Close(); io.Copy(c, c) }()
 		}
 	}()
-	l, err := newLink(path, target)
+	l, err := openLink(path, target)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -133,6 +133,30 @@ func TestWhatIsOnAFrozenLinkComesOnceItThaws(t *testing.T) {
 	thaw()
 	if err := <-heard; err != nil {
 		t.Error(err)
+	}
+}
+
+// A silent partition hides deaths, too.
+func TestAFrozenLinkTellsOfNoEnd(t *testing.T) {
+	e := newEchoed(t)
+	c := e.dial()
+	if err := e.echo(c, limit); err != nil {
+		t.Fatal(err)
+	}
+	thaw := e.freeze()
+	if err := c.(*net.UnixConn).CloseWrite(); err != nil { // at which the server ends the connection
+		t.Fatal(err)
+	}
+	heard := make(chan error, 1)
+	go func() { _, err := c.Read(make([]byte, 1)); heard <- err }()
+	select {
+	case err := <-heard:
+		t.Fatalf("an end passes a link that is frozen: %v", err)
+	case <-time.After(100 * time.Millisecond):
+	}
+	thaw()
+	if err := <-heard; err == nil {
+		t.Error("the end is not told of")
 	}
 }
 

@@ -36,8 +36,8 @@ type process struct {
 	fault atomic.Pointer[string] // why an end of it is a defect; nil: none has been
 }
 
-// newProcess starts a program.
-func newProcess(name string, log *slog.Logger, argv ...string) *process {
+// startProcess starts a program.
+func startProcess(name string, log *slog.Logger, argv ...string) *process {
 	p := &process{name: name, argv: argv, log: log, wake: make(chan struct{}), ended: make(chan struct{})}
 	go p.keep()
 	return p
@@ -49,11 +49,15 @@ func (p *process) keep() {
 	for p.await() {
 		cmd := exec.Command(p.argv[0], p.argv[1:]...)
 		cmd.Stdout, cmd.Stderr, cmd.SysProcAttr = &p.tail, &p.tail, tied()
-		if err := p.start(cmd); err != nil {
+		started, err := p.start(cmd)
+		if err != nil {
 			p.blame(fmt.Sprintf("can't be started: %v", err))
 			return
 		}
-		err := cmd.Wait()
+		if !started {
+			continue
+		}
+		err = cmd.Wait()
 		p.mu.Lock()
 		p.running, p.halts = nil, 0
 		done := p.retired
@@ -79,15 +83,19 @@ func (p *process) await() bool {
 	return !p.retired
 }
 
-func (p *process) start(cmd *exec.Cmd) error {
+// start starts the program, unless it is not to run by now.
+func (p *process) start(cmd *exec.Cmd) (started bool, err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if p.held > 0 || p.retired {
+		return false, nil
+	}
 	if err := cmd.Start(); err != nil {
-		return err
+		return false, err
 	}
 	p.running = cmd
 	p.life++
-	return nil
+	return true, nil
 }
 
 // judge tells an end that nobody caused from one of a plan, or of a server that was
@@ -122,17 +130,19 @@ func (p *process) signal(s syscall.Signal) bool {
 // kill ends the program at once.
 func (p *process) kill() bool { return p.signal(syscall.SIGKILL) }
 
-// terminate asks the program to end; one that is halted goes on for that.
+// terminate asks the program to end, which one that is halted does once it goes on.
 func (p *process) terminate() bool { return p.signal(syscall.SIGTERM) }
 
-// halt has the program stand still, until the function it returns is called for each.
+// halt has the program stand still, until the function it returns is called for each; nil:
+// it is not running.
 func (p *process) halt() (goOn func()) {
 	p.mu.Lock()
-	life := p.life
-	if p.running != nil && p.running.Process.Signal(syscall.SIGSTOP) == nil {
-		p.halts++
+	defer p.mu.Unlock()
+	if p.running == nil || p.running.Process.Signal(syscall.SIGSTOP) != nil {
+		return nil
 	}
-	p.mu.Unlock()
+	life := p.life
+	p.halts++
 	return func() {
 		p.mu.Lock()
 		defer p.mu.Unlock()
@@ -158,12 +168,12 @@ func (p *process) hold() (letGo func()) {
 	return func() { change(-1) }
 }
 
-// fill has the program's writes to files fail from so many bytes on.
+// fill has the program's writes to files fail from so many bytes on; nil: it is not running.
 func (p *process) fill(bytes uint64) (mend func(), err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.running == nil {
-		return func() {}, nil
+		return nil, nil
 	}
 	pid, life := p.running.Process.Pid, p.life
 	if err := limitFiles(pid, bytes); err != nil {

@@ -46,7 +46,7 @@ func act(what []string) {
 
 func program(t *testing.T, what ...string) *process {
 	t.Helper()
-	p := newProcess("p", slog.New(slog.DiscardHandler), append([]string{os.Args[0], "act"}, what...)...)
+	p := startProcess("p", slog.New(slog.DiscardHandler), append([]string{os.Args[0], "act"}, what...)...)
 	t.Cleanup(p.close)
 	return p
 }
@@ -118,6 +118,9 @@ func TestAHaltedProcessStandsStillUntilItGoesOn(t *testing.T) {
 	second()
 	until(t, "its going on", func() bool { return said() > n })
 	goOn := p.halt()
+	if goOn == nil {
+		t.Fatal("it could not be halted")
+	}
 	p.kill()
 	p.lives(t, 2)
 	goOn() // of another life
@@ -152,7 +155,7 @@ func TestADefectiveProcessIsFoundOut(t *testing.T) {
 			t.Errorf("%s: %s, want %q", what, why, want)
 		}
 	}
-	p := newProcess("p", slog.New(slog.DiscardHandler), "/no/such/program")
+	p := startProcess("p", slog.New(slog.DiscardHandler), "/no/such/program")
 	<-p.ended
 	if why := p.fault.Load(); why == nil || !strings.Contains(*why, "can't be started") {
 		t.Error("a program that isn't there is no defect")

@@ -1,6 +1,7 @@
 package chaos
 
 import (
+	"errors"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -117,13 +118,33 @@ func TestATornCheckpointIsNoCheckpoint(t *testing.T) {
 			t.Errorf("%s: %v", target, err)
 		}
 	}
-	// The only one is left whole.
-	dir := saved(t, 3)
-	if _, err := tear(dir, 1); err != nil {
+}
+
+func TestTheOnlyCheckpointIsNotTorn(t *testing.T) {
+	s := &stage{dir: t.TempDir()}
+	if err := os.Rename(saved(t, 3), s.checkpoints()); err != nil {
 		t.Fatal(err)
 	}
-	if err := checkpoint.Verify(filepath.Join(dir, "step-0000000003.ckpt")); err != nil {
+	if _, _, err := s.strike(Fault{Kind: TearFile}); !errors.Is(err, errNothing) {
+		t.Errorf("%v, want that there is nothing to do it to", err)
+	}
+	if err := checkpoint.Verify(filepath.Join(s.checkpoints(), "step-0000000003.ckpt")); err != nil {
 		t.Error(err)
+	}
+}
+
+// What there is nothing to do to is no fault, and isn't counted.
+func TestAFaultThatDoesNothingIsNone(t *testing.T) {
+	gone := func() *process { return &process{wake: make(chan struct{})} }
+	s := &stage{etcd: gone(), servers: []*server{{process: gone()}}, record: newRecord(slog.New(slog.DiscardHandler)), workers: []*member{{process: gone()}}}
+	s.record.leader = s.servers[0]
+	for _, kind := range []Kind{KillWorker, HaltWorker, LeaveWorker, KillServer, KillStandby, HaltServer, StopServer, FillDisk, HaltEtcd} {
+		if _, mend, err := s.strike(Fault{Kind: kind}); !errors.Is(err, errNothing) || mend != nil {
+			t.Errorf("%s: %v, want that there is nothing to do it to", kind, err)
+		}
+	}
+	if _, _, err := s.strike(Fault{Kind: "rain"}); err == nil || errors.Is(err, errNothing) {
+		t.Errorf("a kind that there is not: %v", err)
 	}
 }
 
@@ -145,6 +166,18 @@ func TestEveryDifferenceIsFound(t *testing.T) {
 		if all := differences(a, b); len(all) != 1 || !strings.Contains(all[0], want) {
 			t.Errorf("%v, want %q", all, want)
 		}
+	}
+	// A job that is stopped in an evaluation still owes it.
+	a, b := state(5), state(5)
+	score.Step = 5
+	b.History = []checkpoint.EpochScore{score}
+	if all := differences(a, b); len(all) != 0 {
+		t.Errorf("an evaluation that is owed counts as a difference: %v", all)
+	}
+	score.Step = 4
+	b.History = []checkpoint.EpochScore{score}
+	if all := differences(a, b); len(all) != 1 {
+		t.Errorf("%v, want an evaluation missed", all)
 	}
 }
 

@@ -7,8 +7,10 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"time"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/backoff"
 	"google.golang.org/grpc/credentials/insecure"
 
 	musterv1 "github.com/muster-train/muster/proto/muster/v1"
@@ -58,17 +60,17 @@ type stage struct {
 	leave   context.CancelFunc
 
 	mu      sync.Mutex // guards the fields below
-	workers []*member
-	joined  int // workers that there have ever been
+	workers []*member  // that there are
+	ever    []*member  // that there have been
 }
 
-// newStage starts everything. Checkpoints are written each so many steps.
-func newStage(cfg Config, dir string, every uint64, log *slog.Logger) (*stage, error) {
+// startStage starts everything. Checkpoints are written each so many steps.
+func startStage(cfg Config, dir string, every uint64, log *slog.Logger) (*stage, error) {
 	s := &stage{cfg: cfg, dir: dir, log: log, record: newRecord(log)}
 	if err := os.Mkdir(s.checkpoints(), 0o700); err != nil {
 		return nil, err
 	}
-	s.etcd = newProcess("etcd", log, cfg.Program, "bench", "etcd", "--dir", s.path("etcd"), "--listen", "unix://"+s.path("e"))
+	s.etcd = startProcess("etcd", log, cfg.Program, "bench", "etcd", "--dir", s.path("etcd"), "--listen", "unix://"+s.path("e"))
 	ctx, leave := context.WithCancel(context.Background())
 	s.leave = leave
 	for i := range cfg.Servers {
@@ -96,18 +98,21 @@ func (s *stage) addServer(ctx context.Context, i int, every uint64) error {
 	own, front := s.path(fmt.Sprintf("s%d", i)), s.path(fmt.Sprintf("l%d", i))
 	v := &server{}
 	var err error
-	if v.link, err = newLink(front, own); err != nil {
+	if v.link, err = openLink(front, own); err != nil {
 		return err
 	}
-	if v.etcd, err = newLink(s.path(fmt.Sprintf("es%d", i)), s.path("e")); err != nil {
+	if v.etcd, err = openLink(s.path(fmt.Sprintf("es%d", i)), s.path("e")); err != nil {
 		return err
 	}
-	if v.conn, err = grpc.NewClient("unix://"+own, grpc.WithTransportCredentials(insecure.NewCredentials())); err != nil {
+	if v.conn, err = grpc.NewClient("unix://"+own, grpc.WithTransportCredentials(insecure.NewCredentials()), grpc.WithConnectParams(grpc.ConnectParams{
+		// A standby listens, and answers only once it leads: which must not be missed.
+		Backoff: backoff.Config{BaseDelay: askPause, Multiplier: 1.2, MaxDelay: 2 * askPause}, MinConnectTimeout: time.Second,
+	})); err != nil {
 		return err
 	}
 	v.api = musterv1.NewMusterServiceClient(v.conn)
 	argv := append([]string{s.cfg.Program, "paramserver"}, jobFlags()...)
-	v.process = newProcess(name, s.log, append(argv,
+	v.process = startProcess(name, s.log, append(argv,
 		"--checkpoint-dir", s.checkpoints(), "--checkpoint-every", fmt.Sprintf("%dsteps", every),
 		"--listen", "unix://"+own, "--advertise", "unix://"+front, "--http", "off", "--etcd", "unix://"+s.path(fmt.Sprintf("es%d", i)), "--standby",
 		"--log-format", "text", "--json")...)
@@ -120,17 +125,17 @@ func (s *stage) addServer(ctx context.Context, i int, every uint64) error {
 func (s *stage) addWorker() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	i := s.joined
+	i := len(s.ever)
 	name := fmt.Sprintf("worker-%d", i)
 	front := s.path(fmt.Sprintf("ew%d", i))
-	link, err := newLink(front, s.path("e"))
+	link, err := openLink(front, s.path("e"))
 	if err != nil {
 		return err
 	}
-	s.joined++
-	p := newProcess(name, s.log, s.cfg.Program, "worker", "--etcd", "unix://"+front, "--job", jobName, "--data", "synthetic", "--threads", "1",
+	p := startProcess(name, s.log, s.cfg.Program, "worker", "--etcd", "unix://"+front, "--job", jobName, "--data", "synthetic", "--threads", "1",
 		fmt.Sprintf("--shared-memory=%v", i%2 == 0), "--http", "off", "--log-format", "text")
-	s.workers = append(s.workers, &member{p, link})
+	m := &member{p, link}
+	s.workers, s.ever = append(s.workers, m), append(s.ever, m)
 	return nil
 }
 
@@ -153,22 +158,25 @@ func (s *stage) dismiss(m *member) {
 	s.mu.Unlock()
 	m.retire()
 	m.terminate()
-	s.asking.Go(func() {
-		<-m.ended
-		m.etcd.close()
-	})
 }
 
-// defect is the first end of a process that nothing in a plan explains; empty: none was.
-func (s *stage) defect() string {
+// processes are all that there have been, those of workers that left among them.
+func (s *stage) processes() []*process {
 	all := []*process{s.etcd}
 	for _, v := range s.servers {
 		all = append(all, v.process)
 	}
-	for _, m := range s.crew() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, m := range s.ever {
 		all = append(all, m.process)
 	}
-	for _, p := range all {
+	return all
+}
+
+// defect is the first end of a process that nothing in a plan explains; empty: none was.
+func (s *stage) defect() string {
+	for _, p := range s.processes() {
 		if why := p.fault.Load(); why != nil {
 			return p.name + " " + *why
 		}
@@ -178,33 +186,29 @@ func (s *stage) defect() string {
 
 // writeTails leaves what all processes have written beside the job's files.
 func (s *stage) writeTails() {
-	write := func(p *process) {
+	for _, p := range s.processes() {
 		if err := p.writeTail(s.path(p.name + ".log")); err != nil {
 			s.log.Warn("messages were not kept", "process", p.name, "err", err)
 		}
-	}
-	write(s.etcd)
-	for _, v := range s.servers {
-		write(v.process)
-	}
-	for _, m := range s.crew() {
-		write(m.process)
 	}
 }
 
 // close ends everything.
 func (s *stage) close() {
 	s.leave()
-	for _, m := range s.crew() {
-		m.process.close()
+	for _, p := range s.processes() {
+		p.close()
+	}
+	s.mu.Lock()
+	workers := s.ever
+	s.mu.Unlock()
+	for _, m := range workers {
 		m.etcd.close()
 	}
 	for _, v := range s.servers {
-		v.process.close()
 		v.conn.Close()
 		v.link.close()
 		v.etcd.close()
 	}
-	s.etcd.close()
 	s.asking.Wait()
 }

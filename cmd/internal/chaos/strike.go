@@ -1,6 +1,7 @@
 package chaos
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"os"
@@ -25,7 +26,7 @@ func (s *stage) strike(f Fault) (target string, mend func(), err error) {
 		return done(m.name, m.kill())
 	case HaltWorker:
 		m := one(s.crew(), f.Pick)
-		return m.name, m.halt(), nil
+		return lasting(m.name, m.halt())
 	case LeaveWorker:
 		if len(s.crew()) == 1 {
 			return "", nil, errNothing
@@ -40,6 +41,9 @@ func (s *stage) strike(f Fault) (target string, mend func(), err error) {
 		err := s.addWorker()
 		return s.crew()[len(s.crew())-1].name, nil, err
 	case KillStandby:
+		if len(s.servers) == 1 {
+			return "", nil, errNothing
+		}
 		v := one(s.standbys(), f.Pick)
 		return done(v.name, v.kill())
 	case KillServers, TearFile:
@@ -49,7 +53,7 @@ func (s *stage) strike(f Fault) (target string, mend func(), err error) {
 		s.etcd.kill()
 		return "etcd", letGo, nil
 	case HaltEtcd:
-		return "etcd", s.etcd.halt(), nil
+		return lasting("etcd", s.etcd.halt())
 	case CutEtcdLink:
 		name, l := s.etcdLink(f.Pick)
 		return name, l.cut(), nil
@@ -64,12 +68,15 @@ func (s *stage) strikeLeader(f Fault) (target string, mend func(), err error) {
 	case KillServer:
 		return done(v.name, v.kill())
 	case HaltServer:
-		return v.name, v.halt(), nil
+		return lasting(v.name, v.halt())
 	case StopServer:
 		return done(v.name, v.terminate())
 	case FillDisk:
 		mend, err := v.fill([]uint64{0, 1 << 20}[f.Pick%2]) // a checkpoint has 5 MB
-		return v.name, mend, err
+		if err != nil {
+			return v.name, nil, err
+		}
+		return lasting(v.name, mend)
 	case CutConnection:
 		return done(v.name, v.link.cutOne(f.Pick))
 	case CutLink:
@@ -89,13 +96,21 @@ func done(name string, ok bool) (string, func(), error) {
 	return name, nil, nil
 }
 
+// lasting is what came of a fault that can be mended, if it was one.
+func lasting(name string, mend func()) (string, func(), error) {
+	if mend == nil {
+		return name, nil, errNothing
+	}
+	return name, mend, nil
+}
+
 // one is any of all.
 func one[T any](all []T, pick uint64) T { return all[pick%uint64(len(all))] }
 
 // standbys are the servers that don't lead.
 func (s *stage) standbys() []*server {
 	leader := s.record.standing().leader
-	return slices.DeleteFunc(slices.Clone(s.servers), func(v *server) bool { return v == leader && len(s.servers) > 1 })
+	return slices.DeleteFunc(slices.Clone(s.servers), func(v *server) bool { return v == leader })
 }
 
 // etcdLink is the link of any process to etcd.
@@ -112,33 +127,31 @@ func (s *stage) etcdLink(pick uint64) (string, *link) {
 // killServers ends all servers at once, so that the job goes on from what is on disk;
 // with TearFile not all of that is what it was.
 func (s *stage) killServers(f Fault) (target string, mend func(), err error) {
-	var letGo []func()
-	for _, v := range s.servers {
-		letGo = append(letGo, v.hold())
+	files, err := filepath.Glob(filepath.Join(s.checkpoints(), "step-*.ckpt"))
+	if err != nil || f.Kind == TearFile && len(files) < 2 { // the only one is not torn
+		return "", nil, cmp.Or(err, errNothing)
 	}
 	for _, v := range s.servers {
-		v.kill()
+		defer v.hold()()
 	}
 	for _, v := range s.servers {
 		for running := true; running; time.Sleep(5 * time.Millisecond) {
+			v.kill()
 			_, running = v.alive()
 		}
 	}
-	target = "all servers"
 	if f.Kind == TearFile {
 		target, err = tear(s.checkpoints(), f.Pick)
+		return target, nil, err
 	}
-	for _, f := range letGo {
-		f()
-	}
-	return target, nil, err
+	return "all servers", nil, nil
 }
 
-// tear damages the newest checkpoint, if there is one before it.
+// tear damages the newest checkpoint.
 func tear(dir string, pick uint64) (target string, err error) {
 	files, err := filepath.Glob(filepath.Join(dir, "step-*.ckpt"))
-	if err != nil || len(files) < 2 {
-		return "all servers", err
+	if err != nil || len(files) == 0 {
+		return "", cmp.Or(err, errNothing)
 	}
 	slices.Sort(files)
 	path := files[len(files)-1]

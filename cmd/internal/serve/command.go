@@ -187,8 +187,10 @@ func Report(out io.Writer, asJSON bool, job *musterv1.JobSpec, r paramserver.Res
 		if err := json.NewEncoder(out).Encode(line); err != nil {
 			return err
 		}
-	} else if _, err := fmt.Fprintf(out, "parameters sha256:%s\n", r.Hash); err != nil {
-		return err
+	} else if r.Hash != "" { // else the other parts have not told theirs
+		if _, err := fmt.Fprintf(out, "parameters sha256:%s\n", r.Hash); err != nil {
+			return err
+		}
 	}
 	if !stopped {
 		return nil

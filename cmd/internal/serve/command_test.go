@@ -180,7 +180,8 @@ func TestReport(t *testing.T) {
 		{"done, as JSON", r, nil, true, settings.StatusDone, `"parameters_sha256":"f00d"`, ""},
 		{"stopped", r, paramserver.ErrStopped, false, settings.StatusStopped, "parameters sha256:f00d\n", "stopped at step 7; the state is saved in dir/step-7.ckpt"},
 		{"stopped, as JSON", r, errors.Join(paramserver.ErrStopped, nil), true, settings.StatusStopped, `"done":false`, "stopped at step 7"},
-		{"stopped without a checkpoint", paramserver.Result{Step: 7}, paramserver.ErrStopped, false, settings.StatusStopped, "parameters", "stopped at step 7"},
+		{"stopped without a checkpoint", paramserver.Result{Step: 7, Hash: "f00d"}, paramserver.ErrStopped, false, settings.StatusStopped, "parameters", "stopped at step 7"},
+		{"stopped without a part", paramserver.Result{Step: 7, Torn: true, Checkpoint: "dir/step-5.ckpt", Resumes: 5}, paramserver.ErrStopped, false, settings.StatusStopped, "", "the same command goes on from step 5"},
 		{"not finite", r, paramserver.ErrNotFinite, false, settings.StatusFault, "", "not finite"},
 	} {
 		var out bytes.Buffer

@@ -55,6 +55,16 @@ func takeLead(ctx context.Context, registry *membership.Registry, self membershi
 // try tries once to lead.
 func (l *leadership) try(ctx context.Context, least uint64) error {
 	lease, term, err := l.registry.Lead(ctx, l.self, least)
+	return l.took(lease, term, err)
+}
+
+// tryOn tries once to lead on, the lease having been lost.
+func (l *leadership) tryOn(ctx context.Context) error {
+	lease, term, err := l.registry.LeadOn(ctx, l.self, l.term)
+	return l.took(lease, term, err)
+}
+
+func (l *leadership) took(lease *membership.Lease, term uint64, err error) error {
 	if err != nil {
 		return err
 	}
@@ -99,7 +109,7 @@ func (l *leadership) keep(server *paramserver.Server) {
 func (l *leadership) regain(ctx context.Context, server *paramserver.Server) {
 	for ctx.Err() == nil {
 		attempt, cancel := context.WithTimeout(ctx, leaderTTL)
-		err := l.try(attempt, l.term)
+		err := l.tryOn(attempt)
 		cancel()
 		var led *membership.LedError
 		switch {
@@ -110,6 +120,10 @@ func (l *leadership) regain(ctx context.Context, server *paramserver.Server) {
 			return
 		case errors.As(err, &led):
 			server.Depose(fmt.Sprintf("%s at %s", led.ID, led.Address), led.Term)
+			<-ctx.Done()
+			return
+		case errors.Is(err, membership.ErrDeposed):
+			server.Depose("one that has led since and is gone", l.term+1)
 			<-ctx.Done()
 			return
 		}

@@ -8,6 +8,7 @@ import (
 	"net"
 	"strconv"
 	"strings"
+	"sync/atomic"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -113,6 +114,18 @@ func servePart(cmd *cobra.Command, p *partServer, addresses []string, http *moni
 
 // run serves the part until the job is done.
 func (p *partServer) run(ctx context.Context) error {
+	var made atomic.Pointer[paramserver.Part]
+	ready := func(ctx context.Context) error {
+		part := made.Load()
+		if part == nil {
+			return errNotYet // it waits for etcd
+		}
+		return part.Ready(ctx)
+	}
+	if err := p.monitor.Serve(nil, alive, ready); err != nil {
+		closeAll(p.listeners)
+		return err
+	}
 	dial, release, err := p.finding(ctx)
 	if err != nil {
 		closeAll(p.listeners)
@@ -128,9 +141,7 @@ func (p *partServer) run(ctx context.Context) error {
 		return settings.Usage(err)
 	}
 	defer closeAll(p.listeners) // where no job has come that they were served for
-	if err := p.monitor.Serve(nil, alive, part.Ready); err != nil {
-		return err
-	}
+	made.Store(part)
 	p.log.Info("parameter server of a part ready", "part", p.part, "address", p.advertise)
 	err = part.Run(ctx)
 	var refusal *paramserver.RefusedError

@@ -20,6 +20,10 @@ const followPause = 200 * time.Millisecond
 // lease: several times as long as it takes to reach etcd again.
 const leadGrace = 10 * time.Second
 
+// yield is how long a standby that was not following when the leader died lets others go
+// first: they may have steps that it has not.
+const yield = 2 * leaderTTL
+
 // standby is a server that follows the one that leads, to take its place.
 type standby struct {
 	cfg      paramserver.Config
@@ -39,13 +43,15 @@ func (b *standby) await(ctx context.Context) (*leadership, *checkpoint.State, er
 	var state *checkpoint.State // of the newest step that was followed
 	waiting := ""
 	var lost membership.Leader // followed last, and lost
+	var lostAt time.Time
+	yielded := false
 	for {
 		leader, led, err := b.leader(ctx)
 		if err != nil {
 			return nil, nil, err
 		}
 		if led {
-			waiting = ""
+			waiting, yielded = "", false
 			level := slog.LevelInfo
 			if leader == lost {
 				level = slog.LevelDebug // its lease is about to end, or it comes back
@@ -69,7 +75,7 @@ func (b *standby) await(ctx context.Context) (*leadership, *checkpoint.State, er
 			}
 			lost = leader
 			if followed != nil {
-				state = followed
+				state, lostAt = followed, time.Now()
 			}
 			if again, led, err := b.leader(ctx); err == nil && led && again.ID == leader.ID {
 				b.pause(ctx, followPause) // it lives, and may take this standby back
@@ -82,6 +88,11 @@ func (b *standby) await(ctx context.Context) (*leadership, *checkpoint.State, er
 				waiting = why
 			}
 			b.pause(ctx, leaderTTL)
+			continue
+		}
+		if !yielded && time.Since(lostAt) > yield && b.begun(ctx) {
+			yielded = true
+			b.pause(ctx, yield)
 			continue
 		}
 		l := &leadership{registry: b.registry, self: b.self, log: b.log}
@@ -174,6 +185,12 @@ func (b *standby) unfit(ctx context.Context, state *checkpoint.State) string {
 		return fmt.Sprintf("the job has begun, and neither has this standby followed it nor is there a checkpoint in %s", b.cfg.CheckpointDir)
 	}
 	return ""
+}
+
+// begun tells whether anybody has worked on the job; where etcd doesn't tell, they may have.
+func (b *standby) begun(ctx context.Context) bool {
+	a, err := b.registry.LoadAssignment(ctx)
+	return err != nil || a.Number > 0
 }
 
 func (b *standby) pause(ctx context.Context, d time.Duration) {
