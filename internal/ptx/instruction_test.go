@@ -227,8 +227,14 @@ func TestConstantsAreOfTheirType(t *testing.T) {
 		text, kind string
 		want       uint64
 	}{
-		{"0f3F800000", "f32", fl(1)}, {"-1", "s32", 0xffffffff}, {"-1", "u16", 0xffff}, {"0x1F", "b32", 31}, {"4294967295", "u32", 0xffffffff},
-		{"18446744073709551615", "u64", math.MaxUint64}, {"1", "pred", 1}, {"0d3FF0000000000000", "f64", 0x3ff0000000000000},
+		{"0f3F800000", "f32", fl(1)},
+		{"-1", "s32", 0xffffffff},
+		{"-1", "u16", 0xffff},
+		{"0x1F", "b32", 31},
+		{"4294967295", "u32", 0xffffffff},
+		{"18446744073709551615", "u64", math.MaxUint64},
+		{"1", "pred", 1},
+		{"0d3FF0000000000000", "f64", 0x3ff0000000000000},
 	} {
 		if got, err := constant(tc.text, tc.kind); err != nil || got != tc.want {
 			t.Errorf("%s of .%s = %#x, %v; want %#x", tc.text, tc.kind, got, err, tc.want)

@@ -181,7 +181,9 @@ func TestAFrozenLinkCanBeClosed(t *testing.T) {
 	e := newEchoed(t)
 	c := e.dial()
 	e.freeze()
-	go e.echo(c, limit)
+	if _, err := c.Write([]byte("muster")); err != nil {
+		t.Fatal(err)
+	}
 	e.close()
 	if _, err := net.Dial("unix", e.path); err == nil {
 		t.Error("a closed link takes connections")

@@ -40,11 +40,24 @@ type habit struct {
 }
 
 var kinds = []habit{
-	{KillWorker, 6, false}, {HaltWorker, 4, true}, {LeaveWorker, 2, false}, {JoinWorker, 3, false},
-	{KillServer, 5, false}, {KillStandby, 3, false}, {HaltServer, 3, true}, {StopServer, 2, false},
-	{KillServers, 1, false}, {TearFile, 2, false}, {FillDisk, 3, true},
-	{KillEtcd, 3, true}, {HaltEtcd, 2, true},
-	{CutConnection, 4, false}, {CutLink, 2, true}, {FreezeLink, 3, true}, {DelayLink, 2, true}, {CutEtcdLink, 3, true},
+	{KillWorker, 6, false},
+	{HaltWorker, 4, true},
+	{LeaveWorker, 2, false},
+	{JoinWorker, 3, false},
+	{KillServer, 5, false},
+	{KillStandby, 3, false},
+	{HaltServer, 3, true},
+	{StopServer, 2, false},
+	{KillServers, 1, false},
+	{TearFile, 2, false},
+	{FillDisk, 3, true},
+	{KillEtcd, 3, true},
+	{HaltEtcd, 2, true},
+	{CutConnection, 4, false},
+	{CutLink, 2, true},
+	{FreezeLink, 3, true},
+	{DelayLink, 2, true},
+	{CutEtcdLink, 3, true},
 }
 
 // Kinds are the names of all kinds.

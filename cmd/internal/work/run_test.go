@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"strings"
 	"testing"
 	"time"
@@ -125,16 +124,3 @@ func TestWrongUseIsToldBeforeDataAreRead(t *testing.T) {
 	}
 }
 
-// told is a log that sends the message of each record it has room for.
-func told(said chan<- string) *slog.Logger {
-	hear := func(_ []string, a slog.Attr) slog.Attr {
-		if a.Key == slog.MessageKey {
-			select {
-			case said <- a.Value.String():
-			default:
-			}
-		}
-		return a
-	}
-	return slog.New(slog.NewTextHandler(&bytes.Buffer{}, &slog.HandlerOptions{ReplaceAttr: hear}))
-}
