@@ -123,4 +123,3 @@ func TestWrongUseIsToldBeforeDataAreRead(t *testing.T) {
 		}
 	}
 }
-
