@@ -55,6 +55,9 @@ generate: ## protocol code (buf) and assembly (tools/kernelgen)
 	$(TOOL) buf generate
 	$(GO) generate ./internal/kernel
 
+ptx: ## the PTX of GPU kernels (needs clang-16)
+	model/device/cuda/kernels/build.sh
+
 golden: ## the golden data of package model (needs PyTorch)
 	$(PYTHON) model/testdata/golden.py
 
