@@ -130,31 +130,42 @@ func TestDropoutKeepsWhatTheCPUKeeps(t *testing.T) {
 	k := load(t, "dropout", "dropout")
 	const images, layer, step = 3, 2, 41
 	const seed = uint64(0x0123456789abcdef)
-	for _, values := range []int{1, 8, 37, 100} {
+	for _, shape := range [][2]int{{1, 1}, {8, 1}, {37, 1}, {5, 20}, {100, 1}} {
+		channels, pixels := shape[0], shape[1]
+		values := channels * pixels
 		for _, p := range []float32{0, 0.5, 0.9} {
 			x := random(images*values, 7)
 			index := []uint32{5, 0, 4_000_000_000}
 			scale := 1 / (1 - p)
-			var want []float32
+			want := make([]float32, len(x))
 			for i, number := range index {
 				for j, keep := range device.Mask(nil, values, p, seed, layer, step, number) {
-					y := float32(0)
-					if keep {
-						y = x[i*values+j] * scale
+					if at := (j/pixels*images+i)*pixels + j%pixels; keep {
+						want[at] = x[at] * scale
 					}
-					want = append(want, y)
 				}
 			}
 			m := ptx.NewMemory()
 			y := m.Alloc(4 * len(x))
 			launch(t, k, m, y, m.Floats(x), m.Words(index), m.Words([]uint32{step}), uint32(seed&math.MaxUint32), uint32(seed>>32),
-				uint32(philox.Dropout+layer), device.Threshold(p), scale, uint32(values), uint32(images))
+				uint32(philox.Dropout+layer), device.Threshold(p), scale, uint32(channels), uint32(images), uint32(pixels))
 			sameBits(t, "dropout", m.ReadFloats(y, len(x)), want)
 		}
 	}
 }
 
-// softmax is the result of the kernel of some images' logits.
+// turned is a matrix of rows as one of columns.
+func turned[T any](x []T, rows int) []T {
+	y := make([]T, 0, len(x))
+	for c := range len(x) / rows {
+		for r := range rows {
+			y = append(y, x[r*(len(x)/rows)+c])
+		}
+	}
+	return y
+}
+
+// softmax is the result of the kernel of some images' logits, by images.
 type softmax struct {
 	p, d, loss []float32
 	rank       []uint32
@@ -165,11 +176,11 @@ func runSoftmax(t *testing.T, z []float32, labels []uint32, classes int) softmax
 	images := len(z) / classes
 	m := ptx.NewMemory()
 	p, d, loss, rank := m.Alloc(4*len(z)), m.Alloc(4*len(z)), m.Alloc(4*images), m.Alloc(4*images)
-	l := ptx.Launch{Grid: [3]int{images}, Block: [3]int{128}, Args: []any{p, d, loss, rank, m.Floats(z), m.Words(labels), uint32(classes)}}
+	l := ptx.Launch{Grid: [3]int{images}, Block: [3]int{128}, Args: []any{p, d, loss, rank, m.Floats(turned(z, images)), m.Words(labels), uint32(classes), uint32(images)}}
 	if err := load(t, "loss", "softmax").Run(m, l); err != nil {
 		t.Fatal(err)
 	}
-	s := softmax{m.ReadFloats(p, len(z)), m.ReadFloats(d, len(z)), m.ReadFloats(loss, images), nil}
+	s := softmax{turned(m.ReadFloats(p, len(z)), classes), turned(m.ReadFloats(d, len(z)), classes), m.ReadFloats(loss, images), nil}
 	for _, x := range m.ReadFloats(rank, images) {
 		s.rank = append(s.rank, math.Float32bits(x))
 	}
@@ -272,7 +283,7 @@ func TestEveryBarrierOfSoftmaxIsNeeded(t *testing.T) {
 			t.Fatal(err)
 		}
 		m := ptx.NewMemory()
-		l := ptx.Launch{Block: [3]int{128}, Args: []any{m.Alloc(1200), m.Alloc(1200), m.Alloc(4), m.Alloc(4), m.Floats(z), m.Words([]uint32{7}), uint32(300)}}
+		l := ptx.Launch{Block: [3]int{128}, Args: []any{m.Alloc(1200), m.Alloc(1200), m.Alloc(4), m.Alloc(4), m.Floats(z), m.Words([]uint32{7}), uint32(300), uint32(1)}}
 		var fault *ptx.Fault
 		if err := module.Kernels["softmax"].Run(m, l); !errors.As(err, &fault) {
 			t.Errorf("without barrier %d: %v, want a fault", i, err)
