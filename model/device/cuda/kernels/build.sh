@@ -10,7 +10,7 @@ for source in *.cu; do
   name=${source%.cu}
   {
     echo "// Made of $source by build.sh. Do not edit."
-    echo "// sources sha256:$(cat muster.cuh "$source" | sha256sum | cut -d' ' -f1)"
+    echo "// sources sha256:$(cat *.cuh "$source" | sha256sum | cut -d' ' -f1)"
     "$clang" -x cuda -nocudainc -nocudalib --cuda-device-only -S -O3 -std=c++17 -ffp-contract=off \
       --cuda-gpu-arch=sm_80 --cuda-feature=+ptx70 -o - "$source" | sed '/^\t*\/\/ \.globl/d'
   } >"$out/$name.ptx"

@@ -13,9 +13,17 @@ import (
 )
 
 func TestThePTXIsThatOfTheSources(t *testing.T) {
-	header, err := os.ReadFile("muster.cuh")
-	if err != nil {
-		t.Fatal(err)
+	headers, err := filepath.Glob("*.cuh")
+	if err != nil || len(headers) == 0 {
+		t.Fatalf("headers %v, %v", headers, err)
+	}
+	var header []byte
+	for _, name := range headers {
+		text, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		header = append(header, text...)
 	}
 	sources, err := filepath.Glob("*.cu")
 	if err != nil || len(sources) != len(Names()) {
@@ -36,7 +44,7 @@ func TestThePTXIsThatOfTheSources(t *testing.T) {
 		}
 		want := fmt.Sprintf("// sources sha256:%x\n", sha256.Sum256(append(slices.Clone(header), text...)))
 		if !strings.Contains(made, want) {
-			t.Errorf("%s.ptx was not made of %s and muster.cuh as they are: run build.sh", name, source)
+			t.Errorf("%s.ptx was not made of %s and the headers as they are: run build.sh", name, source)
 		}
 	}
 	if _, err := PTX("nothing"); err == nil {
