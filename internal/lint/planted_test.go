@@ -104,7 +104,7 @@ func TestForeignPackagesStayWhereTheyBelong(t *testing.T) {
 		{"gRPC in the codec", map[string]string{"internal/wire/codec.go": source("wire", "google.golang.org/grpc/mem")}, ""},
 		{"gRPC on the wire", map[string]string{"internal/wire/a.go": source("wire", "google.golang.org/grpc/mem")}, "internal/wire/a.go:2: must not import google.golang.org/grpc/mem: "},
 		{"not gRPC", map[string]string{"internal/wire/a.go": source("wire", "google.golang.org/grpcish")}, ""},
-		{"the driver in its device", map[string]string{"model/device/cuda/a.go": source("cuda", "github.com/ebitengine/purego")}, ""},
+		{"the driver in its device", map[string]string{"model/device/cuda/driver/a.go": source("driver", "github.com/ebitengine/purego")}, ""},
 		{"the driver elsewhere", map[string]string{"cmd/worker/a.go": source("main", "github.com/ebitengine/purego")}, "cmd/worker/a.go:2: must not import github.com/ebitengine/purego: "},
 		{"an etcd server embedded", map[string]string{"internal/membership/embedded/a.go": source("embedded", "go.etcd.io/etcd/server/v3/embed")}, ""},
 		{"an etcd server in membership", map[string]string{"internal/membership/a.go": source("membership", "go.etcd.io/etcd/server/v3/embed")}, "internal/membership/a.go:2: must not import go.etcd.io/etcd/server/v3/embed: "},

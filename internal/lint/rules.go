@@ -101,8 +101,9 @@ var Project = Rules{
 		{Path: device, May: []string{philox, params}, Why: "it says what hardware must do, not how"},
 		{Path: suite, May: []string{philox, kernel, params, device}, Tests: []string{cpu}, Why: "a conformance suite sees a device through the interface alone"},
 		{Path: cpu, May: []string{philox, kernel, params, device}, Tests: []string{suite, "model"}, Why: "a device is handed a graph: it knows no network"},
+		{Path: cuda + "/driver", Why: "it knows calls of a library, and nothing of what they are for"},
 		{Path: cuda + "/kernels", Tests: []string{philox, kernel, device, ptx}, Why: "it is text that others load"},
-		{Path: cuda, May: []string{philox, kernel, params, device, cuda + "/kernels"}, Tests: []string{suite, cpu, "model", ptx}, Why: "a device is handed a graph: it knows no network"},
+		{Path: cuda, May: []string{philox, kernel, params, device, cuda + "/kernels", cuda + "/driver"}, Tests: []string{suite, cpu, "model", ptx}, Why: "a device is handed a graph: it knows no network"},
 		{Path: "model", May: []string{philox, kernel, params, device}, Tests: []string{suite, cpu}, Why: "networks run on any device, so they import none"},
 		{Path: topology, May: []string{philox, proto, params, device, "model"}, Tests: []string{cpu}, Why: "a network written down: with the parameters it can be run by a program that knows no networks"},
 		{Path: tensors, May: []string{philox, params}, Why: "a file of named tensors: it can be read for networks this build doesn't know"},
@@ -139,7 +140,7 @@ var Project = Rules{
 	},
 	Foreign: []Foreign{
 		{Import: "C", Why: "CGO_ENABLED=0: one static binary that needs no compiler"},
-		{Import: "github.com/ebitengine/purego", Only: []string{cuda}, Why: "only the GPU device loads the driver"},
+		{Import: "github.com/ebitengine/purego", Only: []string{cuda + "/driver"}, Why: "only the GPU device loads the driver"},
 		{
 			Import: "google.golang.org/grpc",
 			Only:   []string{"worker/client.go", "paramserver/service.go", "paramserver/assist.go", "internal/wire/codec.go", "internal/wire/frames.go", "cmd/...", "proto/...", "internal/membership/...", "internal/e2e/...", "bench/..."},
