@@ -98,10 +98,10 @@ func pointer[T any](p *T) uintptr {
 	return uintptr(unsafe.Pointer(p))
 }
 
-var (
-	never bool
-	sink  any
-)
+var never bool
+
+//lint:ignore U1000 it is there to be stored to, so that the compiler has what might be on the heap
+var sink any
 
 // call calls a function, and names what it came to.
 func (d *Driver) call(device int, name string, args ...uintptr) error {
