@@ -163,6 +163,8 @@ func TestAStandbyTakesUpALaterCheckpoint(t *testing.T) {
 	p := newPuppet(t, l.Server, "w")
 	p.obey(next(t, p))
 	w := next(t, p)
+	for look(t, l.Server).CheckpointStep != 1 { // where it is being written, the next is left out
+	}
 	l.lose()
 	<-l.end
 	state := l.standby.State()

@@ -3,6 +3,7 @@ package membership_test
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"path/filepath"
@@ -162,5 +163,29 @@ func TestWithTTLChecksIt(t *testing.T) {
 	a := newAbsent(t)
 	if _, err := a.r.WithTTL(time.Millisecond).Register(deadline(t), membership.Member{ID: "w", Pinned: -1}); err == nil || !strings.Contains(err.Error(), "time to live of a lease 1ms: want at least 1s") {
 		t.Errorf("Register with leases of 1ms: %v", err)
+	}
+}
+
+// etcd may go away when the workers have been listed and are not watched yet.
+func TestAnOutageThatBeginsBeforeTheWatchIsNoticed(t *testing.T) {
+	a := newAbsent(t)
+	ctx, cancel := context.WithCancel(deadline(t))
+	watching, listed := make(chan error, 1), make(chan string, 8)
+	go func() {
+		watching <- a.r.Watch(ctx, func(members []membership.Member) {
+			if len(members) == 0 {
+				a.server.Close()
+			}
+			listed <- fmt.Sprint(len(members))
+		})
+	}()
+	await(t, "a word of the outage", a.away)
+	a.back()
+	worker(t, a.r, "w")
+	for got := <-listed; got != "1"; got = <-listed {
+	}
+	cancel()
+	if err := <-watching; !errors.Is(err, context.Canceled) {
+		t.Errorf("Watch = %v", err)
 	}
 }

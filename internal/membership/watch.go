@@ -132,17 +132,26 @@ func (f *follower) list(ctx context.Context) (done bool, err error) {
 // watch takes in changes from revision f.next on, until the watch breaks.
 func (f *follower) watch(ctx context.Context) (done bool, err error) {
 	watching, cancel := context.WithCancel(ctx)
-	defer cancel()
-	// A member of etcd cut off from the others ends the watch, instead of
-	// letting it stay silent.
-	events := f.r.cli.Watch(clientv3.WithRequireLeader(watching), f.prefix,
-		clientv3.WithPrefix(), clientv3.WithRev(f.next))
+	// The client returns a watch once etcd has confirmed it: where etcd has gone away
+	// since the list, when it is back.
+	opened, opening := make(chan clientv3.WatchChan, 1), make(chan struct{})
+	go func() {
+		defer close(opening)
+		// A member of etcd cut off from the others ends the watch, instead of
+		// letting it stay silent.
+		opened <- f.r.cli.Watch(clientv3.WithRequireLeader(watching), f.prefix,
+			clientv3.WithPrefix(), clientv3.WithRev(f.next))
+	}()
+	defer func() { cancel(); <-opening }()
+	var events clientv3.WatchChan // nil: not opened yet
 	look := time.NewTicker(probePause)
 	defer look.Stop()
 	for {
 		var resp clientv3.WatchResponse
 		var ok bool
 		select {
+		case events = <-opened:
+			continue
 		case resp, ok = <-events:
 		case <-look.C:
 			// The client holds on to a watch whose etcd is away, and tells nobody.

@@ -158,10 +158,9 @@ func (b *standby) follow(ctx context.Context, replica *paramserver.Standby, lead
 	}()
 	defer func() { cancel(nil); <-watching }()
 	leading, err := paramserver.DialLeading(ctx, leader.Address)
-	if err != nil {
-		return err
+	if err == nil {
+		err = replica.Follow(ctx, leading)
 	}
-	err = replica.Follow(ctx, leading)
 	if cause := context.Cause(ctx); err != nil && cause != nil {
 		return cause
 	}
