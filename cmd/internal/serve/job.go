@@ -43,7 +43,7 @@ func (o *JobOptions) Define(flags *pflag.FlagSet) {
 		fs.Uint32Var(&o.Epochs, "epochs", 10, "`epochs` to train (the article: 200)")
 		fs.Uint32Var(&o.LimitBatches, "limit-batches", 0, "`batches` of an epoch at most (0: the whole training set)")
 		fs.DurationVar(&o.MaxTime, "max-time", 0, "end training after this `time`, e.g. 30m (0: no limit)")
-		fs.StringVar(&o.Precision, "precision", device.F32.String(), "`precision` of the factors of products: f32, or bf16, which is faster where the processor has AVX512_BF16")
+		fs.StringVar(&o.Precision, "precision", device.F32.String(), "`precision` of the factors of products: f32, or bf16, which is faster where the processor has AVX512_BF16 at full speed (AMD from Zen 4 on)")
 		fs.StringVar(&o.Encoding, "encoding", wire.F32.String(), "`encoding` of gradients and parameters: f32; bf16, half of the bytes; int8, a quarter for gradients, whose bits then depend on who computes what; factors, f32's bits with less to send of large fully connected layers, whose products the server then forms. Where memory is shared nothing is encoded: parameters are bfloat16s with bf16 and int8, gradients with bf16 alone")
 		fs.StringVar(&o.Sync, "sync", wire.Sync{}.String(), "`when` gradients are applied: sync, once all shards have contributed to a step; ssp:K, each as it comes, workers being at most K steps ahead of the slowest; async, without that bound. But for sync the bits depend on the order in which gradients come")
 		fs.Uint64Var(&o.Seed, "seed", 1, "`seed` of every random choice")
