@@ -1,6 +1,7 @@
 package paramserver
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -64,6 +65,32 @@ func (s *Server) depose(leader string) {
 	if s.failure == nil {
 		s.failure = fmt.Errorf("%w: %s; this one is of term %d", ErrDeposed, leader, s.term.Load())
 	}
+}
+
+// finish is loop, and the checkpoint of its end.
+func (s *Server) finish(ctx context.Context) error {
+	if err := s.loop(ctx); err != nil {
+		return err
+	}
+	return unsaved(s.save())
+}
+
+// saveStopped writes the checkpoint of a job that is stopped. Where a part has gone at
+// the same time, the newest step is lost with it, and the job goes on from an earlier one.
+func (s *Server) saveStopped() error {
+	err := s.save()
+	if errors.Is(err, errPartLost) {
+		s.cfg.Log.Warn("the state at the end was not saved", "err", err)
+		return ErrStopped
+	}
+	return cmp.Or(unsaved(err), ErrStopped)
+}
+
+func unsaved(err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("the state at the end was not saved: %w", err)
 }
 
 // dismiss tells every worker that the job has ended, and waits a little for

@@ -28,7 +28,7 @@ func (s *Server) awaitWorkers(ctx context.Context) error {
 	s.phase = "waiting"
 	s.meter.pause(time.Now())
 	defer func() { s.meter.resumed(time.Now()) }()
-	for said := -1; s.tooFew() && !s.leaving(); {
+	for said := -1; s.tooFew(); {
 		if n := s.present(); n != said {
 			s.cfg.Log.Info("training waits for more workers", "there", n, "needed", s.cfg.MinWorkers)
 			said = n
@@ -36,9 +36,6 @@ func (s *Server) awaitWorkers(ctx context.Context) error {
 		if err := s.serveEvent(ctx); err != nil {
 			return err
 		}
-	}
-	if s.tooFew() {
-		return nil
 	}
 	s.cfg.Log.Info("enough workers are there", "there", s.present(), "needed", s.cfg.MinWorkers)
 	return nil

@@ -136,7 +136,6 @@ func (s *Server) assemble(ctx context.Context) error {
 		if err := s.serveEvent(ctx); err != nil {
 			return err
 		}
-		s.releaseParts()
 	}
 	s.course++
 	for _, a := range s.others {
@@ -193,6 +192,7 @@ func (s *Server) listen() {
 			s.failure = s.notFinite(params.Step(r.Step), params.Node{First: int(r.Node.GetFirst()), End: int(r.Node.GetEnd())})
 		}
 	}
+	s.releaseParts()
 }
 
 // anyDiverged tells whether an update of the round made parameters NaN or infinite,
@@ -335,8 +335,8 @@ func (s *Server) leaving() bool {
 }
 
 // releaseParts lets servers of parts that want to stop go, once the state has been
-// saved: the job goes back to this step, and nothing is lost with them. Only the loop
-// calls it, between two steps.
+// saved: the job goes back to the newest step, and nothing is lost with them but what has
+// been done of the next. Only the loop calls it.
 func (s *Server) releaseParts() {
 	if !s.leaving() {
 		return

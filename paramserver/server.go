@@ -1,7 +1,6 @@
 package paramserver
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -264,32 +263,6 @@ func (s *Server) Run(ctx context.Context) (Result, error) {
 	return result, err
 }
 
-// finish is loop, and the checkpoint of its end.
-func (s *Server) finish(ctx context.Context) error {
-	if err := s.loop(ctx); err != nil {
-		return err
-	}
-	return unsaved(s.save())
-}
-
-// saveStopped writes the checkpoint of a job that is stopped. Where a part has gone at
-// the same time, the newest step is lost with it, and the job goes on from an earlier one.
-func (s *Server) saveStopped() error {
-	err := s.save()
-	if errors.Is(err, errPartLost) {
-		s.cfg.Log.Warn("the state at the end was not saved", "err", err)
-		return ErrStopped
-	}
-	return cmp.Or(unsaved(err), ErrStopped)
-}
-
-func unsaved(err error) error {
-	if err == nil {
-		return nil
-	}
-	return fmt.Errorf("the state at the end was not saved: %w", err)
-}
-
 // loop is the training of a job: step by step, an evaluation after each epoch.
 func (s *Server) loop(ctx context.Context) error {
 	if err := s.assemble(ctx); err != nil {
@@ -307,7 +280,6 @@ func (s *Server) loop(ctx context.Context) error {
 		train = s.trainRelaxed
 	}
 	for {
-		s.releaseParts()
 		// First what the process before this one may have left undone.
 		if s.epochEnded() && !s.scored() {
 			if err := s.evaluate(ctx); err != nil {
@@ -400,7 +372,6 @@ func (s *Server) gather(ctx context.Context, round *Round, kind musterv1.WorkKin
 		if err := s.serveEvent(ctx); err != nil {
 			return err
 		}
-		s.releaseParts()
 	}
 	s.meter.end(kind)
 	s.round = nil
@@ -422,7 +393,6 @@ func (s *Server) awaitData(ctx context.Context) error {
 		if err := s.serveEvent(ctx); err != nil {
 			return err
 		}
-		s.releaseParts()
 	}
 	if !s.started.IsZero() {
 		return nil // the job has gone back to an earlier step

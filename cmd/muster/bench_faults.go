@@ -85,7 +85,7 @@ func (o *benchFaultsOptions) run(cmd *cobra.Command) (err error) {
 	}
 	report, err := chaos.Run(cmd.Context(), cfg)
 	if err == nil {
-		if err = printFaults(cmd.OutOrStdout(), o.json, o, report); err == nil && !report.HashEqual {
+		if err = o.print(cmd.OutOrStdout(), report); err == nil && !report.HashEqual {
 			err = fmt.Errorf("the job is not what it would have been: %s", strings.Join(append(report.Differences, "parameters sha256:"+report.Hash+", undisturbed sha256:"+report.Want), "; "))
 		}
 	}
@@ -113,8 +113,8 @@ type faultsLine struct {
 	Kinds           map[chaos.Kind]int `json:"kinds"`
 }
 
-func printFaults(out io.Writer, asJSON bool, o *benchFaultsOptions, r *chaos.Report) error {
-	if asJSON {
+func (o *benchFaultsOptions) print(out io.Writer, r *chaos.Report) error {
+	if o.json {
 		return json.NewEncoder(out).Encode(faultsLine{
 			r.Faults, r.HashEqual, r.StepsRecomputed, r.SecondsLost, o.seed, o.duration.Seconds(), r.Step, r.Seconds, r.Takeovers, r.Hash, r.Kinds,
 		})

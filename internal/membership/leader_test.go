@@ -320,6 +320,8 @@ func watchLeaderSurvivesCompaction(t *testing.T, c cluster) {
 	w := watchLeader(t, registry(t, behind(ctx, cli, watcher)))
 	w.expect("")
 	w.expect("a 2")
+	lead(t, other, "a", 0, 3)
+	w.expect("a 3") // which it is told by a watch
 	if n := watcher.count.Load(); n < 2 {
 		t.Errorf("watched %d times: the compaction was not met", n)
 	}

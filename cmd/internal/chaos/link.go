@@ -3,6 +3,7 @@ package chaos
 import (
 	"net"
 	"os"
+	"slices"
 	"sync"
 	"time"
 )
@@ -83,14 +84,13 @@ func (l *link) copy(p *pair, to, from net.Conn) {
 	buffer := make([]byte, 64<<10)
 	for {
 		n, err := from.Read(buffer)
+		l.pass() // of an end, too, one is told by what comes over the link
 		if n > 0 {
-			l.pass()
 			if _, err := to.Write(buffer[:n]); err != nil {
 				return
 			}
 		}
 		if err != nil {
-			l.pass() // an end, too, is told of by what comes over the link
 			return
 		}
 	}
@@ -116,12 +116,7 @@ func (l *link) pass() {
 func (l *link) drop(p *pair) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for i, other := range l.pairs {
-		if other == p {
-			l.pairs = append(l.pairs[:i], l.pairs[i+1:]...)
-			break
-		}
-	}
+	l.pairs = slices.DeleteFunc(l.pairs, func(other *pair) bool { return other == p })
 	p.close()
 }
 

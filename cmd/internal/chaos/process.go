@@ -1,7 +1,6 @@
 package chaos
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -242,8 +241,8 @@ func (t *tail) String() string {
 }
 
 func lastLine(text string) string {
-	lines := bytes.Split(bytes.TrimSpace([]byte(text)), []byte("\n"))
-	return string(lines[len(lines)-1])
+	text = strings.TrimSpace(text)
+	return text[strings.LastIndexByte(text, '\n')+1:]
 }
 
 // writeTail leaves what the program has written in a file, for whoever looks into a failure.

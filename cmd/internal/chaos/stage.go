@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 
@@ -143,18 +144,13 @@ func (s *stage) addWorker() error {
 func (s *stage) crew() []*member {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return append([]*member(nil), s.workers...)
+	return slices.Clone(s.workers)
 }
 
 // dismiss has a worker leave for good.
 func (s *stage) dismiss(m *member) {
 	s.mu.Lock()
-	for i, w := range s.workers {
-		if w == m {
-			s.workers = append(s.workers[:i:i], s.workers[i+1:]...)
-			break
-		}
-	}
+	s.workers = slices.DeleteFunc(slices.Clone(s.workers), func(w *member) bool { return w == m })
 	s.mu.Unlock()
 	m.retire()
 	m.terminate()
